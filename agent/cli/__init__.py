@@ -1,0 +1,1 @@
+"""The ``hostguard`` command line: a command parses, calls one function, prints."""

@@ -1,0 +1,1 @@
+"""A process or a token in, who that is out."""

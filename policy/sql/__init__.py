@@ -1,0 +1,1 @@
+"""SQL text in, what it would do out: effects, relations, flags and output columns, on the grammar of PostgreSQL itself."""

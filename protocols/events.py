@@ -1,0 +1,251 @@
+"""The vocabulary of what is said on a flow: operations, decisions, reply plans, and a conversation's effects.
+
+``policy`` and every conversation share these types and nothing else. They are `msgspec.Struct` rather than dataclasses because
+one is made for each message on the data path and a frozen dataclass costs ten times as much to make. All are immutable plain
+data: ints, bytes, text, tuples. Nothing in here may grow behaviour that needs a protocol or a policy.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+import msgspec
+
+
+class OperationKind(enum.Enum):
+    """How the agent asked; the same statement can come in several ways."""
+
+    QUERY = "query"
+    """A whole text to run at once (PostgreSQL ``Query``); may hold several statements."""
+    PREPARE = "prepare"
+    """A text to prepare, not to run yet (PostgreSQL ``Parse``)."""
+    EXECUTE = "execute"
+    """A prepared text to run with its parameters (PostgreSQL ``Execute`` of a portal)."""
+    FUNCTION_CALL = "function_call"
+    """A function called by number, without any text (PostgreSQL ``FunctionCall``)."""
+
+
+class Verdict(enum.Enum):
+    """What policy says of an operation."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    HOLD = "hold"
+
+
+class Session(msgspec.Struct, frozen=True):
+    """The session facts that give a statement its meaning. Hashable; a new one is made whenever a fact changes."""
+
+    database: str
+    user: str
+    client_encoding: str = "UTF8"
+    standard_conforming_strings: bool = True
+    search_path: tuple[str, ...] | None = None
+    """Schemas that exist, in look-up order, as ``current_schemas(true)`` tells; None while not certain."""
+    server_version: str = ""
+
+
+class Operation(msgspec.Struct, frozen=True, gc=False):
+    """One thing that the agent asks for."""
+
+    id: int
+    """Number of the operation in its flow, from 1."""
+    kind: OperationKind
+    text: str | None
+    """The statement as the server will read it; None when it was prepared out of sight."""
+    session: Session
+    statement: str = ""
+    """Name of the prepared statement; empty for the unnamed one."""
+    parameters: tuple[bytes | None, ...] = ()
+    """Bound values as sent; None is SQL NULL."""
+    formats: tuple[int, ...] = ()
+    """Format codes of the parameters as sent (0 text, 1 binary): none, one for all, or one each."""
+    types: tuple[int, ...] = ()
+    """Parameter type OIDs that the client declared, 0 for unspecified."""
+    function: int = 0
+    """OID of the function of a FUNCTION_CALL."""
+
+
+class Mask(msgspec.Struct, frozen=True):
+    """How one value is hidden. What can't be shaped is redacted: a mask never throws."""
+
+    kind: str
+    """``null``, ``redact``, ``partial``, ``hash`` or ``constant``."""
+    tag: str = ""
+    """The tag that asked for the mask, for the record."""
+    keep: int = 0
+    """``partial``: how many trailing characters stay (an e-mail's domain stays whole as well)."""
+    text: str = ""
+    """``redact`` and ``constant``: the text for character types; other types get a typed neutral value or NULL."""
+    key: bytes = b""
+    """``hash``: the deployment's key, at most 64 bytes."""
+
+
+class ReplyPlan(msgspec.Struct, frozen=True):
+    """What to do with the reply's columns: a disclosure plan that needs no policy object per row."""
+
+    masks: Mapping[tuple[int, int], Mask] = {}
+    """(table OID, attribute number) as the server names a column's origin, to the mask for it."""
+    clean_tables: Collection[int] = frozenset()
+    """Table OIDs known to hold no column that this plan hides."""
+    computed: Mask | None = None
+    """For columns without an origin, whole rows, and tables that are neither in `masks` nor `clean_tables`."""
+    clean_positions: frozenset[int] = frozenset()
+    """Positions (from 0) proven to depend on nothing sensitive; relaxes `computed` for origin-less columns only."""
+    scrub_errors: bool = False
+    """Errors and notices may carry values: keep the SQLSTATE, replace the texts."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What policy says of one operation, in a form the conversation can carry out."""
+
+    verdict: Verdict
+    reason: str = ""
+    """A sentence for the person refused, naming the policy."""
+    hint: str = ""
+    """What that person can do about it."""
+    policies: tuple[str, ...] = ()
+    """Ids of the policies that determined the verdict."""
+    plan: ReplyPlan | None = None
+    """None: the reply passes byte for byte."""
+    ends_portals: bool = False
+    """The statement ends or rolls back a transaction: portals bound before it are gone."""
+    refusal: bytes = b""
+    """Code of the refusal in the protocol's terms (PostgreSQL: SQLSTATE); empty for the protocol's default."""
+
+
+class ReplySummary(msgspec.Struct, frozen=True):
+    """What came back for one operation; never the values."""
+
+    status: str
+    """``ok``, ``error``, ``suspended``, ``skipped`` (the server never ran it) or ``lost`` (the connection ended first)."""
+    tag: str = ""
+    """The server's completion tag (``SELECT 3``) or, on an error, its code (``42P01``)."""
+    rows: int = 0
+    bytes: int = 0
+    """Payload bytes of rows and COPY data, both directions."""
+    columns: tuple[str, ...] = ()
+    masked: tuple[str, ...] = ()
+    """Names of the columns that were masked."""
+
+
+# What a conversation asks its owner to do, in order. The owner does each at once, or queues it behind backpressure.
+
+
+class ToServer(msgspec.Struct, frozen=True, gc=False):
+    data: bytes
+
+
+class ToClient(msgspec.Struct, frozen=True, gc=False):
+    data: bytes
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """Judge this operation, put it on record, and call `Conversation.resume`. Later client bytes wait meanwhile."""
+
+    operation: Operation
+
+
+class Replied(msgspec.Struct, frozen=True, gc=False):
+    """The operation's reply is complete."""
+
+    operation_id: int
+    summary: ReplySummary
+
+
+class Withdrawn(msgspec.Struct, frozen=True, gc=False):
+    """The client no longer wants the operation that was asked about; no decision is expected any more."""
+
+    operation_id: int
+    reason: str
+
+
+class Started(msgspec.Struct, frozen=True, gc=False):
+    """Start-up parameters are known; nothing was forwarded yet (the record comes first)."""
+
+    session: Session
+    parameters: Mapping[str, str]
+    """Start-up parameters as sent (user, database, application_name, …); never a secret."""
+
+
+class Ready(msgspec.Struct, frozen=True, gc=False):
+    """The server has authenticated the session; a first probe may run now, before the client is told."""
+
+    session: Session
+
+
+class Probed(msgspec.Struct, frozen=True, gc=False):
+    """The answer to `Conversation.probe`."""
+
+    name: str
+    rows: list[tuple[bytes | None, ...]]
+    error: str = ""
+
+
+class CancelKey(msgspec.Struct, frozen=True, gc=False):
+    """The server gave this flow its cancel key (process id and secret as they stand in BackendKeyData)."""
+
+    key: bytes
+
+
+class CancelRequested(msgspec.Struct, frozen=True, gc=False):
+    """This flow is a request to cancel the query of the flow that holds `key`; nothing was forwarded."""
+
+    key: bytes
+    request: bytes
+    """The whole packet, to send to that flow's server if the key is known."""
+
+
+class Close(msgspec.Struct, frozen=True, gc=False):
+    """End both sides once the bytes before this are out."""
+
+    reason: str
+    fault: str = ""
+    """Empty for an ordinary end; ``client`` or ``server`` when that peer broke the protocol; ``unsafe`` when what was
+    asked would take the flow out of sight."""
+
+
+Effect = ToServer | ToClient | Ask | Replied | Withdrawn | Started | Ready | Probed | CancelKey | CancelRequested | Close
+
+
+class Conversation(Protocol):
+    """The protocol state machine of one flow: bytes and decisions in, effects out; no I/O, no clock."""
+
+    def from_client(self, data: bytes) -> list[Effect]: ...
+
+    def from_server(self, data: bytes) -> list[Effect]: ...
+
+    def client_closed(self) -> list[Effect]: ...
+
+    def server_closed(self) -> list[Effect]: ...
+
+    def resume(self, operation_id: int, decision: Decision) -> list[Effect]:
+        """Carry out ALLOW or DENY for the operation that was asked about; HOLD is the owner's to wait out."""
+        ...
+
+    def start(self) -> list[Effect]:
+        """Forward the start-up packet that `Started` told of, once it is on record."""
+        ...
+
+    def probe(self, name: str, text: str) -> list[Effect]:
+        """Run a query of our own at the next idle moment, unseen by the client; answered by `Probed`."""
+        ...
+
+    def set_search_path(self, path: tuple[str, ...] | None) -> None:
+        """Tell what a probe found; it becomes part of the session facts."""
+        ...
+
+    def withdraw(self, reason: str, code: bytes) -> list[Effect]:
+        """Refuse the operation that is being asked about (a cancel, a time-out) with this code."""
+        ...
+
+    def terminate(self, reason: str, code: bytes) -> list[Effect]:
+        """Tell the client in the protocol's own words that the flow ends, and end it."""
+        ...
+
+    @property
+    def client_backlog(self) -> int:
+        """Bytes of the client that wait inside; the owner stops reading above its limit."""
+        ...

@@ -1,0 +1,1 @@
+"""The PostgreSQL frontend/backend protocol: messages, the conversation, typed values and refusals."""
