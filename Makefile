@@ -1,0 +1,59 @@
+# hostguard from a fresh clone, as root on Debian 12: `make demo` shows it, `make test` proves it.
+
+PYTHON := .venv/bin/python
+BUDGET ?= 600
+BENCH_ARGS ?=
+
+# cffi writes its C file beside the build script; those are products, not sources.
+GENERATED := kernel/_%.c protocols/postgres/_%.c
+NATIVE_SOURCES := $(filter-out $(GENERATED), \
+	$(wildcard kernel/bpf/*.c kernel/bpf/*.h kernel/*.c kernel/*.h kernel/*_build.py) \
+	$(wildcard protocols/postgres/*.c protocols/postgres/*.h protocols/postgres/*_build.py))
+SHELL_SCRIPTS := scripts/provision .ci/run
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench soak wheel clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: .venv/.provisioned .venv/.native build/types/hostguard ## packages, .venv, the compiled pieces; nothing when all is there
+
+# The stamps live in the environment that they describe: without it they are gone as well.
+.venv/.provisioned: scripts/provision setup.py pyproject.toml
+	scripts/provision --dev
+	touch .venv/.native $@
+
+.venv/.native: $(NATIVE_SOURCES) | .venv/.provisioned
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	touch $@
+
+build/types/hostguard:
+	mkdir -p $(@D)
+	ln -sfn ../.. $@
+
+demo: setup ## the main job on a real PostgreSQL, told as a story
+	$(PYTHON) examples/shop/demo.py
+
+test: lint ## lint, then the whole suite: real servers, real clients, real kernel hooks
+	$(PYTHON) -m pytest -m "not soak"
+
+lint: setup ## ruff and mypy (strict), shellcheck where installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); fi
+
+bench: setup ## direct, pgbouncer and hostguard side by side; BENCH_ARGS="--quick" or "--json"
+	$(PYTHON) bench/run.py $(BENCH_ARGS)
+
+soak: setup ## agents that work while the daemon is killed again and again, for BUDGET seconds
+	SOAK_BUDGET_S=$(BUDGET) $(PYTHON) -m pytest -m soak --timeout=$$(($(BUDGET) + 300))
+
+wheel: setup ## dist/hostguard-*.whl, for scripts/provision --runtime
+	$(PYTHON) -m build --wheel --no-isolation
+
+clean: ## everything that was built; the next make starts from nothing
+	rm -rf .venv build dist hostguard.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -f kernel/bpf/*.o kernel/*.so protocols/postgres/*.so kernel/_*_cffi.c protocols/postgres/_*_cffi.c
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
