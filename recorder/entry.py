@@ -1,0 +1,285 @@
+"""The kinds of entries in the log, with their fields.
+
+An entry is one msgpack map: ``kind`` first, then the kind's own fields, then those that every entry has (`Entry`), of which
+the last is ``crc``. A reader needs nothing of ours: any msgpack library reads an entry, and a field that it doesn't know is to
+be ignored. These classes are the format's definition; docs/recordings.md is checked against them by a test.
+
+Fields whose length others decide have ``| Stored`` in their type: see `packing`.
+
+Entries are mutable, unlike the other vocabularies, because the log stamps time, flow and sequence into them: that saves a copy
+for each operation. Nobody changes one once it is appended.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+FORMAT_VERSION = 1
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """Stands for a field's value that was too long for the entry: the value's msgpack is ``payloads/ab/<sha256 in hex>``."""
+
+    length: int
+    """Bytes."""
+    sha256: bytes
+
+
+Text = str | Stored
+Texts = tuple[str, ...] | Stored
+Pairs = tuple[tuple[str, str], ...] | Stored
+
+
+class Entry(msgspec.Struct, kw_only=True, tag_field="kind"):
+    """What every entry has. The log fills all of these in."""
+
+    v: int = FORMAT_VERSION
+    """Version of the format."""
+    wall_ns: int = 0
+    """Time since 1970 UTC, nanoseconds; may step."""
+    mono_ns: int = 0
+    """Monotonic time of this boot, nanoseconds; never steps, so durations come from here."""
+    flow: int = 0
+    """The flow's number, which is the index of its ``flow.open`` or ``flow.refused`` entry; 0 for what belongs to no flow."""
+    seq: int = 0
+    """Number of the entry in its flow while the flow is open, from 1; 0 outside."""
+    crc: int = 0xFFFFFFFF
+    """CRC-32 of the entry up to here; always five bytes of msgpack."""
+
+
+class DaemonStart(Entry, tag="daemon.start"):
+    """The daemon began to guard."""
+
+    version: str
+    pid: int
+    boot_id: str = ""
+    durability: str = ""
+    """``strict``, or ``batch`` with its window."""
+    details: Pairs = ()
+    """What else describes this run: host, kernel, configuration file and its SHA-256."""
+
+
+class DaemonStop(Entry, tag="daemon.stop"):
+    """The daemon ended in order. A start without a stop before it means that the run before was killed."""
+
+    reason: str
+    flows: int = 0
+    """Flows that were still open."""
+
+
+class FlowOpen(Entry, tag="flow.open"):
+    """A process reached a resource: who it is, and where it was going."""
+
+    agent: str
+    workload: str
+    resource: str
+    protocol: str = ""
+    source: str = ""
+    """Address and port of the client's end."""
+    destination: str = ""
+    """Address and port that the process asked to connect to."""
+    pid: int = 0
+    start_ticks: int = 0
+    """Start time of the process, clock ticks since boot; with `pid` it names one process."""
+    uid: int = -1
+    gid: int = -1
+    user: str = ""
+    comm: str = ""
+    exe: Text = ""
+    cmdline: Texts = ()
+    cgroup: Text = ""
+    ancestors: Texts = ()
+    """``pid exe`` of the parent, its parent, and so on."""
+    gone: bool = False
+    """The process had ended when it was looked at: the facts are the kernel's only."""
+    details: Pairs = ()
+
+
+class FlowRefused(FlowOpen, tag="flow.refused"):
+    """A connection was refused before it became a conversation; the facts are as far as they were known."""
+
+    reason: Text = ""
+
+
+class FlowClose(Entry, tag="flow.close"):
+    """The flow ended; nothing of it follows but late approvals."""
+
+    reason: Text
+    fault: str = ""
+    """Empty for an ordinary end, else whose fault: ``client``, ``server``, ``unsafe``, ``internal``."""
+    client_bytes: int = 0
+    """Bytes that came from the client."""
+    server_bytes: int = 0
+    """Bytes that came from the server."""
+
+
+class Session(Entry, tag="session"):
+    """A session's start-up, before anything of it was forwarded."""
+
+    database: Text
+    user: Text
+    parameters: Pairs = ()
+    """Start-up parameters as sent; never a secret."""
+
+
+class Operation(Entry, tag="operation"):
+    """One thing that the agent asked for, whole; written before it is forwarded."""
+
+    operation: int
+    """Number of the operation in its flow, from 1."""
+    form: str
+    """How it was asked: ``query``, ``prepare``, ``execute``, ``function_call``."""
+    text: str | Stored | None
+    """None when the statement was prepared out of sight."""
+    statement: Text = ""
+    """Name of the prepared statement."""
+    parameters: tuple[bytes | None, ...] | Stored = ()
+    """Bound values as sent; None is SQL NULL."""
+    formats: tuple[int, ...] | Stored = ()
+    """0 text, 1 binary: none, one for all, or one each."""
+    types: tuple[int, ...] | Stored = ()
+    """Type OIDs that the client declared; 0 for unspecified."""
+    function: int = 0
+    """OID of the function that a ``function_call`` calls."""
+
+
+class Decision(Entry, tag="decision"):
+    """What policy said of an operation; a held one gets a second decision when it is released or refused."""
+
+    operation: int
+    verdict: str
+    """``allow``, ``deny``, ``hold``."""
+    reason: Text = ""
+    hint: Text = ""
+    policies: Texts = ()
+    """Policies that determined the verdict."""
+    accesses: Pairs = ()
+    """What the operation amounts to: (action, object)."""
+    epoch: int = 0
+    """Number of the policy that was in force: that of its ``policy.load``."""
+    request: str = ""
+    """The request for approval that this decision waits for or follows from."""
+
+
+class Reply(Entry, tag="reply"):
+    """What came back for an operation; never the values."""
+
+    operation: int
+    status: str
+    """``ok``, ``error``, ``suspended``, ``skipped``, ``lost``."""
+    tag: Text = ""
+    """Completion tag, or the error's code."""
+    rows: int = 0
+    bytes: int = 0
+    columns: Texts = ()
+    masked: Texts = ()
+    """Columns that were masked."""
+    duration_us: int = 0
+    """From forwarding the operation to the end of its reply."""
+
+
+class Withdrawn(Entry, tag="withdrawn"):
+    """The client gave an operation up before it was decided."""
+
+    operation: int
+    reason: Text = ""
+
+
+class Request(Entry, tag="request"):
+    """An operation was held: a request for approval is open."""
+
+    request: str
+    operation: int
+    digest: bytes
+    """Hash of the exact statement and parameters: the approval is good for nothing else."""
+    mode: str = "wait"
+    """``wait`` or ``ticket``."""
+    approvers: Texts = ()
+    expires_ns: int = 0
+    """Wall time at which it lapses, nanoseconds."""
+    reason: Text = ""
+
+
+class Approval(Entry, tag="approval"):
+    """The end of a request for approval, and who decided it."""
+
+    request: str
+    verdict: str
+    """``approved``, ``denied``, ``withdrawn`` or ``expired``."""
+    user: str = ""
+    """The user who decided; empty for withdrawn and expired."""
+    uid: int = -1
+    """Their UNIX user id, as the kernel tells it of the control socket's peer."""
+    operation: int = 0
+    reason: Text = ""
+
+
+class Cancel(Entry, tag="cancel"):
+    """A client asked the server to cancel what another connection is running."""
+
+    target: int
+    """Flow whose query it is; 0 when no flow holds that key."""
+    forwarded: bool = False
+
+
+class PolicyLoad(Entry, tag="policy.load"):
+    """A configuration came into force, or was refused."""
+
+    epoch: int
+    accepted: bool
+    files: Pairs = ()
+    """(path, SHA-256 in hex)."""
+    errors: Texts = ()
+    user: str = ""
+    """Who asked for the reload; empty at start."""
+
+
+class ProbeFailed(Entry, tag="probe.failed"):
+    """A question of our own to the server or the kernel went unanswered."""
+
+    probe: str
+    error: Text
+
+
+class Fault(Entry, tag="fault"):
+    """Something unexpected happened inside hostguard; the flow it belongs to was ended."""
+
+    where: str
+    error: Text
+
+
+class LogCut(Entry, tag="log.cut"):
+    """Bytes at the log's end were no whole entry when it was opened: they were set aside, and the log goes on before them."""
+
+    segment: str
+    offset: int
+    """Where in the segment the bytes began."""
+    length: int
+    """How many bytes."""
+    sha256: bytes
+    """Of the bytes; they are kept as ``payloads/ab/<sha256 in hex>``."""
+
+
+class LogResumed(Entry, tag="log.resumed"):
+    """The log could be written again after it could not: appends in between failed, so their operations were refused."""
+
+    failures: int
+    """Appends that failed."""
+    error: str
+    """What the first one failed with."""
+    since_ns: int
+    """Wall time of the first failure, nanoseconds."""
+
+
+KINDS: tuple[type[Entry], ...] = (
+    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Withdrawn, Request, Approval,
+    Cancel, PolicyLoad, ProbeFailed, Fault, LogCut, LogResumed,
+)  # fmt: skip
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """An entry of a kind that this version doesn't know: a later one wrote it."""
+
+    kind: str
+    flow: int
+    fields: dict[str, object]

@@ -1,0 +1,127 @@
+"""The log as its owner writes it: entries numbered, stamped, and in order within their flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .durable import SEGMENT_BYTES, LogUnavailable, LogWriter, Syscalls
+from .entry import Entry, FlowClose, FlowOpen, FlowRefused, LogCut, LogResumed, Stored
+from .packing import frame
+
+Clock = Callable[[], tuple[int, int]]
+"""Wall time since 1970 and monotonic time, both nanoseconds."""
+
+
+class Log:
+    """Open for writing; one process at a time (`LogBusy`). Not for use from several threads, but for `sync`."""
+
+    def __init__(self, folder: Path, clock: Clock, segment_bytes: int = SEGMENT_BYTES, syscalls: Syscalls | None = None) -> None:
+        """Open the log in `folder` or make a new one; a torn end is cut, and the cut put on record.
+
+        Raises LogBusy, LogUnavailable.
+        """
+        self._clock = clock
+        self._sequences: dict[int, int] = {}
+        """Last sequence number of each open flow."""
+        self._failures = 0
+        self._first_failure = ("", 0)
+        self._writer = LogWriter(folder, segment_bytes, syscalls)
+        if cut := self._writer.cut:
+            self.append(0, LogCut(cut.segment, cut.offset, cut.payload.length, cut.payload.sha256))
+
+    @property
+    def position(self) -> int:
+        """How many entries the log holds; the index of the next one."""
+        return self._writer.position
+
+    @property
+    def synced_position(self) -> int:
+        """How many entries survive a power cut; in strict mode forward nothing whose append returned more than this."""
+        return self._writer.synced_position
+
+    @property
+    def available(self) -> bool:
+        """False from a failed append or sync until an append (or sync) succeeds."""
+        return not self._failures and self._writer.available
+
+    @property
+    def open_flows(self) -> int:
+        return len(self._sequences)
+
+    def open_flow(self, entry: FlowOpen) -> int:
+        """Put a flow on record (`FlowOpen`, or `FlowRefused`, which ends it as well) and return its number.
+
+        The number is the entry's index in the log: unique on this host for good, and where a reader begins.
+        Raises LogUnavailable.
+        """
+        self._resume()
+        flow = self._writer.position
+        self._sequences[flow] = 0
+        try:
+            self.append(flow, entry)
+        except LogUnavailable:
+            del self._sequences[flow]
+            raise
+        return flow
+
+    def append(self, flow: int, *entries: Entry) -> int:
+        """Append entries of one flow (0 for none) with one write: all of them, or LogUnavailable and none.
+
+        Returns the position to wait for in `synced_position`. A `FlowClose` ends the flow; entries that come later still (an
+        approval) belong to it without a place in its order. The entries are the log's from here on.
+        """
+        if self._failures:
+            self._resume()
+        wall_ns, mono_ns = self._clock()
+        sequence = self._sequences.get(flow)
+        step = sequence is not None
+        number = sequence or 0
+        parts = []
+        try:
+            for entry in entries:
+                number += step
+                entry.wall_ns, entry.mono_ns, entry.flow, entry.seq = wall_ns, mono_ns, flow, number
+                parts.append(frame(entry, self._writer.store))
+            position = self._writer.append(b"".join(parts), len(parts))
+        except LogUnavailable as error:
+            self._count_failure(error, wall_ns)
+            raise
+        if step:
+            self._sequences[flow] = number
+            if isinstance(entries[-1], FlowClose | FlowRefused):
+                del self._sequences[flow]
+        return position
+
+    def sync(self) -> int:
+        """Make what was appended durable; may run in another thread while appends go on. Returns `synced_position`.
+
+        ``strict``: each operation waits until its position is synced, and one sync serves all that wait (group commit).
+        ``batch``: the owner calls this at most n ms after an append. Raises LogUnavailable.
+        """
+        return self._writer.sync()
+
+    def store(self, payload: bytes) -> Stored:
+        """Keep a payload beside the log. Raises LogUnavailable."""
+        return self._writer.store(payload)
+
+    def close(self) -> None:
+        """Sync and close. Raises LogUnavailable when the sync fails; the log is closed all the same."""
+        self._writer.close()
+
+    def _count_failure(self, error: LogUnavailable, wall_ns: int) -> None:
+        if not self._failures:
+            self._first_failure = (str(error), wall_ns)
+        self._failures += 1
+
+    def _resume(self) -> None:
+        """After failed appends, the first thing on record is that they failed."""
+        if not self._failures:
+            return
+        failures, (error, since_ns) = self._failures, self._first_failure
+        self._failures = 0
+        try:
+            self.append(0, LogResumed(failures, error, since_ns))
+        except LogUnavailable:
+            self._failures, self._first_failure = failures + 1, (error, since_ns)
+            raise

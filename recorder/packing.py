@@ -1,0 +1,128 @@
+"""Entries to bytes, as they stand in the log.
+
+An entry has at most `MAX_ENTRY_BYTES` bytes, because its frame has a 16-bit length (C2SP tlog-tiles, Log Entries). `frame`
+moves the largest fields that may be `Stored` out to the payload store until the rest fits.
+
+``crc`` is CRC-32 (ISO 3309, as in zlib) over the bytes of the entry before its own four. It finds what a power cut does to
+the log's last pages. It proves nothing against a person, who can compute it as well: that is what the Merkle tree is for.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import struct
+from collections.abc import Callable
+from hashlib import sha256
+from typing import get_args, get_type_hints
+from zlib import crc32
+
+import msgspec
+
+from .entry import KINDS, Entry, Stored, Unknown
+
+MAX_ENTRY_BYTES = 0xFFFF
+CRC_KEY = b"\xa3crc\xce"
+"""The four bytes after this, the entry's last, are the CRC: msgpack for the key ``crc`` and the start of a 32-bit integer."""
+CRC_BYTES = 4
+
+
+class LogCorrupt(Exception):
+    """The log holds something that no writer of ours leaves there; the message says where, what was expected, what was found."""
+
+
+Store = Callable[[bytes], Stored]
+"""Puts a payload where a reader of the entry finds it. Raises whatever the log raises when it can't be written."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode: Callable[[bytes], Entry] = msgspec.msgpack.Decoder(functools.reduce(operator.or_, KINDS)).decode
+_length = struct.Struct(">H").pack
+_crc = struct.Struct(">I").pack
+
+
+def frame(entry: Entry, store: Store) -> bytes:
+    """Pack an entry, length first, as it stands in a segment (C2SP tlog-tiles: "a big-endian uint16 length prefix").
+
+    What doesn't fit is given to `store`. Raises ValueError for an entry that is too long without anything to move out.
+    """
+    try:
+        data = _encode(entry)
+    except UnicodeEncodeError:
+        _make_encodable(entry)
+        data = _encode(entry)
+    if len(data) > MAX_ENTRY_BYTES:
+        data = _encode(_spill(entry, store))
+    body = data[:-CRC_BYTES]
+    return _length(len(data)) + body + _crc(crc32(body))
+
+
+def _make_encodable(entry: Entry) -> None:
+    """Bytes of an agent that were no text may reach a field as lone surrogates: put their escapes on record, not nothing."""
+    for name in entry.__struct_fields__:
+        setattr(entry, name, _escaped(getattr(entry, name)))
+
+
+def _escaped(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, tuple):
+        return tuple(_escaped(item) for item in value)
+    return value
+
+
+@functools.cache
+def spillable(kind: type[Entry]) -> tuple[str, ...]:
+    """Names of the kind's fields that may be moved to the payload store."""
+    hints = get_type_hints(kind)
+    return tuple(name for name in kind.__struct_fields__ if Stored in get_args(hints[name]))
+
+
+def _spill(entry: Entry, store: Store) -> Entry:
+    """A copy of the entry whose largest fields are in the payload store, so few that the rest fits."""
+    sizes = {name: _encode(getattr(entry, name)) for name in spillable(type(entry))}
+    excess = len(_encode(entry)) - MAX_ENTRY_BYTES
+    replaced: dict[str, Stored] = {}
+    for name, value in sorted(sizes.items(), key=lambda item: len(item[1]), reverse=True):
+        if excess <= 0:
+            break
+        replaced[name] = store(value)
+        excess -= len(value) - len(_encode(replaced[name]))
+    if excess > 0:
+        raise ValueError(f"{excess} bytes too long, with nothing left to store apart: {type(entry).__name__}")
+    return msgspec.structs.replace(entry, **replaced)
+
+
+def stored(payload: bytes) -> Stored:
+    """The reference to a payload."""
+    return Stored(len(payload), sha256(payload).digest())
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether these bytes are an entry as it was written, by its CRC."""
+    return data[-9:-CRC_BYTES] == CRC_KEY and crc32(data[:-CRC_BYTES]) == int.from_bytes(data[-CRC_BYTES:])
+
+
+def unpack(data: bytes) -> Entry | Unknown:
+    """The entry in `data`. Raises LogCorrupt when the CRC or the format says that it is none."""
+    if not is_whole(data):
+        raise LogCorrupt("the entry's CRC is wrong")
+    try:
+        return _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _unpack_unknown(data)
+
+
+def _unpack_unknown(data: bytes) -> Unknown:
+    try:
+        fields = msgspec.msgpack.decode(data, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LogCorrupt(f"the entry is no msgpack map: {error}") from None
+    kind, flow = fields.get("kind"), fields.get("flow", 0)
+    if not isinstance(kind, str) or not isinstance(flow, int):
+        raise LogCorrupt("the entry has no kind, or its flow is no number")
+    if kind in _TAGS:
+        raise LogCorrupt(f"the fields of the {kind} entry are not those of its kind")
+    return Unknown(kind, flow, fields)
+
+
+_TAGS = frozenset(str(kind.__struct_config__.tag) for kind in KINDS)
