@@ -1,0 +1,91 @@
+"""Finds what in a configuration points to nothing, twice to the same, or in a form that nothing could match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .addresses import parse_address
+from .paths import split
+from .sections import Tables
+from .strict import Mistake, suggest
+
+RESERVED_TAG = "catalog"
+"""Tags in here are hostguard's own; see `catalogs.py`."""
+
+
+def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
+    """The mistakes between the sections. `raw` has the names that were declared, also where their tables have mistakes."""
+    yield from _pointers(tables, raw)
+    yield from _cgroups(tables)
+    yield from _unix_users(tables)
+    yield from _addresses(tables)
+    yield from _tags(tables, raw)
+
+
+def _names(raw: Mapping[str, Any], section: str) -> list[str]:
+    table = raw.get(section)
+    return list(table) if isinstance(table, Mapping) else []
+
+
+def _pointers(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
+    agents, users = _names(raw, "agents"), _names(raw, "users")
+    for name, workload in tables.workloads.items():
+        if workload.agent not in agents:
+            yield Mistake(("workloads", name, "agent"), f'there is no agent "{workload.agent}"' + suggest(workload.agent, agents))
+    for name, agent in tables.agents.items():
+        if agent.owner not in users:
+            yield Mistake(("agents", name, "owner"), f'there is no user "{agent.owner}"' + suggest(agent.owner, users))
+
+
+def _cgroups(tables: Tables) -> Iterator[Mistake]:
+    seen: dict[str, str] = {}
+    for name, workload in tables.workloads.items():
+        place = ("workloads", name, "cgroup")
+        parts = workload.cgroup.rstrip("/").split("/")
+        if any(part in ("", ".", "..") for part in parts):
+            yield Mistake(place, f'"{workload.cgroup}" is not a plain path: no empty part, no "." and no ".."')
+        other = seen.setdefault("/".join(parts), name)
+        if other != name:
+            yield Mistake(place, f'workload "{other}" has the same cgroup')
+
+
+def _unix_users(tables: Tables) -> Iterator[Mistake]:
+    seen: dict[str, str] = {}
+    for name, user in tables.users.items():
+        for unix in user.unix:
+            other = seen.setdefault(unix, name)
+            if other != name:
+                yield Mistake(("users", name, "unix"), f'UNIX user "{unix}" is user "{other}" already')
+
+
+def _addresses(tables: Tables) -> Iterator[Mistake]:
+    seen: dict[tuple[str, int], tuple[str, str]] = {}
+    for name, resource in tables.resources.items():
+        for text in resource.addresses:
+            place = ("resources", name, "addresses")
+            try:
+                address = parse_address(text)
+            except ValueError as error:
+                yield Mistake(place, str(error))
+                continue
+            other, written = seen.setdefault(address, (name, text))
+            # The same text twice in one list is told of by the reader of lists.
+            if (other, written) != (name, text):
+                yield Mistake(place, f'"{text}" is an address of resource "{other}" already')
+
+
+def _tags(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
+    resources = _names(raw, "resources")
+    for name, tag in tables.tags.items():
+        if "" in name.split("."):
+            yield Mistake(("tags", name), "a tag's name is parts with single dots between them, such as pci.card")
+        if name.split(".")[0] == RESERVED_TAG:
+            yield Mistake(("tags", name), f"tags in {RESERVED_TAG} are hostguard's own")
+        for column in tag.columns:
+            place = ("tags", name, "columns")
+            parts = split(column)
+            if len(parts) != 5 or "" in parts:
+                yield Mistake(place, f'"{column}" is not a column; expected resource/database/schema/table/column')
+            elif parts[0] not in resources:
+                yield Mistake(place, f'"{column}": there is no resource "{parts[0]}"' + suggest(parts[0], resources))

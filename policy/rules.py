@@ -1,0 +1,150 @@
+"""Cedar policies as hostguard knows them: parsed, named, checked against the schema."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import cedarpy
+import msgspec
+from cedarpy import pst
+
+from .cedar_text import Piece, line_within, pieces
+from .strict import suggest
+
+RESERVED_ID = "hostguard:"
+"""Ids of the base policy begin so, and no others."""
+_SHIPPED = Path(__file__).parent
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A file of policies."""
+
+    file: str
+    text: str
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One policy. `node` is its syntax tree, whose id is the ``@id``."""
+
+    id: str
+    file: str
+    line: int
+    text: str
+    node: pst.Template
+
+
+class RuleError(msgspec.Struct, frozen=True):
+    """One thing that is wrong with a policy."""
+
+    file: str
+    line: int
+    id: str
+    """Empty while the policy has none."""
+    message: str
+
+
+@cache
+def schema_text() -> str:
+    """The schema that ships with hostguard."""
+    return (_SHIPPED / "hostguard.cedarschema").read_text()
+
+
+@cache
+def schema() -> cedarpy.Schema:
+    return cedarpy.Schema.from_str(schema_text())
+
+
+@cache
+def base_source() -> Source:
+    """The base policy that ships with hostguard."""
+    return Source("base.cedar", (_SHIPPED / "base.cedar").read_text())
+
+
+def parse(sources: Iterable[Source], errors: list[RuleError]) -> list[Rule]:
+    """The policies of all `sources` that are right; every other has at least one entry in `errors`."""
+    rules: list[Rule] = []
+    taken: dict[str, Rule] = {}
+    for source in sources:
+        for piece in pieces(source.text):
+            rule = _parse_one(source, piece, errors)
+            if rule is None:
+                continue
+            first = taken.setdefault(rule.id, rule)
+            if first is not rule:
+                errors.append(RuleError(rule.file, rule.line, rule.id, f"{first.file}:{first.line} has the same @id"))
+                continue
+            rules.append(rule)
+    wrong = list(_validate(rules))
+    errors.extend(wrong)
+    bad = {(error.file, error.id) for error in wrong}
+    return [rule for rule in rules if (rule.file, rule.id) not in bad]
+
+
+def _parse_one(source: Source, piece: Piece, errors: list[RuleError]) -> Rule | None:
+    def refuse(message: str, line: int = piece.line, name: str = "") -> None:
+        errors.append(RuleError(source.file, line, name, message))
+
+    try:
+        tree = cedarpy.policies_to_pst(piece.text)
+    except ValueError as error:
+        near = re.search("`(.*)`", str(error))
+        return refuse(f"syntax error: {error}", line_within(piece, near[1] if near else ""))
+    if tree.templates:
+        return refuse("a template (?principal, ?resource) permits nothing by itself: write out the principal and the resource")
+    node = next(iter(tree.static_policies.values()))
+    name = node.annotations.get("id", "")
+    if not name.strip():
+        return refuse('every policy needs an @id("…"): it is what refusals and records name')
+    if name.startswith(RESERVED_ID) and source is not base_source():
+        return refuse(f'an @id that begins with "{RESERVED_ID}" is hostguard\'s own', name=name)
+    return Rule(name, source.file, piece.line, piece.text, dataclasses.replace(node, id=name))
+
+
+def _validate(rules: list[Rule]) -> Iterator[RuleError]:
+    """What Cedar's validator says, by policy."""
+    found: dict[int, list[str]] = {}
+    # The validator numbers the policies of a text in order, as ``policy0``, ``policy1``.
+    result = cedarpy.validate_policies("\n".join(rule.text for rule in rules), schema())
+    for error in result.errors:
+        message = re.sub(r"^for policy `[^`]*`, ", "", error.error)
+        found.setdefault(int(error.policy_id.removeprefix("policy")), []).append(message)
+    for number, messages in sorted(found.items()):
+        rule = rules[number]
+        # This one follows from any other mistake of the scope, and says nothing beside it.
+        telling = [m for m in messages if not m.startswith("unable to find an applicable action")] or messages
+        for message in sorted(set(telling)):
+            said, words = _reword(message)
+            yield RuleError(rule.file, line_within(Piece(rule.text, rule.line), words), rule.id, said)
+
+
+def _reword(message: str) -> tuple[str, str]:
+    """The message as we say it, and the words of the policy that it is about."""
+    if found := re.match(r'unrecognized action `Action::"(.*)"`', message):
+        return f'unknown action Action::"{found[1]}"' + suggest_action(found[1]), f'Action::"{found[1]}"'
+    if found := re.match(r"unrecognized entity type `(.*)`", message):
+        return f"unknown entity type {found[1]}" + suggest(found[1], entity_types()), f"{found[1]}::"
+    if message.startswith("unable to find an applicable action"):
+        return "no action applies to this principal and this resource, so it can match nothing", ""
+    return message.replace("`", ""), ""
+
+
+def suggest_action(word: str) -> str:
+    """``; did you mean …?``, or where to look."""
+    said = suggest(word, actions())
+    return said if said.startswith("; did") else "; `hostguard policy schema` lists them"
+
+
+@cache
+def actions() -> frozenset[str]:
+    """Every action of the schema, groups included."""
+    names = re.findall(r"^action ([^{;]*?)(?: in \[| appliesTo|;|\n)", schema_text(), re.MULTILINE)
+    return frozenset(name.strip() for group in names for name in group.split(","))
+
+
+@cache
+def entity_types() -> frozenset[str]:
+    return frozenset(re.findall(r"^entity (\w+)", schema_text(), re.MULTILINE))

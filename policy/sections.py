@@ -1,0 +1,138 @@
+"""The sections of the configuration file, as strict structs with their defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}\Z", description="a name of letters, digits, _ . @ -")]
+"""What workloads, agents, users, groups, roles, resources, environments and tags may be called: no "/" (it separates a path)."""
+
+AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/", description="an absolute path")]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file in which every key is known."""
+
+
+class Daemon(Section):
+    """``[daemon]``: where the daemon keeps its things."""
+
+    state_dir: AbsolutePath = "/var/lib/hostguard"
+    """Directory of the log. Default ``/var/lib/hostguard``."""
+    run_dir: AbsolutePath = "/run/hostguard"
+    """Directory of the control socket. Default ``/run/hostguard``."""
+    pin_dir: AbsolutePath = "/sys/fs/bpf/hostguard"
+    """Directory in a BPF file system where the kernel hooks are pinned. Default ``/sys/fs/bpf/hostguard``."""
+    attach: Annotated[str, msgspec.Meta(pattern=r"^(auto\Z|/)", description='"auto" or an absolute path')] = "auto"
+    """The cgroup directory that the hooks are attached to; ``auto`` is the root of the cgroup2 mount. Default ``auto``."""
+
+
+class Log(Section):
+    """``[log]``: how sure a record is before its operation goes on."""
+
+    durability: Literal["batch", "strict"] = "batch"
+    """``strict``: synced to disk before the operation is forwarded; ``batch``: written before, synced after. Default ``batch``."""
+    batch_ms: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
+    """``batch``: milliseconds after which a record is synced at the latest. Default 50."""
+
+
+class Policies(Section):
+    """``[policy]``: the Cedar policies."""
+
+    files: tuple[str, ...] = ("policies/*.cedar",)
+    """Paths or patterns of ``.cedar`` files, relative to the configuration file. Default ``["policies/*.cedar"]``."""
+    base: bool = True
+    """Whether hostguard's own base policy (``hostguard: …``) is part of the policy set. Default true."""
+
+
+class Approvals(Section):
+    """``[approvals]``: how long a held operation waits."""
+
+    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
+    """Seconds that a held operation waits for a user's yes or no. Default 300."""
+
+
+class Limits(Section):
+    """``[limits]``: what is bounded."""
+
+    max_flows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    """Flows open at one time; further connections are refused. Default 1000."""
+    max_message_bytes: Annotated[int, msgspec.Meta(ge=1024, le=1_073_741_824)] = 16_777_216
+    """Bytes of the largest protocol message; larger ones are refused. Default 16777216."""
+    max_held: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    """Operations that wait for a user at one time; further ones are denied. Default 1000."""
+
+
+class Workload(Section):
+    """``[workloads.NAME]``: a set of processes on this host."""
+
+    cgroup: Annotated[str, msgspec.Meta(pattern=r"^[^/]", description="a path below the cgroup2 mount, without a leading /")]
+    """The cgroup's path below the cgroup2 mount; made if absent. Required."""
+    agent: str
+    """Name of the agent that its traffic is attributed to. Required."""
+
+
+class Agent(Section):
+    """``[agents.NAME]``: a principal."""
+
+    owner: str
+    """Name of the user who answers for the agent. Required."""
+    roles: tuple[Name, ...] = ()
+    """Roles that policies can name. Default none."""
+
+
+class User(Section):
+    """``[users.NAME]``: a human."""
+
+    unix: tuple[str, ...] = ()
+    """UNIX user names that are this user on the control socket. Default none."""
+    groups: tuple[Name, ...] = ()
+    """Groups that policies can name. Default none."""
+
+
+class Resource(Section):
+    """``[resources.NAME]``: a system that agents may reach."""
+
+    protocol: Literal["postgres"]
+    """The protocol spoken there. Required."""
+    addresses: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, description="a list of at least one address")]
+    """``IPv4:port``, ``[IPv6]:port`` or ``hostname:port``. Required."""
+    environment: Name | None = None
+    """The environment it belongs to, for policies to name. Default none."""
+
+
+class MaskRule(Section):
+    """``mask`` of a tag: how its values are hidden."""
+
+    kind: Literal["null", "redact", "partial", "hash", "constant"] = "redact"
+    """``null``, ``redact``, ``partial``, ``hash`` or ``constant``. Default ``redact``."""
+    keep: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    """``partial``: trailing characters that stay; an e-mail's domain stays as well. Default 0."""
+    text: str = "***"
+    """``redact`` and ``constant``: the text that stands in for character values. Default ``***``."""
+
+
+class Tag(Section):
+    """``[tags."NAME"]``: a kind of sensitive data; ``pci.card`` is in ``pci``."""
+
+    columns: tuple[str, ...] = ()
+    """Columns that carry the tag: ``resource/database/schema/table/column``. Default none."""
+    mask: MaskRule = MaskRule()
+    """How the values look to an agent that may not see them. Default ``{ kind = "redact" }``."""
+
+
+class Tables(Section):
+    """The whole configuration file."""
+
+    daemon: Daemon = Daemon()
+    log: Log = Log()
+    policy: Policies = Policies()
+    approvals: Approvals = Approvals()
+    limits: Limits = Limits()
+    workloads: dict[Name, Workload] = {}
+    agents: dict[Name, Agent] = {}
+    users: dict[Name, User] = {}
+    resources: dict[Name, Resource] = {}
+    tags: dict[Name, Tag] = {}
