@@ -86,8 +86,11 @@ def within_reach(binaries: Path, folder: Path) -> Path:
     """`binaries`, or a copy in `folder` when user postgres can't get there: a clone may lie in a home closed to others."""
     if subprocess.run([*as_postgres(), "test", "-x", binaries / "postgres"], check=False).returncode == 0:
         return binaries
-    shutil.copytree(binaries.parent, folder / "pginstall", symlinks=True)
-    return folder / "pginstall" / "bin"
+    package = binaries.parent.parent
+    # The programs find the libraries that were bundled with them by a path relative to their own.
+    for part in (package.name, f"{package.name}.libs"):
+        shutil.copytree(package.parent / part, folder / part, symlinks=True)
+    return folder / package.name / "pginstall" / "bin"
 
 
 def as_postgres() -> list[str]:
@@ -113,7 +116,16 @@ def server(version: int, settings: Mapping[str, str] | None = None, host: str = 
             shutil.chown(folder, "postgres", "postgres")
         data = folder / "data"
         bin_folder = within_reach(wheel_binaries(), folder) if version == 18 else DEBIAN_15
-        initdb = [bin_folder / "initdb", "--pgdata", data, "--username", "postgres", "--auth", "trust", "--no-sync"]
+        initdb: list[str | Path] = [
+            bin_folder / "initdb",
+            "--pgdata",
+            data,
+            "--username",
+            "postgres",
+            "--auth",
+            "trust",
+            "--no-sync",
+        ]
         locale = ["--encoding", "UTF8", "--locale", "C.UTF-8"]
         subprocess.run([*as_postgres(), *initdb, *locale], check=True, stdout=subprocess.DEVNULL, cwd=folder)
         with _running(bin_folder, folder, version, host, {**SETTINGS, **(settings or {})}) as running:

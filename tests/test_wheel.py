@@ -20,8 +20,6 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("wheel")
     tree = folder / "tree"
     built = (".git", ".venv", "build", "dist", "*.egg-info", "*.so", "*.o", "_*_cffi.c", "__pycache__", ".*_cache")
-        ".git", ".venv", "build", "dist", "*.egg-info", "*.so", "*.o", "_*_cffi.c", "__pycache__", ".*_cache"
-    )
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*built))
     options = ["--quiet", "--no-build-isolation", "--no-deps", "--wheel-dir", str(folder)]
     command = [sys.executable, "-m", "pip", "wheel", *options, str(tree)]
