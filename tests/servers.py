@@ -137,7 +137,7 @@ def server(version: int, settings: Mapping[str, str] | None = None, host: str = 
 @contextmanager
 def _running(bin_folder: Path, folder: Path, version: int, host: str, settings: Mapping[str, str]) -> Iterator[Server]:
     port = free_port(host)
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    options: list[str | Path] = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     command = [
         *as_postgres(),
         bin_folder / "postgres",

@@ -1,0 +1,154 @@
+"""Unmodified clients observe the same through the guard as directly."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import servers
+from guard import Guard
+from servers import Server
+
+CLIENTS = Path(__file__).parent / "clients"
+PROGRAMS = sorted(path.name for path in CLIENTS.glob("*.py") if path.name != "transcript.py")
+
+# What differs between any two runs, direct or not: numbers that the server counts up, and the time of day.
+DIFFERS = (
+    (re.compile(r"(lo_import|lo_unlink) \d{4,}"), r"\1 OID"),
+    (re.compile(r"(Backend PID +\| )\d+ *"), r"\1PID"),
+    (re.compile(r"^\w{3} \w{3} +\d+ [\d:]{8} \d{4}( \(every)", re.MULTILINE), r"TIME\1"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that a program showed."""
+
+    exit_code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(params=["18", "15"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each real server in turn."""
+    chosen = request.getfixturevalue(f"postgres{request.param}")
+    assert isinstance(chosen, Server)
+    return chosen
+
+
+def observed(result: subprocess.CompletedProcess[str]) -> Observed:
+    out, err = result.stdout, result.stderr
+    for pattern, replacement in DIFFERS:
+        out, err = pattern.sub(replacement, out), pattern.sub(replacement, err)
+    return Observed(result.returncode, out, err)
+
+
+def environment(server: Server, database: str) -> dict[str, str]:
+    """Where to connect, and nothing that tells a program whether it is guarded."""
+    own = {"PYTHONPATH": str(CLIENTS.parent.parent), "PSQLRC": "/dev/null", "PSQL_HISTORY": "/dev/null", "LC_ALL": "C.UTF-8"}
+    return {**server.environment(database), **own}
+
+
+def operations(matrix: Guard) -> int:
+    """How many operations the daemon has judged so far."""
+    return sum(matrix.ask("status")["operations"].values())
+
+
+def both_ways(matrix: Guard, server: Server, program: list[str | Path], minimum: int = 1) -> Observed:
+    """Run a program directly, then guarded, each in a fresh database; they must agree. Returns what they observed."""
+
+    def direct(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        full = {**os.environ, **variables}
+        return subprocess.run(program, capture_output=True, text=True, timeout=100, check=False, env=full, input="")
+
+    def guarded(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return matrix.run("matrix", program, variables)
+
+    before = operations(matrix)
+    found = []
+    ways: tuple[Callable[[dict[str, str]], subprocess.CompletedProcess[str]], ...] = (direct, guarded)
+    for way in ways:
+        with server.database("matrix") as database:
+            found.append(observed(way(environment(server, database))))
+        if way is direct:
+            assert operations(matrix) == before, "the direct run went through the guard"
+    assert operations(matrix) >= before + minimum, "the guarded run did not go through the guard"
+    assert found[1].out.splitlines() == found[0].out.splitlines()
+    assert found[1].err.splitlines() == found[0].err.splitlines()
+    assert found[1] == found[0]
+    return found[0]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_driver_observes_the_same(matrix: Guard, server: Server, program: str) -> None:
+    seen = both_ways(matrix, server, [sys.executable, CLIENTS / program], minimum=10)
+    assert (seen.exit_code, seen.err) == (0, "")
+    assert len(seen.out.splitlines()) >= 12
+
+
+def psqls() -> list[Path]:
+    """psql of 18 and of 15."""
+    return [servers.wheel_binaries() / "psql", servers.DEBIAN_15 / "psql"]
+
+
+@pytest.mark.parametrize("psql", psqls(), ids=["psql18", "psql15"])
+@pytest.mark.parametrize(
+    ("script", "options", "exit_code"),
+    [
+        ("psql_tour.sql", [], 0),
+        ("psql_stop.sql", [], 3),
+        ("psql_stop.sql", ["--single-transaction"], 3),
+        ("psql_large_objects.sql", [], 0),
+    ],
+)
+def test_psql_observes_the_same(
+    matrix: Guard, server: Server, psql: Path, script: str, options: list[str], exit_code: int
+) -> None:
+    seen = both_ways(matrix, server, [psql, "-X", "-a", *options, "-f", CLIENTS / script])
+    assert seen.exit_code == exit_code
+
+
+def test_psql_18_binds_and_pipelines_the_same(matrix: Guard, server: Server) -> None:
+    seen = both_ways(matrix, server, [psqls()[0], "-X", "-a", "-f", CLIENTS / "psql_18.sql"], minimum=10)
+    assert seen.exit_code == 2, "its last lines end the connection"
+
+
+def test_psql_runs_several_commands_the_same(matrix: Guard, server: Server) -> None:
+    commands = ["-c", "SELECT 1; SELECT 2", "-c", "SELECT 1/0; SELECT 3", "-c", "\\conninfo", "-c", "SELECT 4"]
+    assert both_ways(matrix, server, [psqls()[0], "-X", *commands]).exit_code == 0
+
+
+def test_psql_fails_to_connect_the_same(matrix: Guard, server: Server) -> None:
+    """A start-up that the server refuses: the error is the server's own, whole."""
+    program: list[str | Path] = [psqls()[0], "-X", "-d", "no_such_database", "-c", "SELECT 1"]
+    assert both_ways(matrix, server, program, minimum=0).exit_code == 2
+
+
+@pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
+def test_pgbench_does_the_same_work(matrix: Guard, server: Server, mode: str) -> None:
+    pgbench = server.bin / "pgbench"
+    with server.database("matrix") as database:
+        variables = environment(server, database)
+        made = matrix.run("matrix", [pgbench, "--initialize", "--quiet"], variables)
+        assert made.returncode == 0, made.stderr
+        before = operations(matrix)
+        worked = matrix.run("matrix", [pgbench, "-n", "-M", mode, "-c", "8", "-j", "2", "-t", "25"], variables)
+        assert worked.returncode == 0, worked.stderr
+        assert "number of transactions actually processed: 200/200" in worked.stdout
+        assert "number of failed transactions: 0" in worked.stdout
+        # Seven statements a transaction. A simple-protocol message is one operation as well.
+        assert operations(matrix) - before >= 200 * 7
+        with server.connect(database) as connection:
+            totals = connection.execute(
+                "SELECT (SELECT count(*) FROM pgbench_history), (SELECT count(*) FROM pgbench_accounts),"
+                " (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT sum(delta) FROM pgbench_history),"
+                " (SELECT sum(bbalance) FROM pgbench_branches) = (SELECT sum(tbalance) FROM pgbench_tellers)"
+            ).fetchone()
+    assert totals == (200, 100_000, True, True)

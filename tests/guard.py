@@ -1,0 +1,208 @@
+"""A guarded corner of this host: a cgroup that the test made, a configuration, and the daemon that guards it.
+
+Everything lies in folders of the test's own and is gone when the context ends, also when the test failed: the daemon, the pins,
+the cgroups with whatever still runs in them. The hooks are attached to the test's cgroup, never above it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from guarded_cgroups import attach_root, pin_directory
+
+from hostguard.kernel import cgroups
+
+HOSTGUARD = Path(sys.executable).with_name("hostguard")
+START_LIMIT_S = 30
+STOP_LIMIT_S = 20
+UP = "hostguard guards"
+"""How the line begins that the daemon prints once it guards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A workload with the agent of the same name."""
+
+    roles: tuple[str, ...] = ()
+    owner: str = "alice"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is particular to one test's configuration; everything else is as in examples/shop."""
+
+    agents: Mapping[str, Agent]
+    resources: Mapping[str, str]
+    """Name to address (``127.0.0.1:5432``)."""
+    policies: str
+    tags: str = ""
+    """The ``[tags.…]`` tables as they stand in the file."""
+    timeout_s: int = 60
+    durability: str = "batch"
+
+
+@dataclass(slots=True)
+class Guard:
+    """A configuration in its own folder, and the daemon that may run on it."""
+
+    folder: Path
+    cgroup: Path
+    pins: Path
+    process: subprocess.Popen[str] | None = None
+    lines: list[str] = field(default_factory=list)
+    """What the daemons of this guard printed, stderr included."""
+
+    @property
+    def config(self) -> Path:
+        """The configuration file."""
+        return self.folder / "hostguard.toml"
+
+    def start(self) -> None:
+        """Start the daemon; returns once it says that it guards. Raises RuntimeError with its words if it doesn't."""
+        command: list[str | Path] = [HOSTGUARD, "daemon", "--config", self.config]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
+        )
+        up = threading.Event()
+        threading.Thread(target=self._listen, args=(self.process, up), daemon=True).start()
+        if not up.wait(START_LIMIT_S) or not self.is_guarding():
+            raise RuntimeError("the daemon did not start:\n" + "".join(self.lines))
+
+    def _listen(self, process: subprocess.Popen[str], up: threading.Event) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.lines.append(line)
+            if line.startswith(UP):
+                up.set()
+        up.set()
+
+    def is_guarding(self) -> bool:
+        """What ``hostguard status`` says by its exit code."""
+        return self.cli("status", "--json").returncode == 0
+
+    def stop(self) -> int:
+        """Ask the daemon to end, as systemd would; returns its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_LIMIT_S)
+
+    def kill(self) -> None:
+        """Kill the daemon with -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(STOP_LIMIT_S)
+
+    def cli(self, *arguments: str | Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run ``hostguard ARGUMENTS --config …`` and return how it went."""
+        command = [HOSTGUARD, *arguments, "--config", self.config]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, input=text)
+
+    def ask(self, *arguments: str) -> Any:
+        """The answer of a command with ``--json``. Raises RuntimeError with its words if it failed."""
+        result = self.cli(*arguments, "--json")
+        if result.returncode != 0:
+            raise RuntimeError(f"hostguard {' '.join(arguments)}: {result.stderr or result.stdout}")
+        return json.loads(result.stdout)
+
+    def command(self, workload: str, program: Sequence[str | Path]) -> list[str | Path]:
+        """The command that runs a program as a guarded workload."""
+        return [HOSTGUARD, "exec", "--config", self.config, "--workload", workload, "--", *program]
+
+    def run(
+        self, workload: str, program: Sequence[str | Path], environment: Mapping[str, str], text: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program as a guarded workload to its end."""
+        command = self.command(workload, program)
+        full = {**os.environ, **environment}
+        return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=full, input=text)
+
+    def begin(self, workload: str, program: Sequence[str | Path], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+        """Start a program as a guarded workload; what still runs when the guard ends is killed with its cgroup."""
+        command, pipe = self.command(workload, program), subprocess.PIPE
+        return subprocess.Popen(command, text=True, env={**os.environ, **environment}, stdin=pipe, stdout=pipe, stderr=pipe)
+
+    def end(self) -> None:
+        """End the daemon, if one runs, whatever state it is in."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+def written(setup: Setup, folder: Path, cgroup: Path, pins: Path) -> str:
+    """The configuration file of a set-up."""
+    below = cgroup.relative_to(cgroups.mount_point())
+    workloads = "".join(f'[workloads.{name}]\ncgroup = "{below}/{name}"\nagent = "{name}"\n' for name in setup.agents)
+    agents = "".join(
+        f'[agents.{name}]\nroles = {json.dumps(list(agent.roles))}\nowner = "{agent.owner}"\n'
+        for name, agent in setup.agents.items()
+    )
+    resources = "".join(
+        f'[resources.{name}]\nprotocol = "postgres"\naddresses = ["{address}"]\n' for name, address in setup.resources.items()
+    )
+    return f"""
+[daemon]
+state_dir = "{folder}/state"
+run_dir = "{folder}/run"
+pin_dir = "{pins}"
+attach = "{cgroup}"
+
+[log]
+durability = "{setup.durability}"
+
+[policy]
+files = ["policies.cedar"]
+
+[approvals]
+timeout_s = {setup.timeout_s}
+
+[users.alice]
+groups = ["owners"]
+
+[users.bob]
+unix = ["root"]
+groups = ["dba"]
+
+{workloads}
+{agents}
+{resources}
+{setup.tags}
+"""
+
+
+@contextmanager
+def prepared(setup: Setup) -> Iterator[Guard]:
+    """A guard whose daemon does not run yet."""
+    # In the order of undoing: the agents end before the hooks that guard them do.
+    with pin_directory() as pins, attach_root() as cgroup, tempfile.TemporaryDirectory(prefix=f"{cgroup.name}-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        guard = Guard(folder, cgroup, pins)
+        guard.config.write_text(written(setup, folder, cgroup, pins))
+        (folder / "policies.cedar").write_text(setup.policies)
+        try:
+            yield guard
+        finally:
+            guard.end()
+
+
+@contextmanager
+def guarding(setup: Setup) -> Iterator[Guard]:
+    """A guard whose daemon runs."""
+    with prepared(setup) as guard:
+        guard.start()
+        yield guard
