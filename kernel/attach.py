@@ -1,0 +1,116 @@
+"""One attempt to attach the redirect: all hooks, or the host as it was.
+
+Each hook's link reaches the new program in one of three ways: a link pinned for the same cgroup swaps its program, which no
+connect can fall between; a missing one is made; one for another cgroup (or for a removed one, which runs nothing) is replaced.
+Each step registers how to undo it, and a failure of any step undoes all of them in reverse.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from . import libbpf
+from .errors import KernelError
+from .layouts import SETTINGS
+from .pins import HOOKS, MAPS, OBJECT, link_path, map_path, opened, read_hook, remove_empty
+
+
+class Attempt:
+    """The state of one attempt: `always` closes what only the attempt needs; the caller drops `undo` when all has gone well."""
+
+    def __init__(self, cgroup: Path, pin_dir: Path, always: ExitStack, undo: ExitStack) -> None:
+        self.remarks: list[str] = []
+        """What was found and what was done about it, a sentence each."""
+        self._pin_dir = pin_dir
+        self._always = always
+        self._undo = undo
+        self._cgroup_fd = os.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
+        always.callback(os.close, self._cgroup_fd)
+        self._cgroup_id = os.fstat(self._cgroup_fd).st_ino
+
+    def make_directories(self) -> None:
+        """The pin directories, for root alone."""
+        self._undo.callback(remove_empty, self._pin_dir)
+        for directory in (self._pin_dir, self._pin_dir / "links", self._pin_dir / "maps"):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def lock(self) -> int:
+        """Descriptor that holds the pins for this process. Raises KernelError EWOULDBLOCK when another process has it."""
+        fd = os.open(self._pin_dir, os.O_RDONLY | os.O_DIRECTORY)
+        self._undo.callback(os.close, fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise KernelError.of(error, str(self._pin_dir), "another hostguard daemon holds these pins") from error
+        return fd
+
+    def attach_all(self, heartbeat_limit_ms: int) -> None:
+        """Load the object, maps made or taken over, then bring every hook to its new program."""
+        loaded = self._always.enter_context(libbpf.Object(OBJECT))
+        for name in MAPS:
+            path = map_path(self._pin_dir, name)
+            if not path.exists():
+                self._undo.callback(path.unlink, missing_ok=True)
+            loaded.pin_map(f"hg_{name}", path)
+        loaded.set_data(".rodata.settings", SETTINGS.pack(heartbeat_limit_ms * 1_000_000))
+        loaded.load()
+        for hook in HOOKS:
+            self._attach(hook, loaded.program_fd(f"hg_{hook}"))
+
+    def open_maps(self) -> dict[str, int]:
+        """Descriptors of the pinned maps, by name."""
+        fds = {}
+        for name in MAPS:
+            fd = libbpf.pinned(map_path(self._pin_dir, name))
+            if fd is None:
+                raise KernelError(errno.ENOENT, name, "the map's pin vanished while attaching")
+            self._undo.callback(os.close, fd)
+            fds[name] = fd
+        return fds
+
+    def _attach(self, hook: str, program: int) -> None:
+        path = link_path(self._pin_dir, hook)
+        with opened(path) as link:
+            if link is None:
+                self._pin_new(hook, program, path)
+                return
+            held = os.dup(link)
+        self._always.callback(os.close, held)
+        before = read_hook(self._pin_dir, hook)
+        if before.attached and before.cgroup_id == self._cgroup_id:
+            self._swap(hook, held, program, before.program_id)
+            return
+        self._replace(hook, held, program, path)
+        self.remarks.append(f"{hook}: re-attached, because {before.detail or f'the link was for {before.cgroup}'}")
+
+    def _pin_new(self, hook: str, program: int, path: Path) -> None:
+        link = libbpf.link_create(program, self._cgroup_fd, HOOKS[hook], hook)
+        try:
+            libbpf.pin(link, path)
+        finally:
+            os.close(link)
+        self._undo.callback(path.unlink, missing_ok=True)
+
+    def _swap(self, hook: str, held: int, program: int, previous_id: int) -> None:
+        # The previous program lives as long as this descriptor: the link lets go of it at once.
+        previous = libbpf.program_by_id(previous_id, hook)
+        self._always.callback(os.close, previous)
+        libbpf.link_update(held, program, hook)
+        self._undo.callback(libbpf.link_update, held, previous, hook)
+
+    def _replace(self, hook: str, held: int, program: int, path: Path) -> None:
+        """The old link stays attached through `held` until the attempt ends, so undoing only has to pin it again.
+
+        Where the old cgroup lies above or below the new one, both programs may run for that moment; the second then records the
+        listener itself as destination, which the loop refuses.
+        """
+        beside = path.with_name(f"{hook}-new")
+        beside.unlink(missing_ok=True)
+        self._pin_new(hook, program, beside)
+        os.replace(beside, path)
+        self._undo.callback(libbpf.pin, held, path)
+        self._undo.callback(path.unlink)

@@ -1,0 +1,32 @@
+"""An accepted connection to the process that opened it."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from .layouts import Origin, OriginKey, mapped_address
+from .loader import Redirect, netns_cookie
+
+__all__ = ["Origin", "origin_of"]
+
+
+def origin_of(sock: socket.socket, redirect: Redirect, peer: tuple[str, int] | None = None) -> Origin | None:
+    """Who opened an accepted connection, and where it was going. None: nobody that we redirected; close it without a word.
+
+    `peer`: the (host, port) that `accept` returned, if at hand: it is still known when the client has reset the connection. Call
+    it once for each connection, at once after `accept`: the record is gone afterwards. Raises KernelError; OSError when `sock` is
+    no socket.
+    """
+    if peer is None:
+        try:
+            peer = sock.getpeername()[:2]
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                return None
+            raise
+    origin = redirect.take_origin(OriginKey(netns_cookie(sock), mapped_address(peer[0]), peer[1]))
+    # A record that an earlier listener left behind names a source, but not this connection.
+    if origin is None or origin.listener_port != sock.getsockname()[1]:
+        return None
+    return origin

@@ -1,0 +1,206 @@
+"""libbpf, as thin and typed as it goes: objects, maps, links.
+
+Descriptors are plain ints that the caller closes; keys and values are bytes of the map's exact sizes (kernel/layouts.py makes
+them). libbpf 1.x returns NULL with errno for pointers and a negative errno for ints; here both become `KernelError`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ._libbpf_cffi import ffi, lib
+from .errors import KernelError
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """What the kernel says of a link to a cgroup."""
+
+    id: int
+    program_id: int
+    cgroup_id: int
+    """0 once the link was detached."""
+    attach_type: int
+    """`enum bpf_attach_type`."""
+
+
+def version() -> str:
+    """Version of the libbpf in use, as ``v1.1``."""
+    return _text(lib.libbpf_version_string())
+
+
+class Object:
+    """An eBPF object file: open, adjust, load. Raises `KernelError` with the verifier's log when the kernel refuses it.
+
+    libbpf's log is one buffer for the process: load from one thread at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        lib.hg_log_start()
+        self._path = path
+        self._object: Any = lib.bpf_object__open_file(os.fsencode(path), ffi.NULL)
+        if self._object == ffi.NULL:
+            raise KernelError(ffi.errno, str(path), f"the eBPF object does not open\n{log()}")
+
+    def programs(self) -> list[str]:
+        """Names of all programs, in the order of the file."""
+        names = []
+        program = lib.bpf_object__next_program(self._object, ffi.NULL)
+        while program != ffi.NULL:
+            names.append(_text(lib.bpf_program__name(program)))
+            program = lib.bpf_object__next_program(self._object, program)
+        return names
+
+    def only(self, names: set[str]) -> None:
+        """Load these programs alone."""
+        for name in self.programs():
+            lib.bpf_program__set_autoload(self._program(name), name in names)
+
+    def pin_map(self, name: str, path: Path) -> None:
+        """At load, take over the map pinned at `path`, or pin a new one there."""
+        _check(lib.bpf_map__set_pin_path(self._map(name), os.fsencode(path)), name, f"no pin path {path}")
+
+    def set_data(self, section: str, data: bytes) -> None:
+        """Set the initial bytes of a data section; `data` has its exact size."""
+        _check(lib.bpf_map__set_initial_value(self._map(section), data, len(data)), section, "initial value not taken")
+
+    def load(self) -> None:
+        """Verify and load the programs, make or reuse the maps."""
+        lib.hg_log_start()
+        result = lib.bpf_object__load(self._object)
+        if result < 0:
+            raise KernelError(-result, self._path.name, f"the eBPF object does not load\n{log()}")
+
+    def program_fd(self, name: str) -> int:
+        """Descriptor of a loaded program, owned by this object."""
+        return _check(lib.bpf_program__fd(self._program(name)), name, "program not loaded")
+
+    def close(self) -> None:
+        """Release programs and maps; what is attached or pinned stays."""
+        if self._object != ffi.NULL:
+            lib.bpf_object__close(self._object)
+            self._object = ffi.NULL
+
+    def __enter__(self) -> Object:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _program(self, name: str) -> Any:
+        program = lib.bpf_object__find_program_by_name(self._object, name.encode())
+        if program == ffi.NULL:
+            raise KernelError(ffi.errno, name, f"no such program in {self._path.name}")
+        return program
+
+    def _map(self, name: str) -> Any:
+        found = lib.bpf_object__find_map_by_name(self._object, name.encode())
+        if found == ffi.NULL:
+            raise KernelError(ffi.errno, name, f"no such map in {self._path.name}")
+        return found
+
+
+def log() -> str:
+    """What libbpf said since the last open or load, without its debug output."""
+    return _text(lib.hg_log_text()).strip()
+
+
+def pinned(path: Path) -> int | None:
+    """Descriptor (close-on-exec) of the map, program or link pinned at `path`; None when nothing is."""
+    fd = lib.bpf_obj_get(os.fsencode(path))
+    if fd == -errno.ENOENT:
+        return None
+    return _check(fd, str(path), "the pin does not open")
+
+
+def pin(fd: int, path: Path) -> None:
+    """Give a link, map or program a name in a bpf file system, where nothing may be yet."""
+    _check(lib.bpf_obj_pin(fd, os.fsencode(path)), str(path), "cannot pin")
+
+
+def link_create(program_fd: int, cgroup_fd: int, attach_type: int, subject: str) -> int:
+    """Attach a program to a cgroup; returns the link, whose last descriptor or pin holds the attachment."""
+    return _check(lib.bpf_link_create(program_fd, cgroup_fd, attach_type, ffi.NULL), subject, "cannot attach to the cgroup")
+
+
+def link_update(link_fd: int, program_fd: int, subject: str) -> None:
+    """Swap the program of a link; connects meanwhile run the old or the new one, never neither."""
+    _check(lib.bpf_link_update(link_fd, program_fd, ffi.NULL), subject, "cannot swap the program")
+
+
+def link_detach(link_fd: int, subject: str) -> None:
+    """End the attachment even while others hold the link."""
+    _check(lib.bpf_link_detach(link_fd), subject, "cannot detach")
+
+
+def link_info(link_fd: int, subject: str) -> LinkInfo:
+    """What the kernel says of a link."""
+    out = ffi.new("struct hg_link *")
+    _check(lib.hg_link_info(link_fd, out), subject, "not a link to a cgroup")
+    return LinkInfo(out.id, out.program_id, out.cgroup_id, out.attach_type)
+
+
+def program_by_id(program_id: int, subject: str) -> int:
+    """Descriptor (close-on-exec) of a loaded program."""
+    return _check(lib.bpf_prog_get_fd_by_id(program_id), subject, f"program {program_id} is gone")
+
+
+def map_lookup(fd: int, key: bytes, value_size: int, subject: str) -> bytes | None:
+    """A copy of the value, None when there is no such key."""
+    value = ffi.new("char[]", value_size)
+    result = lib.bpf_map_lookup_elem(fd, key, value)
+    if result == -errno.ENOENT:
+        return None
+    _check(result, subject, "lookup failed")
+    return bytes(ffi.buffer(value))
+
+
+def map_take(fd: int, key: bytes, value_size: int, subject: str) -> bytes | None:
+    """The value, which is gone from the map at the same instant; None when there is no such key."""
+    value = ffi.new("char[]", value_size)
+    result = lib.bpf_map_lookup_and_delete_elem(fd, key, value)
+    if result == -errno.ENOENT:
+        return None
+    _check(result, subject, "lookup-and-delete failed")
+    return bytes(ffi.buffer(value))
+
+
+def map_update(fd: int, key: bytes, value: bytes, subject: str) -> None:
+    """Add or overwrite an entry."""
+    _check(lib.bpf_map_update_elem(fd, key, value, 0), subject, "update failed")
+
+
+def map_delete(fd: int, key: bytes, subject: str) -> bool:
+    """Remove an entry; False when there was none."""
+    result = lib.bpf_map_delete_elem(fd, key)
+    if result in (-errno.ENOENT, -errno.EINVAL):  # sockhash says EINVAL of a key that it does not hold
+        return False
+    _check(result, subject, "delete failed")
+    return True
+
+
+def map_keys(fd: int, key_size: int, subject: str) -> Iterator[bytes]:
+    """All keys. With concurrent writers a key may be missed or seen twice, as the kernel's iteration goes."""
+    key, following = ffi.NULL, ffi.new("char[]", key_size)
+    while (result := lib.bpf_map_get_next_key(fd, key, following)) == 0:
+        found = bytes(ffi.buffer(following))
+        yield found
+        key = found
+    if result != -errno.ENOENT:
+        _check(result, subject, "iteration failed")
+
+
+def _text(pointer: Any) -> str:
+    return str(ffi.string(pointer).decode(errors="replace"))
+
+
+def _check(result: int, subject: str, message: str) -> int:
+    if result < 0:
+        raise KernelError(-result, subject, message)
+    return result
