@@ -1,0 +1,286 @@
+"""The main job, told as a story: two agents, one PostgreSQL, and hostguard between them.
+
+Run it with ``make demo``. Everything in it is real: the server, the kernel hooks, the daemon, the agents. It asks nothing, makes
+a cgroup of its own to attach to, checks every step, exits with 1 if one differs from what it should be, leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+SHOP = Path(__file__).resolve().parent
+# The demo starts its server and its guard the way the tests do.
+sys.path.insert(0, str(SHOP.parent.parent / "tests"))
+
+import guard  # noqa: E402
+import servers  # noqa: E402
+
+from hostguard.kernel import cgroups  # noqa: E402
+
+MASKED = """\
+id  name           contact               card              shouted
+1   Ada Brandt     a***@example.com      ************1111  NULL
+2   Bruno Costa    b***@example.org      ************4444  NULL
+3   Chiara Deluca  c***@example.net      ***********0005   NULL
+4   Dmitri Egorov  d***@example.com      ************1117  NULL
+"""
+
+FRAUD = """\
+Dmitri Egorov, d***@example.com, 6011111111111117: 3 returned
+"""
+
+
+class ShopConfiguration:
+    """``examples/shop/hostguard.toml`` as it stands, moved into the demo's own folders and pointed at its server."""
+
+    def __init__(self, server: servers.Server) -> None:
+        self._server = server
+
+    def files(self, place: guard.Place) -> Mapping[str, str]:
+        """The configuration with its policies."""
+        below = place.cgroup.relative_to(cgroups.mount_point())
+        text = (SHOP / "hostguard.toml").read_text(encoding="utf-8")
+        for old, new in (
+            ('"/var/lib/hostguard"', f'"{place.folder}/state"'),
+            ('"/run/hostguard"', f'"{place.folder}/run"'),
+            ('"/sys/fs/bpf/hostguard"', f'"{place.pins}"'),
+            ('attach = "auto"', f'attach = "{place.cgroup}"'),
+            ('"hostguard/support-bot"', f'"{below}/support-bot"'),
+            ('"hostguard/fraud-bot"', f'"{below}/fraud-bot"'),
+            ('["127.0.0.1:5432", "[::1]:5432"]', f'["{self._server.host}:{self._server.port}"]'),
+        ):
+            if text.count(old) != 1:
+                raise RuntimeError(f"examples/shop/hostguard.toml does not hold {old} once")
+            text = text.replace(old, new)
+        return {"hostguard.toml": text, "policies/shop.cedar": (SHOP / "policies" / "shop.cedar").read_text(encoding="utf-8")}
+
+
+class Story:
+    """What is told, and what of it turned out otherwise."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.differences = 0
+        self._chapter = 0
+
+    def chapter(self, title: str) -> None:
+        """Begin a part."""
+        self._chapter += 1
+        self.console.print(f"\n[bold]{self._chapter}. {title}[/]")
+
+    def say(self, text: str) -> None:
+        """A sentence between."""
+        self.console.print(text, markup=False)
+
+    def typed(self, who: str, command: str) -> None:
+        """A command that somebody types."""
+        self.console.print(f"  [cyan]{who}[/] $ ", end="")
+        self.console.print(command, markup=False, style="bold")
+
+    def shown(self, text: str) -> None:
+        """What came of it."""
+        for line in text.rstrip("\n").splitlines():
+            self.console.print(f"    {line}", markup=False)
+
+    def check(self, claim: str, holds: object, found: str = "") -> None:
+        """Something that must be so."""
+        if holds:
+            self.console.print(f"  [green]✓[/] {claim}")
+            return
+        self.differences += 1
+        self.console.print(f"  [bold red]✗ not so:[/] {claim}")
+        if found:
+            self.shown(found)
+
+
+class Demo:
+    """One run."""
+
+    def __init__(self, story: Story, server: servers.Server, running: guard.Guard) -> None:
+        self.story = story
+        self.server = server
+        self.guard = running
+
+    def tell(self) -> None:
+        """All chapters, in order."""
+        self.introduction()
+        self.masked_rows()
+        self.refused_drop()
+        self.held_delete()
+        self.rolled_back()
+        self.status()
+        self.replay()
+        self.closed()
+
+    def introduction(self) -> None:
+        story = self.story
+        story.chapter("A shop, a guard, two agents")
+        story.say(
+            f"  PostgreSQL {self.server.version} runs on {self.server.host}:{self.server.port} with the shop's database. The role that the"
+        )
+        story.say(
+            "  agents log in as owns every table. The agents are plain psycopg scripts without a word of hostguard in them."
+        )
+        story.typed("root", "hostguard daemon")
+        story.shown("".join(self.guard.lines))
+        story.check("the daemon guards", self.guard.is_guarding())
+
+    def run(self, workload: str, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """An agent's script as a guarded workload, to its end."""
+        self.typed(workload, script, *arguments)
+        result = self.guard.run(workload, [sys.executable, SHOP / script, *arguments], self.server.environment("shop", "shop"))
+        self.story.shown(result.stdout + result.stderr)
+        return result
+
+    def typed(self, workload: str, script: str, *arguments: str) -> None:
+        words = " ".join(("python", script, *arguments))
+        self.story.typed("root", f"hostguard exec --workload {workload} -- {words}")
+
+    def masked_rows(self) -> None:
+        story = self.story
+        story.chapter("What an agent may not see leaves masked")
+        story.say(
+            "  The support agent asks for customers: SELECT id, name, email AS contact, card, upper(email) AS shouted FROM customers …"
+        )
+        result = self.run("support-bot", "support_agent.py", "customers")
+        same = [line.split() for line in result.stdout.splitlines()] == [line.split() for line in MASKED.splitlines()]
+        story.check("e-mail and card are masked whatever the column is called, and an expression over them is NULL", same, MASKED)
+        story.say("  The fraud agent, at the same time and in the same database, may see cards but not e-mails.")
+        result = self.run("fraud-bot", "fraud_agent.py")
+        story.check("the card is whole, the e-mail is masked", result.stdout.startswith(FRAUD), FRAUD)
+
+    def refused_drop(self) -> None:
+        story = self.story
+        story.chapter("What no policy permits is refused")
+        story.say("  The support agent runs DROP TABLE orders CASCADE.")
+        result = self.run("support-bot", "support_agent.py", "tidy")
+        story.check(
+            "PostgreSQL's own error 42501, with a reason and a hint", "ERROR 42501" in result.stdout and result.returncode == 1
+        )
+        story.check("the table is there", self.count("orders") == 36)
+
+    def held_delete(self) -> None:
+        story = self.story
+        story.chapter("What needs a human waits for one")
+        story.say("  The support agent deletes a customer's returned orders. The policy permits that with a DBA's approval.")
+        self.typed("support-bot", "support_agent.py", "forget")
+        program = [sys.executable, SHOP / "support_agent.py", "forget"]
+        agent = self.guard.begin("support-bot", program, self.server.environment("shop", "shop"))
+        request = self.first_request()
+        story.say("  It waits. In another terminal:")
+        self.command("root", "requests", "list")
+        self.command("root", "requests", "show", request)
+        story.check("nothing was deleted yet, and the agent waits", self.count("orders") == 36 and agent.poll() is None)
+        digest = str(self.guard.ask("requests", "show", request)["digest"])
+        answer = self.command(
+            "root", "requests", "approve", request, "--digest", digest[:12], "--reason", "the customer asked for it"
+        )
+        story.check("bob, a DBA, approved exactly this statement with these parameters", answer.returncode == 0, answer.stderr)
+        out, err = agent.communicate(timeout=30)
+        story.say("  And in the first terminal:")
+        story.shown(out + err)
+        story.check(
+            "the statement ran once", out.startswith("DELETE ") and self.count("orders") == 36 - int(out.split()[1].rstrip(":"))
+        )
+
+    def first_request(self) -> str:
+        """Id of the next request for approval, as `hostguard requests watch` tells of it."""
+        command = [guard.HOSTGUARD, "requests", "watch", "--json", "--config", self.guard.config]
+        watch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert watch.stdout is not None
+            return str(json.loads(watch.stdout.readline())["id"])
+        finally:
+            watch.kill()
+            watch.communicate()
+
+    def rolled_back(self) -> None:
+        story = self.story
+        story.chapter("A refusal inside a transaction aborts it, as if the server had said no")
+        story.say(
+            "  The support agent corrects order 7, which it may; then all orders at once, which it may not. It ignores the error and"
+        )
+        story.say("  sends COMMIT.")
+        result = self.run("support-bot", "support_agent.py", "correct")
+        story.check("COMMIT was answered by ROLLBACK", "COMMIT was answered: ROLLBACK" in result.stdout)
+        with self.server.connect("shop") as connection:
+            (quantity,) = connection.execute("SELECT quantity FROM orders WHERE id = 7").fetchone() or (None,)
+        story.check("order 7 is as it was: no half transaction", quantity == 4, f"quantity {quantity}")
+
+    def status(self) -> None:
+        story = self.story
+        story.chapter("What is guarded now")
+        result = self.command("root", "status")
+        facts = self.guard.ask("status")
+        story.check("the guard holds", result.returncode == 0 and facts["state"] == "guarding", "\n".join(facts["problems"]))
+        counted = facts["operations"]
+        story.check("two operations were denied, one was held", (counted["denied"], counted["held"]) == (2, 1), str(counted))
+
+    def replay(self) -> None:
+        story = self.story
+        story.chapter("What happened is on record")
+        self.command("root", "recordings", "list")
+        flows = self.guard.ask("recordings", "list", "--verdict", "hold")
+        story.check("one flow had a held operation", len(flows) == 1, str(flows))
+        for flow in flows[:1]:
+            result = self.command("root", "recordings", "replay", str(flow["flow"]), "--speed", "100")
+            words = ("DELETE FROM orders", "$1 = 8", "by bob", "the customer asked for it", "DELETE 3")
+            missing = [word for word in words if word not in result.stdout]
+            story.check(
+                "the recording has the statement, its parameters, who approved it and why", not missing, f"missing: {missing}"
+            )
+
+    def closed(self) -> None:
+        story = self.story
+        story.chapter("Without the daemon nothing passes")
+        story.typed("root", f"kill -9 {self.guard.process.pid if self.guard.process else '?'}")
+        self.guard.kill()
+        began = time.monotonic()
+        result = self.run("support-bot", "support_agent.py", "customers")
+        refused = result.returncode != 0 and "Connection refused" in result.stderr
+        story.check(f"refused by the kernel, after {time.monotonic() - began:.1f} s", refused)
+
+    def command(self, who: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """A hostguard command that somebody types, with what it shows."""
+        self.story.typed(who, " ".join(("hostguard", *(f"'{word}'" if " " in word else word for word in words))))
+        result = self.guard.cli(*words)
+        self.story.shown(result.stdout + result.stderr)
+        return result
+
+    def count(self, table: str) -> int:
+        """Rows of a table, asked over a connection that is nobody's agent."""
+        with self.server.connect("shop") as connection:
+            row = connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
+        return int(row[0]) if row else -1
+
+
+def main() -> int:
+    story = Story()
+    began = time.monotonic()
+    with servers.server(18) as server, server.database("shop", (SHOP / "schema.sql").read_text(encoding="utf-8")):
+        configuration = ShopConfiguration(server)
+        with guard.guarding(configuration) as running:
+            Demo(story, server, running).tell()
+            made = [running.cgroup, running.pins, running.folder]
+    made.append(server.folder)
+    story.chapter("Nothing is left")
+    story.check("no cgroup, no pin, no process, no file", not any(path.exists() for path in made), "\n".join(map(str, made)))
+    seconds = time.monotonic() - began
+    verdict = (
+        "as it should be"
+        if not story.differences
+        else f"[bold red]{story.differences} steps differed from what they should be[/]"
+    )
+    story.console.print(f"\nThe demo took {seconds:.0f} s: {verdict}.")
+    return 1 if story.differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
