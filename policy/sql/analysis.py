@@ -58,6 +58,8 @@ class Analysis(msgspec.Struct, frozen=True):
     statements: int = 1
     outputs: tuple[Output, ...] | None = None
     """Of the last statement that returns rows, in order; None where positions can't be told (``*``, FETCH, EXECUTE, several)."""
+    shown: tuple[Output, ...] = ()
+    """The same columns for people, where `outputs` is None because of a ``*``: that one is an Output of this name."""
     unknown: str = ""
     """Why the text is not understood (effects then hold ``unknown``); empty when it is."""
     ends_transaction: bool = False

@@ -1,0 +1,78 @@
+"""Text to statement trees, by PostgreSQL's own grammar.
+
+libpg_query is the raw parser of PostgreSQL 18 cut out of the server, so what it reads is what the server reads, keywords as
+identifiers and nested comments included. Its JSON decoded with msgspec costs 20 µs for a short statement; its AST classes 160 µs.
+
+It can't follow everything, and what it can't follow is refused here rather than guessed:
+
+- it always reads with ``standard_conforming_strings = on``. With ``off`` a backslash inside quotes is an escape, and a text
+  could hide a statement in what looks like a string: under ``off`` any backslash at all is refused;
+- it takes a C string: a NUL byte would end the text early (the wire protocol can't carry one either);
+- nesting costs stack. PostgreSQL gives up on its own near 10,000 levels; decoding and walking give up earlier, at some hundreds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pglast.parser
+
+from .found import Tree
+
+MAX_TEXT = 1 << 20
+"""Longest text to read, in characters. Reading costs about a microsecond for ten characters, and the loop waits for it."""
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Unreadable(Exception):
+    """This text can't be read the way the server would; its message is the reason."""
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """One statement of a text."""
+
+    tree: Tree
+    """The wrapped node: ``{"SelectStmt": {…}}``."""
+    start: int
+    """Offset of its first byte in the UTF-8 text; leading blanks and comments belong to it."""
+    length: int
+    """Length in bytes; 0 means up to the end of the text."""
+
+    def text(self, whole: str) -> str:
+        """The statement's own part of the text."""
+        if not self.start and not self.length:
+            return whole
+        octets = whole.encode()
+        return octets[self.start : self.start + self.length if self.length else None].decode()
+
+
+def parse(text: str, *, standard_conforming_strings: bool = True) -> tuple[Statement, ...]:
+    """The statements of a text, empty ones left out.
+
+    Raises Unreadable for everything that isn't SQL of PostgreSQL 18 as the server would read it.
+    """
+    _check(text, standard_conforming_strings)
+    try:
+        document = _decode(pglast.parser.parse_sql_json(text))
+    except pglast.parser.ParseError as error:
+        raise Unreadable(str(error)) from error
+    except (UnicodeError, msgspec.DecodeError) as error:
+        raise Unreadable(f"not valid text: {error}") from error
+    except RecursionError as error:
+        raise Unreadable("nested too deeply") from error
+    return tuple(
+        Statement(item["stmt"], item.get("stmt_location", 0), item.get("stmt_len", 0))
+        for item in document["stmts"]
+        if "stmt" in item
+    )
+
+
+def _check(text: str, standard_conforming_strings: bool) -> None:
+    if len(text) > MAX_TEXT:
+        raise Unreadable(f"longer than {MAX_TEXT} characters")
+    if "\0" in text:
+        raise Unreadable("holds a NUL byte")
+    if not standard_conforming_strings and "\\" in text:
+        raise Unreadable("holds a backslash while standard_conforming_strings is off")
