@@ -25,15 +25,15 @@ import servers  # noqa: E402
 from hostguard.kernel import cgroups  # noqa: E402
 
 MASKED = """\
-id  name           contact               card              shouted
-1   Ada Brandt     a***@example.com      ************1111  NULL
-2   Bruno Costa    b***@example.org      ************4444  NULL
-3   Chiara Deluca  c***@example.net      ***********0005   NULL
-4   Dmitri Egorov  d***@example.com      ************1117  NULL
+id  name           contact                    card              shouted
+1   Ada Brandt     a*********@example.com     ************1111  NULL
+2   Bruno Costa    b****@example.org          ************4444  NULL
+3   Chiara Deluca  c************@example.net  ***********0005   NULL
+4   Dmitri Egorov  d*****@example.com         ************1117  NULL
 """
 
 FRAUD = """\
-Dmitri Egorov, d***@example.com, 6011111111111117: 3 returned
+Dmitri Egorov, d*****@example.com, 6011111111111117: 3 returned
 """
 
 
@@ -122,22 +122,29 @@ class Demo:
     def introduction(self) -> None:
         story = self.story
         story.chapter("A shop, a guard, two agents")
-        story.say(
-            f"  PostgreSQL {self.server.version} runs on {self.server.host}:{self.server.port} with the shop's database. The role that the"
-        )
-        story.say(
-            "  agents log in as owns every table. The agents are plain psycopg scripts without a word of hostguard in them."
-        )
+        where = f"{self.server.host}:{self.server.port}"
+        story.say(f"""\
+  PostgreSQL {self.server.version} runs on {where} with the shop's database. The role that the agents
+  log in as owns every table. The agents are plain psycopg scripts without a word of hostguard in them.""")
         story.typed("root", "hostguard daemon")
         story.shown("".join(self.guard.lines))
         story.check("the daemon guards", self.guard.is_guarding())
 
-    def run(self, workload: str, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """An agent's script as a guarded workload, to its end."""
+    def run(self, workload: str, script: str, *arguments: str) -> str:
+        """An agent's script as a guarded workload, to its end; what it printed."""
         self.typed(workload, script, *arguments)
-        result = self.guard.run(workload, [sys.executable, SHOP / script, *arguments], self.server.environment("shop", "shop"))
-        self.story.shown(result.stdout + result.stderr)
-        return result
+        return self.finish(self.begin(workload, script, *arguments))
+
+    def begin(self, workload: str, script: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start an agent's script as a guarded workload."""
+        program = [sys.executable, SHOP / script, *arguments]
+        return self.guard.begin(workload, program, self.server.environment("shop", "shop"))
+
+    def finish(self, agent: subprocess.Popen[str]) -> str:
+        """Wait for an agent's end and show what it printed."""
+        out, err = agent.communicate(timeout=60)
+        self.story.shown(out + err)
+        return out + err
 
     def typed(self, workload: str, script: str, *arguments: str) -> None:
         words = " ".join(("python", script, *arguments))
@@ -146,24 +153,24 @@ class Demo:
     def masked_rows(self) -> None:
         story = self.story
         story.chapter("What an agent may not see leaves masked")
-        story.say(
-            "  The support agent asks for customers: SELECT id, name, email AS contact, card, upper(email) AS shouted FROM customers …"
-        )
-        result = self.run("support-bot", "support_agent.py", "customers")
-        same = [line.split() for line in result.stdout.splitlines()] == [line.split() for line in MASKED.splitlines()]
-        story.check("e-mail and card are masked whatever the column is called, and an expression over them is NULL", same, MASKED)
+        story.say("""\
+  The support agent asks for customers:
+    SELECT id, name, email AS contact, card, upper(email) AS shouted FROM customers ORDER BY id LIMIT 4""")
+        fraud = self.begin("fraud-bot", "fraud_agent.py")
+        printed = self.run("support-bot", "support_agent.py", "customers")
+        claim = "e-mail and card are masked whatever the column is called, and an expression over them is NULL"
+        story.check(claim, printed == MASKED, MASKED)
         story.say("  The fraud agent, at the same time and in the same database, may see cards but not e-mails.")
-        result = self.run("fraud-bot", "fraud_agent.py")
-        story.check("the card is whole, the e-mail is masked", result.stdout.startswith(FRAUD), FRAUD)
+        self.typed("fraud-bot", "fraud_agent.py")
+        story.check("the card is whole, the e-mail is masked", self.finish(fraud).startswith(FRAUD), FRAUD)
 
     def refused_drop(self) -> None:
         story = self.story
         story.chapter("What no policy permits is refused")
         story.say("  The support agent runs DROP TABLE orders CASCADE.")
-        result = self.run("support-bot", "support_agent.py", "tidy")
-        story.check(
-            "PostgreSQL's own error 42501, with a reason and a hint", "ERROR 42501" in result.stdout and result.returncode == 1
-        )
+        printed = self.run("support-bot", "support_agent.py", "tidy")
+        refused = printed.startswith("ERROR 42501: ") and "HINT: " in printed
+        story.check("the agent got PostgreSQL's own error 42501, with a reason and a hint", refused)
         story.check("the table is there", self.count("orders") == 36)
 
     def held_delete(self) -> None:
@@ -171,24 +178,19 @@ class Demo:
         story.chapter("What needs a human waits for one")
         story.say("  The support agent deletes a customer's returned orders. The policy permits that with a DBA's approval.")
         self.typed("support-bot", "support_agent.py", "forget")
-        program = [sys.executable, SHOP / "support_agent.py", "forget"]
-        agent = self.guard.begin("support-bot", program, self.server.environment("shop", "shop"))
+        agent = self.begin("support-bot", "support_agent.py", "forget")
         request = self.first_request()
         story.say("  It waits. In another terminal:")
         self.command("root", "requests", "list")
         self.command("root", "requests", "show", request)
         story.check("nothing was deleted yet, and the agent waits", self.count("orders") == 36 and agent.poll() is None)
         digest = str(self.guard.ask("requests", "show", request)["digest"])
-        answer = self.command(
-            "root", "requests", "approve", request, "--digest", digest[:12], "--reason", "the customer asked for it"
-        )
+        approval = ("approve", request, "--digest", digest[:12], "--reason", "the customer asked for it")
+        answer = self.command("root", "requests", *approval)
         story.check("bob, a DBA, approved exactly this statement with these parameters", answer.returncode == 0, answer.stderr)
-        out, err = agent.communicate(timeout=30)
         story.say("  And in the first terminal:")
-        story.shown(out + err)
-        story.check(
-            "the statement ran once", out.startswith("DELETE ") and self.count("orders") == 36 - int(out.split()[1].rstrip(":"))
-        )
+        printed = self.finish(agent)
+        story.check("the statement ran, once", printed.startswith("DELETE 3:") and self.count("orders") == 33)
 
     def first_request(self) -> str:
         """Id of the next request for approval, as `hostguard requests watch` tells of it."""
@@ -204,12 +206,11 @@ class Demo:
     def rolled_back(self) -> None:
         story = self.story
         story.chapter("A refusal inside a transaction aborts it, as if the server had said no")
-        story.say(
-            "  The support agent corrects order 7, which it may; then all orders at once, which it may not. It ignores the error and"
-        )
-        story.say("  sends COMMIT.")
-        result = self.run("support-bot", "support_agent.py", "correct")
-        story.check("COMMIT was answered by ROLLBACK", "COMMIT was answered: ROLLBACK" in result.stdout)
+        story.say("""\
+  The support agent corrects order 7, which it may; then all orders at once, which it may not.
+  It ignores the error and sends COMMIT.""")
+        printed = self.run("support-bot", "support_agent.py", "correct")
+        story.check("COMMIT was answered by ROLLBACK", "COMMIT was answered: ROLLBACK" in printed)
         with self.server.connect("shop") as connection:
             (quantity,) = connection.execute("SELECT quantity FROM orders WHERE id = 7").fetchone() or (None,)
         story.check("order 7 is as it was: no half transaction", quantity == 4, f"quantity {quantity}")
@@ -233,9 +234,8 @@ class Demo:
             result = self.command("root", "recordings", "replay", str(flow["flow"]), "--speed", "100")
             words = ("DELETE FROM orders", "$1 = 8", "by bob", "the customer asked for it", "DELETE 3")
             missing = [word for word in words if word not in result.stdout]
-            story.check(
-                "the recording has the statement, its parameters, who approved it and why", not missing, f"missing: {missing}"
-            )
+            claim = "the recording has the statement, its parameters, who approved it and why"
+            story.check(claim, not missing, f"missing: {missing}")
 
     def closed(self) -> None:
         story = self.story
@@ -243,9 +243,8 @@ class Demo:
         story.typed("root", f"kill -9 {self.guard.process.pid if self.guard.process else '?'}")
         self.guard.kill()
         began = time.monotonic()
-        result = self.run("support-bot", "support_agent.py", "customers")
-        refused = result.returncode != 0 and "Connection refused" in result.stderr
-        story.check(f"refused by the kernel, after {time.monotonic() - began:.1f} s", refused)
+        printed = self.run("support-bot", "support_agent.py", "customers")
+        story.check("the kernel refused the connection at once", "Connection refused" in printed and time.monotonic() - began < 5)
 
     def command(self, who: str, *words: str) -> subprocess.CompletedProcess[str]:
         """A hostguard command that somebody types, with what it shows."""
@@ -273,12 +272,9 @@ def main() -> int:
     story.chapter("Nothing is left")
     story.check("no cgroup, no pin, no process, no file", not any(path.exists() for path in made), "\n".join(map(str, made)))
     seconds = time.monotonic() - began
-    verdict = (
-        "as it should be"
-        if not story.differences
-        else f"[bold red]{story.differences} steps differed from what they should be[/]"
-    )
-    story.console.print(f"\nThe demo took {seconds:.0f} s: {verdict}.")
+    story.console.print(f"\nThe demo took {seconds:.0f} s.")
+    if story.differences:
+        story.console.print(f"[bold red]{story.differences} steps differ from what they should be.[/]")
     return 1 if story.differences else 0
 
 

@@ -46,13 +46,15 @@ ERRANDS = {errand.__name__: errand for errand in (customers, tidy, forget, corre
 
 
 def main() -> None:
-    with psycopg.connect("", autocommit=True) as connection:
-        try:
+    try:
+        with psycopg.connect("", autocommit=True) as connection:
             ERRANDS[sys.argv[1]](connection)
-        except psycopg.Error as error:
-            print(f"{error.diag.severity} {error.sqlstate}: {error.diag.message_primary}")
-            print(f"HINT: {error.diag.message_hint}")
-            sys.exit(1)
+    except psycopg.Error as error:
+        if error.sqlstate is None:
+            sys.exit(str(error))
+        print(f"{error.diag.severity} {error.sqlstate}: {error.diag.message_primary}")
+        print(f"HINT: {error.diag.message_hint}")
+        sys.exit(1)
 
 
 if __name__ == "__main__":
