@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +51,12 @@ def require_bpffs(path: Path) -> None:
     Raises KernelError.
     """
     resolved = path.resolve()
+    if "." in str(resolved):
+        raise KernelError(errno.EINVAL, str(path), "a bpf file system allows no dots in names")
     if any(resolved.is_relative_to(mount.path) for mount in mounts("bpf")):
         return
     if not resolved.is_relative_to(BPF_MOUNT):
-        raise KernelError(0, str(path), f"not on a bpf file system; pins usually live below {BPF_MOUNT}")
+        raise KernelError(errno.EINVAL, str(path), f"not on a bpf file system; pins usually live below {BPF_MOUNT}")
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.mount(b"bpf", os.fsencode(BPF_MOUNT), b"bpf", ctypes.c_ulong(0), b"mode=0700"):
         raise KernelError(ctypes.get_errno(), str(BPF_MOUNT), "cannot mount the bpf file system")

@@ -165,7 +165,7 @@ def detach(pin_dir: Path) -> bool:
     The links are detached by force, so that it works even while a daemon holds them. Raises KernelError, having done what it
     could.
     """
-    if not pin_dir.exists():
+    if not os.path.exists(pin_dir):
         return False
     failures = [failure for hook in reversed(HOOKS) if (failure := _detach_link(link_path(pin_dir, hook)))]
     if failures:

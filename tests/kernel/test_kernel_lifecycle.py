@@ -1,0 +1,376 @@
+"""The redirect over its life: daemons that die or hang, restarts, failures half-way, removed cgroups."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from guarded_cgroups import attach_root, loop_listeners, output_of, pin_directory, python_in
+from guarded_redirect import Guarded
+
+from hostguard.kernel import cgroups, libbpf, pins, probe
+from hostguard.kernel.errors import KernelError
+from hostguard.kernel.layouts import CGROUP_ID, WORKLOAD
+from hostguard.kernel.loader import Redirect
+
+pytestmark = pytest.mark.kernel
+
+CONNECT = """
+print(errno.errorcode.get(socket.socket().connect_ex(("127.0.0.9", 7)), "connected"))
+"""
+
+# Connects until the answer is the one waited for; prints it, or what came last.
+CONNECT_UNTIL = """
+deadline = time.monotonic() + 10
+while time.monotonic() < deadline:
+    with socket.socket() as sock:
+        sock.settimeout(0.2)
+        seen = errno.errorcode.get(sock.connect_ex(("127.0.0.9", 7)), "connected")
+    if seen == sys.argv[1]:
+        break
+    time.sleep(0.01)
+print(seen)
+"""
+
+DAEMON = """
+import socket, sys, time
+from pathlib import Path
+from hostguard.kernel.loader import Redirect
+redirect = Redirect.attach(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+sock4 = socket.create_server(("127.0.0.1", 0), backlog=1024)
+redirect.set_listeners(sock4, None)
+redirect.beat(time.monotonic_ns())
+print(sock4.getsockname()[1], flush=True)
+sock4.settimeout(0.02)
+while True:
+    redirect.beat(time.monotonic_ns())
+    try:
+        sock4.accept()[0].close()
+    except TimeoutError:
+        pass
+"""
+
+
+@contextmanager
+def daemon(root: Path, pin_dir: Path, limit_ms: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A process that holds the redirect, listens and beats; with its port."""
+    command = [sys.executable, "-c", DAEMON, str(root), str(pin_dir), str(limit_ms)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def place(stack: ExitStack) -> tuple[Path, Path]:
+    """An attach root with a cgroup ``agent`` below it, a pin directory."""
+    root, pin_dir = stack.enter_context(attach_root()), stack.enter_context(pin_directory())
+    cgroups.create(root / "agent")
+    return root, pin_dir
+
+
+def programs_at(cgroup: Path) -> list[int]:
+    """Program ids attached at a cgroup itself, asked of the kernel by another way than ours."""
+    out = subprocess.run(["bpftool", "-j", "cgroup", "show", cgroup], check=True, capture_output=True, text=True).stdout
+    return sorted(entry["id"] for entry in json.loads(out)) if out.strip() else []
+
+
+def test_a_dead_daemon_means_refused_and_its_port_is_worth_nothing(place: tuple[Path, Path], stack: ExitStack) -> None:
+    root, pin_dir = place
+    with daemon(root, pin_dir, 60_000) as (process, port):
+        guard_by_pin(pin_dir, cgroups.cgroup_id(root / "agent"))
+        assert output_of(python_in(root / "agent", CONNECT)) == "connected"
+        process.kill()
+        process.wait()
+    hijacker = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+    hijacker.setblocking(False)
+    assert output_of(python_in(root / "agent", CONNECT)) == "ECONNREFUSED"
+    with pytest.raises(BlockingIOError):
+        hijacker.accept()
+    status = pins.status(pin_dir)
+    assert status.attached
+    assert status.listeners == {}
+    assert status.counters["refused_no_listener"] == 1
+    with daemon(root, pin_dir, 60_000) as (_, new_port):
+        assert new_port != port
+        assert output_of(python_in(root / "agent", CONNECT)) == "connected"
+
+
+def guard_by_pin(pin_dir: Path, identifier: int) -> None:
+    """Guard a cgroup while another process holds the redirect."""
+    with pins.opened(pins.map_path(pin_dir, "guarded")) as fd:
+        assert fd is not None
+        libbpf.map_update(fd, CGROUP_ID.pack(identifier), WORKLOAD.pack(1), "guarded")
+
+
+def test_a_stopped_daemon_means_refused_until_it_goes_on(place: tuple[Path, Path]) -> None:
+    root, pin_dir = place
+    with daemon(root, pin_dir, 300) as (process, _):
+        guard_by_pin(pin_dir, cgroups.cgroup_id(root / "agent"))
+        assert output_of(python_in(root / "agent", CONNECT_UNTIL, "connected")) == "connected"
+        process.send_signal(signal.SIGSTOP)
+        assert output_of(python_in(root / "agent", CONNECT_UNTIL, "ECONNREFUSED")) == "ECONNREFUSED"
+        process.send_signal(signal.SIGCONT)
+        assert output_of(python_in(root / "agent", CONNECT_UNTIL, "connected")) == "connected"
+    assert pins.status(pin_dir).counters["refused_stale_heartbeat"] >= 1
+
+
+@pytest.mark.parametrize("offset_s", [-61, 61])
+def test_a_beat_of_another_time_is_none(guarded: Guarded, offset_s: int) -> None:
+    guarded.redirect.beat(time.monotonic_ns() + offset_s * 10**9)
+    assert guarded.run(CONNECT) == "ECONNREFUSED"
+    assert guarded.redirect.counters()["refused_stale_heartbeat"] == 1
+    guarded.redirect.beat(time.monotonic_ns())
+    assert guarded.run(CONNECT) == "connected"
+
+
+def test_a_restart_swaps_the_programs_and_keeps_the_maps(guarded: Guarded) -> None:
+    agent = cgroups.cgroup_id(guarded.agent)
+    before = guarded.redirect.hooks()
+    assert guarded.run(CONNECT) == "connected"
+    guarded.redirect.close()
+    assert pins.status(guarded.pin_dir).attached
+    with ExitStack() as stack:
+        again = Redirect.attach(guarded.root, guarded.pin_dir, 60_000)
+        stack.callback(again.close)
+        after = again.hooks()
+        assert again.remarks == ()
+        assert again.guarded() == {agent: 7}
+        assert again.counters()["redirected"] == 1
+        assert all(hook.attached for hook in after)
+        assert not {hook.program_id for hook in before} & {hook.program_id for hook in after}
+        assert programs_at(guarded.root) == sorted(hook.program_id for hook in after)
+        assert guarded.run(CONNECT) == "connected"
+
+
+def test_a_restart_never_leaves_a_moment_unguarded(guarded: Guarded) -> None:
+    program = """
+free = connects = 0
+while not os.path.exists(sys.argv[1]):
+    with socket.socket() as sock:
+        if sock.connect_ex(("127.0.0.1", int(sys.argv[2]))) == 0:
+            free += sock.getpeername()[1] != int(sys.argv[2]) or sock.recv(4) == b"free"
+            connects += 1
+print(free, connects > 20)
+"""
+    with socket.create_server(("127.0.0.1", 0)) as server, ExitStack() as stack:
+        stop = Path(f"/tmp/{guarded.root.name}-stop")
+        stack.callback(stop.unlink, missing_ok=True)
+        server.setblocking(False)
+        guarded.sock4.setblocking(False)
+        child = python_in(guarded.agent, program, str(stop), str(server.getsockname()[1]))
+        redirect = guarded.redirect
+        served = 0
+        for _ in range(10):
+            redirect.close()
+            redirect = Redirect.attach(guarded.root, guarded.pin_dir, 60_000)
+            stack.callback(redirect.close)
+            served += drain(guarded.sock4)
+        while served < 30:
+            served += drain(guarded.sock4)
+        stop.touch()
+        while child.poll() is None:
+            drain(guarded.sock4)
+        assert output_of(child) == "0 True"
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def drain(listener: socket.socket) -> int:
+    """Accept and close whatever waits; how many those were."""
+    count = 0
+    try:
+        while True:
+            listener.accept()[0].close()
+            count += 1
+    except BlockingIOError:
+        return count
+
+
+def test_another_daemon_is_kept_out(guarded: Guarded) -> None:
+    with pytest.raises(KernelError, match="another hostguard daemon"):
+        Redirect.attach(guarded.root, guarded.pin_dir, 60_000)
+    assert guarded.run(CONNECT) == "connected"
+
+
+def test_pins_for_another_cgroup_are_attached_here_and_it_is_said(guarded: Guarded, stack: ExitStack) -> None:
+    elsewhere = stack.enter_context(attach_root())
+    guarded.redirect.close()
+    again = Redirect.attach(elsewhere, guarded.pin_dir, 60_000)
+    stack.callback(again.close)
+    assert len(again.remarks) == len(pins.HOOKS)
+    assert all(str(guarded.root) in remark for remark in again.remarks)
+    assert {hook.cgroup for hook in again.hooks()} == {elsewhere}
+    assert programs_at(guarded.root) == []
+    assert len(programs_at(elsewhere)) == len(pins.HOOKS)
+    assert sorted(path.name for path in (guarded.pin_dir / "links").iterdir()) == sorted(pins.HOOKS)
+
+
+def test_a_cgroup_made_again_is_told_and_attached_anew(place: tuple[Path, Path], stack: ExitStack) -> None:
+    root, pin_dir = place
+    Redirect.attach(root, pin_dir, 60_000).close()
+    cgroups.remove(root)
+    cgroups.create(root)
+    status = pins.status(pin_dir)
+    assert not status.attached
+    assert all(hook.detail for hook in status.hooks)
+    again = Redirect.attach(root, pin_dir, 60_000)
+    stack.callback(again.close)
+    assert len(again.remarks) == len(pins.HOOKS)
+    assert pins.status(pin_dir).attached
+
+
+@pytest.mark.parametrize("bad", ["{tmp}", "/no/such", "/sys/fs/cgroup"])
+def test_no_cgroup2_attaches_nothing(bad: str, tmp_path: Path, stack: ExitStack) -> None:
+    pin_dir = stack.enter_context(pin_directory())
+    with pytest.raises(KernelError):
+        Redirect.attach(Path(bad.format(tmp=tmp_path)), pin_dir, 60_000)
+    assert not pin_dir.exists()
+
+
+@pytest.mark.parametrize("name", ["{tmp}/pins", "/sys/fs/bpf/no.dots.here"])
+def test_a_pin_directory_that_cannot_be_attaches_nothing(name: str, tmp_path: Path, place: tuple[Path, Path]) -> None:
+    pin_dir = Path(name.format(tmp=tmp_path))
+    with pytest.raises(KernelError, match=str(pin_dir)):
+        Redirect.attach(place[0], pin_dir, 60_000)
+    assert programs_at(place[0]) == []
+    assert not os.path.exists(pin_dir)
+    assert not pins.detach(pin_dir)
+
+
+def spoil(pin_dir: Path, hook: str, map_name: str) -> None:
+    """Put something that is no link where a hook's link belongs."""
+    pins.link_path(pin_dir, hook).unlink(missing_ok=True)
+    with pins.opened(pins.map_path(pin_dir, map_name)) as fd:
+        assert fd is not None
+        libbpf.pin(fd, pins.link_path(pin_dir, hook))
+
+
+def test_a_failure_half_way_undoes_what_was_attached(place: tuple[Path, Path]) -> None:
+    root, pin_dir = place
+    Redirect.attach(root, pin_dir, 60_000).close()
+    for hook in list(pins.HOOKS)[:-1]:
+        pins.link_path(pin_dir, hook).unlink()
+    spoil(pin_dir, "connect6", "counters")
+    assert programs_at(root) == []
+    with pytest.raises(KernelError, match="connect6"):
+        Redirect.attach(root, pin_dir, 60_000)
+    assert programs_at(root) == []
+    assert [path.name for path in (pin_dir / "links").iterdir()] == ["connect6"]
+    pins.link_path(pin_dir, "connect6").unlink()
+    Redirect.attach(root, pin_dir, 60_000).detach()
+
+
+def test_a_failure_half_way_swaps_the_old_programs_back(place: tuple[Path, Path]) -> None:
+    root, pin_dir = place
+    Redirect.attach(root, pin_dir, 60_000).close()
+    spoil(pin_dir, "connect6", "counters")
+    before = programs_at(root)
+    with pytest.raises(KernelError, match="connect6"):
+        Redirect.attach(root, pin_dir, 60_000)
+    assert programs_at(root) == before
+    assert len(before) == len(pins.HOOKS) - 1
+    pins.link_path(pin_dir, "connect6").unlink()
+
+
+def test_a_failure_half_way_leaves_the_other_cgroup_attached(place: tuple[Path, Path], stack: ExitStack) -> None:
+    root, pin_dir = place
+    elsewhere = stack.enter_context(attach_root())
+    Redirect.attach(root, pin_dir, 60_000).close()
+    spoil(pin_dir, "connect6", "counters")
+    before = programs_at(root)
+    with pytest.raises(KernelError, match="connect6"):
+        Redirect.attach(elsewhere, pin_dir, 60_000)
+    assert programs_at(elsewhere) == []
+    assert programs_at(root) == before
+    assert {hook.cgroup for hook in [pins.read_hook(pin_dir, name) for name in list(pins.HOOKS)[:-1]]} == {root}
+    pins.link_path(pin_dir, "connect6").unlink()
+
+
+def test_a_map_of_another_layout_is_refused_with_its_name(place: tuple[Path, Path]) -> None:
+    root, pin_dir = place
+    Redirect.attach(root, pin_dir, 60_000).detach()
+    (pin_dir / "maps").mkdir(parents=True)
+    command = ["bpftool", "map", "create", str(pins.map_path(pin_dir, "origins")), "type", "hash"]
+    subprocess.run([*command, "key", "4", "value", "4", "entries", "1", "name", "hg_origins"], check=True)
+    with pytest.raises(KernelError, match="maps/origins"):
+        Redirect.attach(root, pin_dir, 60_000)
+    assert programs_at(root) == []
+    assert [path.name for path in (pin_dir / "maps").iterdir()] == ["origins"]
+
+
+def test_detach_frees_the_host_even_while_a_daemon_holds_on(guarded: Guarded) -> None:
+    assert guarded.run(CONNECT) == "connected"
+    assert pins.detach(guarded.pin_dir)
+    assert guarded.run(CONNECT) == "ECONNREFUSED"
+    assert programs_at(guarded.root) == []
+    assert guarded.redirect.counters()["redirected"] == 1
+    assert not guarded.pin_dir.exists()
+    assert not pins.detach(guarded.pin_dir)
+
+
+def test_status_tells_the_truth_without_a_daemon(guarded: Guarded) -> None:
+    now = time.monotonic_ns()
+    guarded.redirect.beat(now)
+    agent = cgroups.cgroup_id(guarded.agent)
+    guarded.redirect.close()
+    status = pins.status(guarded.pin_dir)
+    assert status.attached
+    assert (status.heartbeat_ns, status.guarded) == (now, {agent: 7})
+    assert sorted(family for _, family in status.listeners) == [socket.AF_INET, socket.AF_INET6]
+    assert {hook.cgroup for hook in status.hooks} == {guarded.root}
+    pins.link_path(guarded.pin_dir, "connect4").unlink()
+    status = pins.status(guarded.pin_dir)
+    assert [hook.name for hook in status.hooks if not hook.attached] == ["connect4"]
+
+
+def test_status_of_nothing_is_all_off(tmp_path: Path) -> None:
+    status = pins.status(tmp_path)
+    assert not status.attached
+    assert len(status.hooks) == len(pins.HOOKS)
+    assert set(status.counters.values()) == {0}
+
+
+def test_descriptors_are_all_given_back(place: tuple[Path, Path]) -> None:
+    root, pin_dir = place
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        Redirect.attach(root, pin_dir, 60_000).close()
+    spoil(pin_dir, "connect6", "counters")
+    with pytest.raises(KernelError):
+        Redirect.attach(root, pin_dir, 60_000)
+    assert len(os.listdir("/proc/self/fd")) == before
+    pins.link_path(pin_dir, "connect6").unlink()
+
+
+def test_a_listener_that_is_not_on_loopback_is_refused(guarded: Guarded) -> None:
+    with loop_listeners() as (sock4, sock6):
+        with pytest.raises(KernelError, match=r"127\.0\.0\.1"):
+            guarded.redirect.set_listeners(sock6, sock4)
+        with socket.socket() as deaf:
+            deaf.bind(("127.0.0.1", 0))
+            with pytest.raises(KernelError, match="does not listen"):
+                guarded.redirect.set_listeners(deaf, None)
+
+
+def test_the_probe_sees_its_targets_and_the_loop_sees_the_probe(guarded: Guarded) -> None:
+    targets = [("127.0.0.9", 5432), ("::1", 5432), ("::ffff:127.0.0.9", 5432)]
+    with subprocess.Popen(probe.command(guarded.agent, targets), stdout=subprocess.PIPE) as child:
+        origins = [guarded.accept(), guarded.accept(guarded.sock6), guarded.accept()]
+        out, _ = child.communicate(timeout=10)
+    results = probe.parse(out)
+    assert [(result.host, result.port) for result in results] == targets
+    assert all(result.connected and result.peer_kept for result in results)
+    assert [result.source_port for result in results] == [origin.source_port for origin in origins]
+    assert [origin.host for origin in origins] == ["127.0.0.9", "::1", "127.0.0.9"]
