@@ -1,6 +1,29 @@
-"""Build script of the cffi extension (placeholder until its room fills it)."""
+"""Build script of the native row walker, ``hostguard.protocols.postgres._rows_cffi``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
 from cffi import FFI
 
+_DECLARATIONS = """
+typedef struct { uint32_t action; uint32_t keep; uint32_t at; uint32_t size; } hg_column;
+typedef struct { uint32_t column; uint32_t size; size_t at; } hg_cell;
+typedef struct { size_t used; size_t out; size_t payload; uint32_t rows; uint32_t cells; uint32_t status; } hg_batch;
+void hg_count(const char *data, size_t start, size_t end, int tag, uint32_t max_length, hg_batch *b);
+void hg_scan(const char *data, size_t start, size_t end, uint32_t max_length, const hg_column *columns, uint32_t count, int utf8,
+             hg_cell *cells, uint32_t max_cells, hg_batch *b);
+size_t hg_write(const char *data, size_t start, size_t used, const hg_column *columns, uint32_t count, int utf8, const char
+*constants,
+                size_t constants_size, const hg_cell *cells, uint32_t n_cells, const char *values, size_t values_size, char *into,
+                size_t room);
+"""
+
 ffibuilder = FFI()
-ffibuilder.cdef("int hg_abi(void);")
-ffibuilder.set_source("hostguard.protocols.postgres._rows_cffi", "int hg_abi(void) { return 1; }")
+ffibuilder.cdef(_DECLARATIONS)
+# The source goes in whole: an #include would need this folder on the include path of an isolated build.
+ffibuilder.set_source(
+    "hostguard.protocols.postgres._rows_cffi",
+    (Path(__file__).resolve().parent / "rows.c").read_text(),
+    extra_compile_args=["-O2", "-Wall", "-Wextra"],
+)

@@ -1,0 +1,253 @@
+"""The PostgreSQL conversation: one flow's bytes and decisions in, effects out.
+
+The parts, in the order bytes pass them: `startup` (packets without a tag), `frontend` (the client's messages: which are
+operations, which text a portal stands for), `pipeline` (what is in flight), `backend` (the server's messages: masked, scrubbed,
+passed on), `refuse` (poison and rewritten errors). They share a `link`. This module ties them, and owns the two ends of a flow's
+life.
+
+Invariants, each with tests:
+- No byte of the client reaches the server that was not read as part of a whole, legal message (CopyData: of a legal header).
+- Nothing behind an operation passes before its decision.
+- What the server answers is matched with what was forwarded, message for message, or the flow ends.
+- Whatever either side sends, a call returns effects; it raises only on misuse by the owner (AssertionError).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...reassembly.frames import FrameFault
+from ..events import CancelRequested, Close, Decision, Effect, Started, Verdict, Withdrawn
+from . import messages, refuse, startup
+from .backend import Backend
+from .frontend import Frontend
+from .limits import Limits
+from .link import Link, PeerFault, Phase, Probe
+
+_REFUSED_ENCRYPTION = b"N"
+
+
+class PostgresConversation:
+    """Implements `events.Conversation` for the frontend/backend protocol 3.0 to 3.2 (PostgreSQL 15 to 18).
+
+    `token`: at least 8 random bytes that nobody else knows, made anew for each flow.
+    """
+
+    def __init__(self, limits: Limits, token: bytes) -> None:
+        assert len(token) >= 8
+        self._link = Link(limits, token)
+        self._frontend = Frontend(self._link)
+        self._backend = Backend(self._link)
+        self._startup_packet = b""
+        self._encryption_asked: set[str] = set()
+        self._proceeding = False
+
+    # Bytes in
+
+    def from_client(self, data: bytes) -> list[Effect]:
+        """Bytes from the client, kept as given."""
+        link = self._link
+        if link.phase is Phase.CLOSED or not data:
+            return []
+        self._frontend.buffer.feed(data)
+        return self._run(self._read_client, "client")
+
+    def from_server(self, data: bytes) -> list[Effect]:
+        """Bytes from the server, kept as given."""
+        link = self._link
+        if link.phase is Phase.CLOSED or not data:
+            return []
+        self._backend.buffer.feed(data)
+        return self._run(self._read_server, "server")
+
+    def client_closed(self) -> list[Effect]:
+        if self._link.phase is Phase.CLOSED:
+            return []
+        self._end(Close("the client closed the connection"))
+        return self._link.out.take()
+
+    def server_closed(self) -> list[Effect]:
+        if self._link.phase is Phase.CLOSED:
+            return []
+        self._end(Close("the server closed the connection"))
+        return self._link.out.take()
+
+    # Decisions and requests of the owner
+
+    def start(self) -> list[Effect]:
+        """Forward the StartupMessage."""
+        link = self._link
+        if link.phase is Phase.CLOSED:
+            return []
+        assert link.phase is Phase.STARTED
+        link.phase = Phase.AUTHENTICATING
+        link.out.to_server(self._startup_packet)
+        self._startup_packet = b""
+        return self._run(self._read_client, "client")
+
+    def proceed(self) -> list[Effect]:
+        """After `Ready`: tell the client that the session is ready, once all probes asked for are answered."""
+        if self._link.phase is Phase.CLOSED:
+            return []
+        assert self._link.phase is Phase.HELD
+        self._proceeding = True
+        return self._run(self._release, "client")
+
+    def resume(self, operation_id: int, decision: Decision) -> list[Effect]:
+        """Carry out the decision. An operation that was withdrawn or lost meanwhile is nobody's: no effects."""
+        asked = self._frontend.asked
+        if self._link.phase is Phase.CLOSED or asked is None:
+            return []
+        assert asked.operation.id == operation_id
+        assert decision.verdict is not Verdict.HOLD
+        self._frontend.resume(decision)
+        return self._run(self._frontend.pump, "client")
+
+    def withdraw(self, reason: str, code: bytes) -> list[Effect]:
+        """Refuse the operation that is being asked about with `reason` and SQLSTATE `code`."""
+        if self._frontend.asked is None:
+            return []
+        return self.resume(self._frontend.asked.operation.id, Decision(Verdict.DENY, reason, refusal=code))
+
+    def probe(self, name: str, text: str) -> list[Effect]:
+        """Run one statement of our own at the next idle moment. Not before `Ready`.
+
+        While an operation is being asked about, the moment may be now (nothing is in flight, no transaction) or only after the
+        operation: an owner that waits for `Probed` before it decides must not wait when this returns no `ToServer`.
+        """
+        link = self._link
+        if link.phase is Phase.CLOSED:
+            return []
+        assert link.phase in (Phase.HELD, Phase.OPEN)
+        link.probes.append(Probe(name, text))
+        link.start_probe()
+        return link.out.take()
+
+    def set_search_path(self, path: tuple[str, ...] | None) -> None:
+        self._link.set_search_path(path)
+
+    def terminate(self, reason: str, code: bytes) -> list[Effect]:
+        """End the flow with a FATAL error of SQLSTATE `code`."""
+        if self._link.phase is Phase.CLOSED:
+            return []
+        self._fail(Close(reason), code)
+        return self._link.out.take()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is in flight, asked about or half sent, and no transaction is open."""
+        link = self._link
+        return link.phase is Phase.OPEN and link.idle() and self._frontend.asked is None and not len(self._frontend.buffer)
+
+    @property
+    def client_backlog(self) -> int:
+        """Bytes of the client that wait for us or the server; 0 while only the rest of a message is missing."""
+        waiting = self._frontend.waiting or self._link.phase in (Phase.STARTED, Phase.SETTLING, Phase.HELD)
+        return len(self._frontend.buffer) if waiting else 0
+
+    # Inside
+
+    def _run(self, work: Callable[[], None], side: str) -> list[Effect]:
+        """Do `work`; a fault of a peer in it ends the flow."""
+        try:
+            work()
+        except PeerFault as fault:
+            self._fail(Close(str(fault), fault.fault), fault.code)
+        except (FrameFault, messages.Malformed) as fault:
+            self._fail(Close(f"{side}: {fault}", side), b"08P01")
+        except startup.NotStartup as fault:
+            self._fail(Close(str(fault), fault.fault), fault.code)
+        return self._link.out.take()
+
+    def _read_client(self) -> None:
+        link = self._link
+        if link.phase is Phase.STARTUP:
+            self._start_up()
+        if link.phase is Phase.OPEN:
+            self._frontend.pump()
+        elif link.phase is Phase.AUTHENTICATING:
+            self._frontend.authenticate()
+        if len(self._frontend.buffer) > link.limits.max_backlog_bytes:
+            raise PeerFault("client", "the client sends faster than it is served", b"53400")
+
+    def _read_server(self) -> None:
+        link = self._link
+        if link.phase < Phase.AUTHENTICATING:
+            raise PeerFault("server", "the server spoke before the start-up packet")
+        self._backend.pump()
+        if link.phase is Phase.HELD:
+            self._release()
+        elif link.phase is Phase.OPEN and self._frontend.waiting:
+            self._pump_client()
+
+    def _pump_client(self) -> None:
+        """Walk on in the client's direction, from a call for the server's: a fault here is the client's."""
+        try:
+            self._frontend.pump()
+        except (FrameFault, messages.Malformed) as fault:
+            raise PeerFault("client", str(fault)) from fault
+
+    def _release(self) -> None:
+        """Let the first ReadyForQuery go, if the owner said so and no probe is outstanding."""
+        link = self._link
+        if not self._proceeding or link.probe is not None or link.probes:
+            return
+        link.phase = Phase.OPEN
+        link.out.to_client(self._backend.held_ready)
+        self._backend.held_ready = b""
+        self._pump_client()
+
+    def _start_up(self) -> None:
+        link = self._link
+        buffer = self._frontend.buffer
+        buffer.want(len(buffer))
+        size = startup.size(buffer.data[buffer.pos : buffer.pos + 4])
+        if size is None:
+            return
+        if size > link.limits.max_startup_bytes or size < 8:
+            raise startup.NotStartup(b"08P01", "invalid length of startup packet")
+        if not buffer.want(size):
+            return
+        match startup.read(buffer.take(size)):
+            case startup.EncryptionRequest(name=name):
+                self._refuse_encryption(name)
+            case startup.Cancel(key=key):
+                link.out.add(CancelRequested(key, buffer.data[buffer.pos - size : buffer.pos]))
+                self._end(Close("a cancel request ends with its packet"))
+            case startup.Startup(parameters=parameters, session=session):
+                self._startup_packet = buffer.data[buffer.pos - size : buffer.pos]
+                link.session = session
+                link.phase = Phase.STARTED
+                link.out.add(Started(session, parameters))
+
+    def _refuse_encryption(self, name: str) -> None:
+        """Answer N. Nothing may stand behind the request: its sender must wait for the answer, and what it sent before might
+        be taken for part of the encrypted session (CVE-2021-23214)."""
+        if len(self._frontend.buffer):
+            raise startup.NotStartup(b"08P01", f"bytes behind an {name} before its answer", "unsafe")
+        if name in self._encryption_asked:
+            raise startup.NotStartup(b"08P01", f"a second {name}", "client")
+        self._encryption_asked.add(name)
+        self._link.out.to_client(_REFUSED_ENCRYPTION)
+
+    def _fail(self, close: Close, code: bytes) -> None:
+        """End the flow and say why: an error to the client and Terminate to the server, unless that would fall inside of a
+        message."""
+        link = self._link
+        if not self._frontend.streaming and link.phase > Phase.AUTHENTICATING:
+            link.out.to_server(messages.TERMINATE)
+        if not self._backend.streaming:
+            link.out.to_client(refuse.fatal(code, close.reason, link.codec))
+        self._end(close)
+
+    def _end(self, close: Close) -> None:
+        link = self._link
+        asked = self._frontend.asked
+        if asked is not None:
+            link.out.add(Withdrawn(asked.operation.id, close.reason))
+            self._frontend.asked = None
+        link.pipeline.lose_all()
+        link.out.close(close)
+        link.phase = Phase.CLOSED
+        self._frontend.buffer.clear()
+        self._backend.buffer.clear()

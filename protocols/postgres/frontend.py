@@ -1,0 +1,439 @@
+"""The client's direction: each message read, asked about where it is an operation, forwarded.
+
+Theory of operation
+-------------------
+`pump` walks whole messages. A message needs no decision (it is forwarded at once), or is an operation: then `Ask` goes out, the
+walk stops, and everything behind the message waits in the buffer until `resume`. A third way out is *stalling*: what the message
+means depends on replies that are not here; it stays in the buffer, and the walk tries again when the server has spoken. Stalling
+only ever waits for replies that the server will give without further help of the client: those up to a ReadyForQuery whose
+cause was forwarded.
+
+How a text is read depends on ``client_encoding`` and ``standard_conforming_strings``, and the server tells changes of those only
+at ReadyForQuery, while the change counts for the very next Parse. So a forwarded text that may change them raises a *doubt* for
+its epoch: texts of later epochs stall until the ReadyForQuery, texts of the same epoch can't wait (the Sync that would bring the
+answer is behind them) and are asked about as unreadable (``text=None``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from ...reassembly.frames import HEADER_SIZE, FrameBuffer
+from ..events import Ask, Close, Decision, Operation, OperationKind, Verdict
+from . import encodings, hidden, messages, refuse
+from .link import Link, PeerFault, Phase
+from .messages import FRONTEND
+from .names import STALL, Portal, Stall, Statement, forget_hidden
+from .pipeline import Kind, Slot
+
+_COPY_DATA = ord("d")
+_WHILE_COPYING = frozenset(b"dcfSHX")
+_COPY_TAGS = frozenset(b"dcf")
+# PostgreSQL's PQ_LARGE_MESSAGE_LIMIT: no message of either side is longer.
+MAX_STREAMED_BYTES = 0x3FFFFFFF
+_CALL_CHANGES = hidden.Hidden(facts=True)
+
+
+class Asked(msgspec.Struct, gc=False):
+    """The operation that waits for its decision."""
+
+    operation: Operation
+    kind: Kind
+    frame: bytes
+    statement: Statement | None = None
+    name: bytes = b""
+    """PREPARE: the statement's name as sent. EXECUTE: the portal's."""
+    portal: Portal | None = None
+
+
+class Frontend:
+    """Reads what the client sends."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.buffer = FrameBuffer()
+        self.asked: Asked | None = None
+        self.waiting = False
+        """The walk stopped before the end of what is here, for a reason that lies with us or the server."""
+        self.streaming = 0
+        """Bytes of a CopyData that is passing by pieces."""
+        self._last_id = 0
+
+    def pump(self) -> None:
+        """Walk as far as possible. Raises PeerFault, FrameFault, Malformed."""
+        link = self._link
+        buffer = self.buffer
+        self.waiting = True
+        while self.asked is None and link.phase is Phase.OPEN:
+            if self.streaming and not self._stream():
+                break
+            head = buffer.head()
+            if head is None:
+                break
+            tag, size = head
+            if (link.probe is not None or link.probes) and self._give_way(tag):
+                return
+            if tag == _COPY_DATA:
+                self._start_stream(size)
+                continue
+            step = _STEPS.get(tag)
+            if step is None:
+                raise PeerFault("client", _illegal(tag))
+            if size > link.limits.max_message_bytes:
+                raise PeerFault("client", f"a {FRONTEND[tag]} of {size} bytes is longer than hostguard reads", b"54000")
+            if not buffer.want(size):
+                break
+            if link.pipeline.copying and tag not in _WHILE_COPYING:
+                raise PeerFault("client", f"{FRONTEND[tag]} inside of COPY data")
+            if len(link.pipeline.slots) >= link.limits.max_in_flight:
+                return
+            start = buffer.pos
+            frame = buffer.data[start : start + size]
+            if not step(self, frame, frame[HEADER_SIZE:]):
+                return
+            buffer.pos = start + size
+        self.waiting = self.asked is not None or link.phase is not Phase.OPEN
+
+    def authenticate(self) -> None:
+        """Pass answers to the server's requests for authentication; nothing else is legal before ReadyForQuery."""
+        link = self._link
+        while link.phase is Phase.AUTHENTICATING:
+            head = self.buffer.head()
+            if head is None:
+                return
+            tag, size = head
+            if FRONTEND.get(tag) != "PasswordMessage" or not link.password_due:
+                raise PeerFault("client", f"{FRONTEND.get(tag, 'an unknown message')} during authentication")
+            if size > link.limits.max_auth_bytes:
+                raise PeerFault("client", "the authentication message is too long")
+            if not self.buffer.want(size):
+                return
+            link.password_due = False
+            link.out.to_server(self.buffer.take(size))
+
+    def _give_way(self, tag: int) -> bool:
+        """A probe is due: is this message to wait for it?"""
+        link = self._link
+        if link.probe is not None or link.start_probe():
+            return True
+        # Not idle. If all that is in flight ends in a ReadyForQuery, idle may be near: hold the client's next message.
+        # COPY data must pass, since the server waits for it.
+        return bool(link.pipeline.slots) and not link.section_open and not link.pipeline.copying and tag not in _COPY_TAGS
+
+    def _start_stream(self, size: int) -> None:
+        """CopyData passes by pieces, however long: the server ignores it outside of COPY, and holds no operation."""
+        if size > MAX_STREAMED_BYTES:
+            raise PeerFault("client", "a CopyData is longer than PostgreSQL allows")
+        self.streaming = size
+        slot = self._link.pipeline.head()
+        if slot is not None:
+            slot.payload += size - HEADER_SIZE
+
+    def _stream(self) -> bool:
+        piece = self.buffer.take_some(self.streaming)
+        if piece:
+            self._link.out.to_server(piece)
+            self.streaming -= len(piece)
+        return not self.streaming
+
+    # Steps: the frame and its body in, False to leave the message where it is (stalled).
+
+    def _query(self, frame: bytes, body: bytes) -> bool:
+        text = self._read(messages.only_string(body))
+        if isinstance(text, Stall):
+            return False
+        self._ask(Kind.QUERY, frame, Operation(self._next_id(), OperationKind.QUERY, text, self._link.session))
+        return True
+
+    def _parse(self, frame: bytes, body: bytes) -> bool:
+        link = self._link
+        message = messages.parse(body)
+        text = self._read(message.text)
+        if isinstance(text, Stall):
+            return False
+        if not link.statements.knows(message.name) and len(link.statements) >= link.limits.max_statements:
+            raise PeerFault("client", "too many prepared statements for hostguard", b"54000")
+        self._check_held(len(body))
+        statement = Statement(message.name, text, message.types, len(body))
+        operation = Operation(
+            self._next_id(), OperationKind.PREPARE, text, link.session, statement=statement.name, types=message.types
+        )
+        self._ask(Kind.PARSE, frame, operation, statement=statement, name=message.name)
+        return True
+
+    def _bind(self, frame: bytes, body: bytes) -> bool:
+        link = self._link
+        message = messages.bind(body)
+        if message.portal == link.poison_portal:
+            raise PeerFault("client", "the portal's name is reserved")
+        statement = link.statements.find(message.statement, link.epoch)
+        if isinstance(statement, Stall):
+            return False
+        if not link.portals.knows(message.portal) and len(link.portals) >= link.limits.max_portals:
+            raise PeerFault("client", "too many open portals for hostguard", b"54000")
+        self._check_held(len(body))
+        slot = Slot(Kind.BIND, link.epoch)
+        portal = Portal(statement, message.parameters, message.formats, link.epoch, len(body))
+        slot.portal_change = link.portals.change(message.portal, portal, link.epoch)
+        self._forward(slot, frame)
+        return True
+
+    def _describe(self, frame: bytes, body: bytes) -> bool:
+        is_portal, name = messages.subject(body)
+        if not is_portal:
+            self._forward(Slot(Kind.DESCRIBE_STATEMENT, self._link.epoch), frame)
+            return True
+        portal = self._portal(name)
+        if isinstance(portal, Stall):
+            return False
+        slot = Slot(Kind.DESCRIBE_PORTAL, self._link.epoch)
+        if portal is not None:
+            slot.portal = portal
+            portal.describing = True
+        self._forward(slot, frame)
+        return True
+
+    def _close(self, frame: bytes, body: bytes) -> bool:
+        link = self._link
+        is_portal, name = messages.subject(body)
+        slot = Slot(Kind.CLOSE, link.epoch)
+        if is_portal:
+            slot.portal_change = link.portals.change(name, None, link.epoch)
+        else:
+            slot.statement_change = link.statements.change(name, None, link.epoch)
+        self._forward(slot, frame)
+        return True
+
+    def _execute(self, frame: bytes, body: bytes) -> bool:
+        name = messages.execute(body)
+        portal = self._portal(name)
+        if isinstance(portal, Stall):
+            return False
+        statement = portal.statement if portal is not None else None
+        if portal is None or statement is None:
+            operation = Operation(self._next_id(), OperationKind.EXECUTE, None, self._link.session)
+        else:
+            operation = Operation(
+                self._next_id(), OperationKind.EXECUTE, statement.text, self._link.session,
+                statement.name, portal.parameters, portal.formats, statement.types,
+            )  # fmt: skip
+        self._ask(Kind.EXECUTE, frame, operation, statement, name, portal)
+        return True
+
+    def _function_call(self, frame: bytes, body: bytes) -> bool:
+        call = messages.function_call(body)
+        operation = Operation(
+            self._next_id(), OperationKind.FUNCTION_CALL, None, self._link.session,
+            parameters=call.arguments, formats=call.formats, function=call.function,
+        )  # fmt: skip
+        self._ask(Kind.FUNCTION_CALL, frame, operation)
+        return True
+
+    def _sync(self, frame: bytes, body: bytes) -> bool:
+        messages.nothing(body)
+        link = self._link
+        if link.pipeline.copying:
+            # The server ignores it while it reads COPY data.
+            link.out.to_server(frame)
+            return True
+        slot = Slot(Kind.SYNC, link.epoch)
+        slot.scrub_section = link.scrubbing
+        link.pipeline.add(slot)
+        link.out.to_server(frame)
+        self._end_epoch()
+        return True
+
+    def _flush(self, frame: bytes, body: bytes) -> bool:
+        messages.nothing(body)
+        self._link.out.to_server(frame)
+        return True
+
+    def _copy_done(self, frame: bytes, body: bytes) -> bool:
+        messages.nothing(body)
+        return self._end_copy(frame)
+
+    def _copy_fail(self, frame: bytes, body: bytes) -> bool:
+        messages.only_string(body)
+        return self._end_copy(frame)
+
+    def _end_copy(self, frame: bytes) -> bool:
+        self._link.pipeline.end_copy_data()
+        self._link.out.to_server(frame)
+        return True
+
+    def _terminate(self, frame: bytes, body: bytes) -> bool:
+        messages.nothing(body)
+        self._link.out.to_server(frame)
+        self._link.out.close(Close("the client ended the session"))
+        self._link.phase = Phase.CLOSED
+        return True
+
+    # Decisions
+
+    def resume(self, decision: Decision) -> None:
+        """Forward the operation that was asked about, or the poison in its place."""
+        asked = self.asked
+        assert asked is not None
+        self.asked = None
+        link = self._link
+        slot = Slot(asked.kind, link.epoch)
+        slot.operation = asked.operation
+        if decision.verdict is Verdict.ALLOW:
+            slot.plan = decision.plan
+            frame = asked.frame
+            if asked.kind is not Kind.PARSE:
+                self._note_effects(slot, asked, decision)
+        else:
+            slot.refusal = refuse.refusal(decision)
+            poison = self._poison(asked)
+            slot.poison = poison.code
+            frame = poison.message
+        _RESUME[asked.kind](self, slot, asked, frame)
+
+    def _poison(self, asked: Asked) -> refuse.Poison:
+        match asked.kind:
+            case Kind.QUERY:
+                return refuse.QUERY
+            case Kind.PARSE:
+                return refuse.parse(asked.name)
+            case Kind.EXECUTE:
+                return refuse.execute(self._link.poison_portal)
+            case _:
+                return refuse.FUNCTION_CALL
+
+    def _note_effects(self, slot: Slot, asked: Asked, decision: Decision) -> None:
+        """The operation will run: what it may change beside its reply."""
+        link = self._link
+        text = asked.operation.text
+        match asked.kind:
+            case Kind.QUERY:
+                may = hidden.of(text)
+            case Kind.EXECUTE:
+                may = asked.statement.hidden if asked.statement is not None else hidden.EVERYTHING
+            case _:
+                may = _CALL_CHANGES
+        if may is not hidden.NOTHING:
+            forget_hidden(text, may, link.statements, link.portals)
+        if may.facts:
+            link.doubt_in_transaction = True
+        if link.doubt_in_transaction:
+            link.doubt_epoch = link.epoch
+        if decision.ends_portals:
+            link.portals.forget()
+            slot.scrub_section = link.scrubbing
+        if slot.plan is not None and slot.plan.scrub_errors:
+            link.scrubbing = True
+
+    def _resume_query(self, slot: Slot, asked: Asked, frame: bytes) -> None:
+        link = self._link
+        # A simple Query destroys the unnamed statement and portal, whatever comes of it.
+        if link.statements.knows(b""):
+            slot.statement_change = link.statements.change(b"", None, link.epoch)
+        if link.portals.knows(b""):
+            slot.portal_change = link.portals.change(b"", None, link.epoch)
+        self._forward(slot, frame)
+        self._end_epoch()
+
+    def _resume_parse(self, slot: Slot, asked: Asked, frame: bytes) -> None:
+        link = self._link
+        slot.statement_change = link.statements.change(asked.name, asked.statement, link.epoch)
+        self._forward(slot, frame)
+
+    def _resume_execute(self, slot: Slot, asked: Asked, frame: bytes) -> None:
+        link = self._link
+        if slot.plan is not None:
+            portal = asked.portal or Portal(None, (), (), link.epoch, 0)
+            slot.portal = portal
+            if portal.described is None and not portal.describing:
+                # No row passes before its columns are known, and what a client knows of them from another time may be
+                # stale: ask for this very portal.
+                ours = Slot(Kind.HIDDEN_DESCRIBE, link.epoch)
+                ours.portal = portal
+                portal.describing = True
+                self._forward(ours, messages.describe_portal(asked.name))
+        elif asked.portal is not None:
+            slot.portal = asked.portal
+        self._forward(slot, frame)
+
+    def _resume_function_call(self, slot: Slot, asked: Asked, frame: bytes) -> None:
+        self._forward(slot, frame)
+        self._end_epoch()
+
+    # Parts
+
+    def _forward(self, slot: Slot, frame: bytes) -> None:
+        link = self._link
+        link.out.to_server(frame)
+        link.section_open = True
+        link.pipeline.add(slot)
+
+    def _end_epoch(self) -> None:
+        self._link.epoch += 1
+        self._link.section_open = False
+
+    def _ask(
+        self,
+        kind: Kind,
+        frame: bytes,
+        operation: Operation,
+        statement: Statement | None = None,
+        name: bytes = b"",
+        portal: Portal | None = None,
+    ) -> None:
+        self.asked = Asked(operation, kind, frame, statement, name, portal)
+        self._link.out.add(Ask(operation))
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def _read(self, raw: bytes) -> str | Stall | None:
+        """A statement's text as the server will read it; None when that can't be told; STALL when it can be told later."""
+        link = self._link
+        if link.doubt_epoch is not None:
+            return None if link.doubt_epoch == link.epoch else STALL
+        return encodings.decode(raw, link.codec)
+
+    def _portal(self, name: bytes) -> Portal | Stall | None:
+        """The portal that a message would meet now. One of an earlier epoch may die at a ReadyForQuery that is not here yet."""
+        link = self._link
+        portal = link.portals.find(name, link.epoch)
+        if isinstance(portal, Portal) and portal.epoch != link.epoch and link.pipeline.ends:
+            return STALL
+        return portal
+
+    def _check_held(self, size: int) -> None:
+        link = self._link
+        room = link.limits.max_held_bytes - size
+        if any(link.statements.held_bytes(exact) + link.portals.held_bytes(exact) <= room for exact in (False, True)):
+            return
+        raise PeerFault("client", "prepared statements and portals hold more than hostguard keeps", b"54000")
+
+
+def _illegal(tag: int) -> str:
+    return f"a {FRONTEND[tag]} is not expected here" if tag in FRONTEND else f"invalid frontend message type {tag}"
+
+
+_Step = Callable[[Frontend, bytes, bytes], bool]
+_STEPS: dict[int, _Step] = {
+    ord("Q"): Frontend._query,
+    ord("P"): Frontend._parse,
+    ord("B"): Frontend._bind,
+    ord("D"): Frontend._describe,
+    ord("C"): Frontend._close,
+    ord("E"): Frontend._execute,
+    ord("F"): Frontend._function_call,
+    ord("S"): Frontend._sync,
+    ord("H"): Frontend._flush,
+    ord("c"): Frontend._copy_done,
+    ord("f"): Frontend._copy_fail,
+    ord("X"): Frontend._terminate,
+}
+_RESUME: dict[Kind, Callable[[Frontend, Slot, Asked, bytes], None]] = {
+    Kind.QUERY: Frontend._resume_query,
+    Kind.PARSE: Frontend._resume_parse,
+    Kind.EXECUTE: Frontend._resume_execute,
+    Kind.FUNCTION_CALL: Frontend._resume_function_call,
+}

@@ -1,0 +1,83 @@
+"""Refusals in PostgreSQL's own words: poisoned messages, rewritten errors, FATAL ends.
+
+A denied message is not answered here. Its place is taken by one that the server itself must reject (`Poison`), and the server's
+error is rewritten into ours: then the transaction is aborted, messages up to Sync are skipped and replies keep their order
+because the server does it. Each poison needs no catalog, no privilege and no data to fail:
+
+- Query, Parse: ``SELECT $0``. Parameters count from 1; parse analysis raises 42P02 for 0 whatever the declared types are
+  (``parse_param.c: variable_paramref_hook``, ``parse_expr.c: transformParamRef``).
+- Execute: a portal whose name holds our random token, to which no Bind passes: 34000 (``exec_execute_message``).
+- FunctionCall: OID 0 (InvalidOid): 42883 (``fastpath.c: fetch_fp_info``).
+
+In an aborted transaction the first and last give 25P02 instead, like any statement, and that error passes as it is.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from ..events import Decision
+from . import encodings, messages
+
+_TEXT = b"SELECT $0 /* hostguard: a refused statement stood here */"
+
+# What a field of an error may hold beside data: severity (S, V) and code (C). Message, detail, hint, context, internal query and
+# the names of schema, table, column, type and constraint can each carry or betray a value.
+_HARMLESS = b"SVC"
+_WITHHELD = b"error details withheld by hostguard: the statement touches masked columns"
+
+
+class Poison(msgspec.Struct, frozen=True, gc=False):
+    """What goes to the server in a refused message's place, and the code of the error it must draw."""
+
+    message: bytes
+    code: bytes
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False):
+    """What the client is told in the place of the server's words about the poison."""
+
+    code: bytes
+    reason: str
+    hint: str
+
+
+QUERY = Poison(messages.query(_TEXT), b"42P02")
+FUNCTION_CALL = Poison(messages.frame(b"F", struct.pack(">IHHH", 0, 0, 0, 0)), b"42883")
+
+
+def parse(name: bytes) -> Poison:
+    return Poison(messages.parse_message(name, _TEXT), b"42P02")
+
+
+def execute(poison_portal: bytes) -> Poison:
+    return Poison(messages.execute_message(poison_portal), b"34000")
+
+
+def refusal(decision: Decision) -> Refusal:
+    return Refusal(decision.refusal or b"42501", decision.reason or "refused by policy", decision.hint)
+
+
+def error(told: Refusal, codec: str | None) -> bytes:
+    """The ErrorResponse that the client gets for a refused operation; no position, no line of the server's source."""
+    return _error(b"ERROR", told.code, told.reason, told.hint, codec)
+
+
+def fatal(code: bytes, reason: str, codec: str | None = "utf-8") -> bytes:
+    """The last message of a flow. FATAL: a client told ERROR would go on waiting for ReadyForQuery."""
+    return _error(b"FATAL", code, reason, "", codec)
+
+
+def _error(severity: bytes, code: bytes, reason: str, hint: str, codec: str | None) -> bytes:
+    parts = [(ord("S"), severity), (ord("V"), severity), (ord("C"), code), (ord("M"), encodings.encode(reason, codec))]
+    if hint:
+        parts.append((ord("H"), encodings.encode(hint, codec)))
+    return messages.with_fields(b"E", parts)
+
+
+def scrubbed(tag: bytes, fields: list[tuple[int, bytes]]) -> bytes:
+    """An error or notice of the server without anything that could carry a value."""
+    kept = [(code, value) for code, value in fields if code in _HARMLESS]
+    return messages.with_fields(tag, [*kept, (ord("M"), _WITHHELD)])

@@ -1,0 +1,102 @@
+"""Runs of row frames through the native walker (``rows.c``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from . import messages, values
+from ._rows_cffi import ffi, lib
+
+# Cells that one batch may hand to Python: bounds the list that is allocated for a flow with hashed columns.
+_MAX_CELLS = 4096
+_MALFORMED = 1
+_NULL_SIZE = 0xFFFFFFFF
+_CODES = {values.PASS: 0, values.NULL: 1, values.CONSTANT: 2, values.PARTIAL: 3, values.OUTSIDE: 4}
+# The output is written in full or not used at all, so clearing it first would be work for nothing.
+_allocate = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+class Run(NamedTuple):
+    """What a run of frames amounted to."""
+
+    used: int
+    """Bytes of the input."""
+    rows: int
+    payload: int
+    """Bytes of the frames' bodies."""
+    data: bytes = b""
+    """The frames with masked values."""
+
+
+class RowPlan:
+    """The actions of all columns of one row shape, in the form that the native walker reads."""
+
+    def __init__(self, actions: Sequence[values.Action], utf8: bool, masked: tuple[str, ...]) -> None:
+        self.masked = masked
+        self.utf8 = utf8
+        self.count = len(actions)
+        self.shapers = [action.shape for action in actions]
+        self.constants = b"".join(action.text for action in actions)
+        self.columns = ffi.new("hg_column[]", max(1, self.count))
+        at = 0
+        for column, action in zip(self.columns, actions, strict=False):
+            column.action = _CODES[action.kind]
+            column.keep = action.keep
+            column.at = at
+            column.size = len(action.text)
+            at += len(action.text)
+        outside = any(self.shapers)
+        self.max_cells = max(_MAX_CELLS, self.count) if outside else self.count
+        self.cells = ffi.new("hg_cell[]", self.max_cells if outside else 1)
+        self.batch = ffi.new("hg_batch *")
+
+
+_batch = ffi.new("hg_batch *")
+
+
+def count(data: bytes, start: int, tag: int, max_length: int) -> Run:
+    """Whole frames of type `tag` from `start` on, untouched. O(frames)."""
+    lib.hg_count(data, start, len(data), tag, max_length, _batch)
+    return Run(_batch.used, _batch.rows, _batch.payload)
+
+
+def mask(data: bytes, start: int, max_length: int, plan: RowPlan) -> Run:
+    """Whole DataRow frames from `start` on with the plan's masks applied; nothing used when the first is not whole.
+
+    Raises messages.Malformed when a row is not what the plan's row shape says. O(bytes).
+    """
+    batch = plan.batch
+    lib.hg_scan(data, start, len(data), max_length, plan.columns, plan.count, plan.utf8, plan.cells, plan.max_cells, batch)
+    if batch.status == _MALFORMED:
+        raise messages.Malformed("a row does not fit its description")
+    if not batch.rows:
+        return Run(0, 0, 0)
+    fresh = _shape_cells(data, plan, batch.cells) if batch.cells else b""
+    room = batch.out + len(fresh)
+    out = _allocate("char[]", room)
+    written = lib.hg_write(
+        data, start, batch.used, plan.columns, plan.count, plan.utf8, plan.constants, len(plan.constants),
+        plan.cells, batch.cells, fresh, len(fresh), out, room,
+    )  # fmt: skip
+    assert written, "the second pass over the rows disagrees with the first"
+    return Run(batch.used, batch.rows, batch.payload, ffi.buffer(out, written)[:])
+
+
+def _shape_cells(data: bytes, plan: RowPlan, cells: int) -> bytes:
+    """New values of the cells that the walker left to us, one behind the other; their places go back into the list."""
+    fresh: list[bytes] = []
+    at = 0
+    for index in range(cells):
+        cell = plan.cells[index]
+        shaper = plan.shapers[cell.column]
+        start = cell.at
+        value = shaper(data[start : start + cell.size]) if shaper else None
+        cell.at = at
+        if value is None:
+            cell.size = _NULL_SIZE
+        else:
+            cell.size = len(value)
+            at += len(value)
+            fresh.append(value)
+    return b"".join(fresh)
