@@ -1,0 +1,34 @@
+"""An agent that connects, asks one thing and leaves, again and again, until its input ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+import psycopg
+
+
+def attempt() -> str:
+    """One visit: ``ok``, ``refused`` (no connection was made), or ``error`` with what happened."""
+    try:
+        with psycopg.connect("", connect_timeout=2, autocommit=True) as connection:
+            connection.execute("SELECT 1")
+        return "ok"
+    except psycopg.OperationalError as error:
+        return "refused" if "Connection refused" in str(error) else f"error {' '.join(str(error).split())}"
+
+
+def main() -> None:
+    over = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    while not over.is_set():
+        began = time.monotonic()
+        outcome = attempt()
+        print(f"{(time.monotonic() - began) * 1000:.1f} {outcome}", flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
