@@ -233,6 +233,10 @@ class Conversation(Protocol):
         """Run a query of our own at the next idle moment, unseen by the client; answered by `Probed`."""
         ...
 
+    def proceed(self) -> list[Effect]:
+        """After `Ready`: let the client hear that the session is ready, once the probes asked for are answered."""
+        ...
+
     def set_search_path(self, path: tuple[str, ...] | None) -> None:
         """Tell what a probe found; it becomes part of the session facts."""
         ...
@@ -243,6 +247,11 @@ class Conversation(Protocol):
 
     def terminate(self, reason: str, code: bytes) -> list[Effect]:
         """Tell the client in the protocol's own words that the flow ends, and end it."""
+        ...
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is in flight and no transaction is open: the flow could end now without breaking anything."""
         ...
 
     @property

@@ -1,0 +1,23 @@
+"""``hostguard daemon``: guard this host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .output import config_option, configured
+
+
+@click.command("daemon")
+@config_option
+def command(config: Path) -> None:
+    """Guard this host, in the foreground, until SIGTERM or Ctrl-C.
+
+    Attaches the kernel hooks, opens the log, proves by connections of its own that the hooks hold, then serves. It refuses to run
+    when any of that fails. The hooks stay attached when it ends, however it ends: guarded processes are refused (ECONNREFUSED)
+    until it runs again. `hostguard uninstall` removes them.
+    """
+    from ..daemon import run
+
+    run(configured(config))

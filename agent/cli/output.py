@@ -1,0 +1,80 @@
+"""How commands print: results on stdout, talk on stderr, colours only where a person looks."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ...policy.document import Document, load
+
+DEFAULT_CONFIG = "/etc/hostguard/hostguard.toml"
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Command = Callable[..., Any]
+
+
+def config_option(command: Command) -> Command:
+    """``--config``, the same for all commands."""
+    return click.option(
+        "--config",
+        "config",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_CONFIG,
+        envvar="HOSTGUARD_CONFIG",
+        show_default=True,
+        show_envvar=True,
+        help="The configuration file.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``, the same for all commands that show something."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(command)
+
+
+def configured(config: Path) -> Document:
+    """The configuration. Raises ConfigErrors."""
+    return load(config)
+
+
+def fail(message: str) -> None:
+    """One line of what is wrong, on stderr."""
+    err.print("[red]error:[/] ", end="")
+    err.print(message, markup=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
+
+
+def table(*columns: str) -> Table:
+    """A table without frames: it survives narrow terminals and copying."""
+    made = Table(box=None, pad_edge=False, header_style="dim", show_edge=False)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def ago(seconds: float) -> str:
+    """A duration as a person says it."""
+    for limit, unit, size in ((90, "s", 1), (5400, "min", 60), (129600, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:.0f} d"
+
+
+def clock(wall_s: float) -> str:
+    """Local time of day with the date."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_s))

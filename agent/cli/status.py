@@ -1,0 +1,133 @@
+"""``hostguard status``: what is guarded, on one screen."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from ...kernel import pins
+from ...kernel.errors import KernelError
+from ...policy.document import Document
+from ..client import Client, DaemonDown
+from ..paths import Paths
+from .output import ago, config_option, configured, json_option, out, print_json, table
+
+FLOWS_SHOWN = 10
+
+
+@click.command("status")
+@json_option
+@config_option
+def command(config: Path, as_json: bool) -> None:
+    """Show what is guarded: hooks, workloads with their agents, flows, held requests, the log's head.
+
+    Exit code 0 when the guard holds, 1 when anything is not as it should be.
+    """
+    document = configured(config)
+    try:
+        facts = Client(Paths.of(document).control).get("/v1/status")
+    except DaemonDown as error:
+        facts = without_daemon(document, str(error))
+    if as_json:
+        print_json(facts)
+    else:
+        show(facts)
+    sys.exit(0 if facts["state"] == "guarding" else 1)
+
+
+def without_daemon(document: Document, why: str) -> dict[str, Any]:
+    """What the kernel tells when nobody answers: whether guarded processes are refused or unguarded."""
+    problems = [f"the daemon does not answer: {why}"]
+    hooks: list[dict[str, Any]] = []
+    try:
+        status = pins.status(Paths.of(document).pins)
+        hooks = [
+            {"name": h.name, "attached": h.attached, "detail": h.detail, "cgroup": str(h.cgroup or "")} for h in status.hooks
+        ]
+        if status.attached and status.guarded:
+            problems.append(f"{len(status.guarded)} guarded cgroups: their connections are refused until the daemon runs")
+        else:
+            problems.append("no hooks are attached: workloads are NOT guarded, their connections go out directly")
+    except KernelError as error:
+        problems.append(f"the hooks can't be read: {error}")
+    return {"state": "down", "problems": problems, "hooks": hooks, "config": document.file}
+
+
+def show(facts: dict[str, Any]) -> None:
+    """The facts for a person: one verdict first, then what it rests on."""
+    colour = "green" if facts["state"] == "guarding" else "red"
+    out.print(f"[bold {colour}]● {facts['state']}[/]" + _since(facts))
+    for problem in facts["problems"]:
+        out.print("  [red]✗[/] ", end="")
+        out.print(problem, markup=False)
+    _show_hooks(facts["hooks"])
+    if "workloads" not in facts:
+        return
+    _show_basis(facts)
+    _show_workloads(facts["workloads"])
+    _show_flows(facts["flows"])
+
+
+def _since(facts: dict[str, Any]) -> str:
+    if "started_at" not in facts:
+        return f"  [dim]{escape(facts['config'])}[/]"
+    up = ago(time.time() - facts["started_at"])
+    return f"  [dim]hostguard {facts['version']}, pid {facts['pid']}, up {up}, {escape(facts['config'])}[/]"
+
+
+def _show_hooks(hooks: list[dict[str, Any]]) -> None:
+    marks = [f"[{'green' if h['attached'] else 'red'}]{'✓' if h['attached'] else '✗'} {h['name']}[/]" for h in hooks]
+    where = {hook["cgroup"] for hook in hooks if hook["attached"]}
+    out.print("hooks      " + "  ".join(marks) + (f"  [dim]at {escape(', '.join(sorted(where)))}[/]" if where else ""))
+
+
+def _show_basis(facts: dict[str, Any]) -> None:
+    test, log, policy, operations = facts["self_test"], facts["log"], facts["policy"], facts["operations"]
+    verdict = (
+        f"[green]passed[/] {ago(time.time() - test['at'])} ago" if test["ok"] else f"[red]failed[/]: {escape(test['failure'])}"
+    )
+    out.print(f"self-test  {verdict}")
+    window = "synced before forwarding" if log["durability"] == "strict" else f"synced within {log['window_ms']} ms"
+    health = f"[red]{escape(log['failure'])}[/]" if log["failure"] else "[green]writable[/]"
+    out.print(f"log        {health}, {log['entries']} entries, {window}  [dim]{escape(log['folder'])}[/]")
+    out.print(f"policy     {policy['policies']} policies, epoch {policy['epoch']}")
+    for resource in facts["resources"]:
+        out.print(f"resource   {escape(resource['name'])}  {resource['protocol']}  {escape(', '.join(resource['addresses']))}")
+    denied = f"[yellow]{operations['denied']} denied[/]" if operations["denied"] else "0 denied"
+    out.print(f"operations {operations['allowed']} allowed, {denied}, {operations['held']} held")
+    pending = facts["requests"]["pending"]
+    waiting = f"[yellow]{pending} wait for approval[/]: hostguard requests list" if pending else "none waits for approval"
+    out.print(f"requests   {waiting}")
+
+
+def _show_workloads(workloads: list[dict[str, Any]]) -> None:
+    if not workloads:
+        out.print("[yellow]no workloads are configured: nothing is guarded[/]")
+        return
+    shown = table("", "WORKLOAD", "AGENT", "OWNER", "ROLES", "PROCESSES", "FLOWS", "CGROUP")
+    for w in workloads:
+        mark = "[green]✓[/]" if w["guarded"] else "[red]✗[/]"
+        roles = ", ".join(w["roles"]) or "none"
+        shown.add_row(mark, w["name"], w["agent"], w["owner"], roles, str(w["processes"]), str(w["flows"]), w["cgroup"])
+    out.print()
+    out.print(shown)
+
+
+def _show_flows(flows: dict[str, Any]) -> None:
+    if not flows["open"]:
+        return
+    shown = table("FLOW", "AGENT", "RESOURCE", "DATABASE", "USER", "PID", "OPERATIONS", "HOLDS")
+    for flow in flows["shown"][:FLOWS_SHOWN]:
+        counted = flow["operations"]
+        done = f"{counted['allowed']} allowed, {counted['denied']} denied, {counted['held']} held"
+        who = escape(flow["database"]), escape(flow["user"]), str(flow["pid"])
+        shown.add_row(str(flow["id"]), flow["agent"], flow["resource"], *who, done, f"[yellow]{flow['holding']}[/]")
+    out.print()
+    out.print(shown)
+    if flows["open"] > FLOWS_SHOWN:
+        out.print(f"[dim]and {flows['open'] - FLOWS_SHOWN} more; --json has them all[/]")

@@ -1,0 +1,140 @@
+"""The control API: HTTP with JSON over a UNIX socket, for the command line.
+
+Who asks is what the kernel says of the socket's peer (SO_PEERCRED, unix(7)), never what the request claims. A process in a
+guarded cgroup is refused whatever its uid: an agent must not be able to approve its own requests. uid 0 may look at and operate
+everything; other users see and decide requests for approval as far as the configuration maps their UNIX user to a user, and
+whether one may approve is a Cedar decision made in `holds`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from ..policy.approvals import AlreadyDecided, NotAllowed, UnknownRequest
+from .holds import Holds
+
+SOCKET_NAME = "control.sock"
+MAX_BODY_BYTES = 64 * 1024
+WATCH_PING_S = 15.0
+
+
+class Peer:
+    """The process at the other end of the control socket."""
+
+    __slots__ = ("gid", "pid", "uid")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.pid, self.uid, self.gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+
+
+class Control:
+    """The handlers of the control API."""
+
+    def __init__(self, *, status: Callable[[], dict[str, Any]], holds: Holds, is_guarded: Callable[[int], bool]) -> None:
+        self._status = status
+        self._holds = holds
+        self._is_guarded = is_guarded
+        self._runner: web.AppRunner | None = None
+        self._path: Path | None = None
+
+    async def start(self, run_dir: Path) -> None:
+        """Listen on ``RUN_DIR/control.sock``. Raises OSError."""
+        app = web.Application(middlewares=[self._refusals], client_max_size=MAX_BODY_BYTES)
+        app.router.add_get("/v1/status", self._get_status)
+        app.router.add_get("/v1/requests", self._get_requests)
+        app.router.add_get("/v1/requests/watch", self._watch)
+        app.router.add_get("/v1/requests/{id}", self._get_request)
+        app.router.add_post("/v1/requests/{id}/{answer:approve|deny}", self._decide)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
+        await self._runner.setup()
+        self._path = run_dir / SOCKET_NAME
+        self._path.unlink(missing_ok=True)
+        await web.UnixSite(self._runner, str(self._path)).start()
+        # Every local user may connect; what each may do is decided per call, by the peer's uid.
+        os.chmod(self._path, 0o666)
+
+    async def stop(self) -> None:
+        """Stop listening; open calls get a second to end."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    @web.middleware
+    async def _refusals(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except NotAllowed as error:
+            return _error(403, str(error))
+        except UnknownRequest as error:
+            return _error(404, str(error))
+        except AlreadyDecided as error:
+            return _error(409, str(error))
+        except web.HTTPException as error:
+            return _error(error.status, error.reason)
+
+    def _peer(self, request: web.Request) -> Peer:
+        assert request.transport is not None
+        peer = Peer(request.transport.get_extra_info("socket"))
+        if self._is_guarded(peer.pid):
+            raise NotAllowed(f"process {peer.pid} is guarded: agents may not use the control socket")
+        return peer
+
+    def _known_peer(self, request: web.Request) -> Peer:
+        peer = self._peer(request)
+        if peer.uid != 0 and self._holds.user_of(peer.uid) is None:
+            raise NotAllowed(
+                f"UNIX user {peer.uid} is no user of hostguard: add it to `unix` of a [users.NAME] in the configuration"
+            )
+        return peer
+
+    async def _get_status(self, request: web.Request) -> web.Response:
+        self._known_peer(request)
+        return web.json_response(self._status())
+
+    async def _get_requests(self, request: web.Request) -> web.Response:
+        self._known_peer(request)
+        return web.json_response(self._holds.list(everything=request.query.get("all") == "1"))
+
+    async def _get_request(self, request: web.Request) -> web.Response:
+        self._known_peer(request)
+        return web.json_response(self._holds.show(request.match_info["id"]))
+
+    async def _decide(self, request: web.Request) -> web.Response:
+        peer = self._known_peer(request)
+        try:
+            body = await request.json()
+        except ValueError:
+            return _error(400, "the body is no JSON object")
+        if (
+            not isinstance(body, dict)
+            or not isinstance(body.get("reason", ""), str)
+            or not isinstance(body.get("digest", ""), str)
+        ):
+            return _error(400, "the body must be an object with the texts `reason` and `digest`, both optional")
+        approve = request.match_info["answer"] == "approve"
+        identifier, reason, digest = request.match_info["id"], body.get("reason", ""), body.get("digest", "")
+        return web.json_response(self._holds.decide(identifier, uid=peer.uid, approve=approve, reason=reason, digest=digest))
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        """A line of JSON for each request as it is filed or decided; blank lines keep the connection alive."""
+        self._known_peer(request)
+        response = web.StreamResponse(headers={"Content-Type": "application/jsonlines"})
+        await response.prepare(request)
+        async for event in self._holds.watch(WATCH_PING_S):
+            await response.write(b"\n" if event is None else json.dumps(event).encode() + b"\n")
+        return response
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": message}, status=status)

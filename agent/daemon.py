@@ -1,0 +1,237 @@
+"""The composition root: builds everything from one configuration, proves that the guard holds, serves, and ends in order.
+
+Order of start. Nothing may be half up, so each step registers how to undo it, and the daemon says "guarding" only after its own
+probe connections have come through its own hooks: configuration, log, kernel hooks, guarded cgroups, listeners, self-test,
+control socket. Until the listeners are known to the kernel every guarded connect is refused, so the order is closed throughout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import signal
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+import uvloop
+
+from ..identity.users import UserMistake, UserRule, Users
+from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
+from ..kernel import cgroups
+from ..kernel.errors import KernelError
+from ..kernel.loader import Redirect
+from ..policy.approvals import RequestBook
+from ..policy.decide import Decider, Policy
+from ..policy.document import Document
+from ..protocols.postgres.limits import Limits
+from ..recorder import entry
+from ..recorder.durable import LogBusy, LogUnavailable
+from ..recorder.log import Log
+from .control import Control
+from .durability import Durability
+from .failures import Failure
+from .flow import Tally
+from .gate import Gate
+from .holds import Holds
+from .loop import Loop, Services
+from .paths import Paths, attach_point, workload_path
+from .resources import AddressTaken, Resources
+from .selftest import SelfTest
+from .status import Status
+
+BEAT_S = 0.1
+HEARTBEAT_LIMIT_MS = 2000
+"""A loop that did not turn for this long counts as hung: connects are refused until it turns again."""
+GRACE_S = 5.0
+"""How long busy flows may go on after the daemon was told to stop."""
+
+
+def run(document: Document) -> None:
+    """Guard this host until SIGTERM or SIGINT. Raises Failure when it can't, with nothing left half done."""
+    if os.geteuid() != 0:
+        raise Failure("the daemon must run as root: it loads eBPF programs and reads other processes' facts")
+    uvloop.run(_serve(document))
+
+
+async def _serve(document: Document) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as undo:
+        daemon = await Daemon.start(document, undo)
+        print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
+        await stop.wait()
+        await daemon.stop("signal")
+
+
+class Daemon:
+    """One running daemon."""
+
+    def __init__(self, paths: Paths, log: Log, loop: Loop, holds: Holds) -> None:
+        self.paths = paths
+        self._log = log
+        self._loop = loop
+        self._holds = holds
+
+    @classmethod
+    async def start(cls, document: Document, undo: AsyncExitStack) -> Daemon:
+        """Bring everything up. Raises Failure."""
+        started_at = time.time()
+        paths = Paths.of(document)
+        workloads, users = _who(document)
+        resources = await _resolved(document)
+        policy = Policy(document)
+        log = _open_log(paths, undo)
+        redirect = _attach(document, paths, undo)
+        _guard(document, workloads, redirect)
+        tally = Tally()
+        gate = Gate(log, tally)
+        durable = Durability(log, gate, strict=document.log.durability == "strict", batch_s=document.log.batch_ms / 1000)
+        decider = Decider(policy, hash_key=paths.hash_key())
+        book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
+        holds = Holds(book, log, users, document)
+        test = SelfTest(redirect, attach_point(document))
+        limits = Limits(max_message_bytes=document.limits.max_message_bytes)
+        services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, document.limits.max_flows)
+        loop = Loop(services, holds, test.arrived)
+        _keep(undo, _beat(redirect), durable.run(), holds.run())
+        _record_start(log, document, policy)
+        await loop.listen()
+        await test.run()
+        status = Status(document, loop, holds, test, started_at)
+        control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect))
+        await _open_control(control, paths, undo)
+        return cls(paths, log, loop, holds)
+
+    async def stop(self, reason: str) -> None:
+        """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
+        open_flows = len(self._loop.relays)
+        await self._loop.stop(GRACE_S)
+        self._loop.gate.flush()
+        try:
+            self._log.append(0, entry.DaemonStop(reason=reason, flows=open_flows))
+        except LogUnavailable as error:
+            raise Failure(f"the daemon's end could not be put on record: {error}") from None
+
+
+def _who(document: Document) -> tuple[Workloads, Users]:
+    try:
+        workloads = Workloads(WorkloadRule(name, w.agent, w.cgroup) for name, w in document.workloads.items())
+        users = Users(UserRule(name, tuple(_uids(user.unix))) for name, user in document.users.items())
+    except (WorkloadMistake, UserMistake) as mistake:
+        raise Failure("; ".join(mistake.problems)) from None
+    return workloads, users
+
+
+def _uids(names: tuple[str, ...]) -> list[int]:
+    """UNIX ids of the names. One that this host does not know is no mistake: a configuration is shared by many hosts."""
+    found = []
+    for name in names:
+        try:
+            found.append(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            continue
+    return found
+
+
+async def _resolved(document: Document) -> Resources:
+    try:
+        return await Resources.resolve(document.resources)
+    except AddressTaken as error:
+        raise Failure(f"{document.file}: {error}") from None
+
+
+def _open_log(paths: Paths, undo: AsyncExitStack) -> Log:
+    paths.make()
+    try:
+        log = Log(paths.log, lambda: (time.time_ns(), time.monotonic_ns()))
+    except LogBusy as error:
+        raise Failure(f"another daemon writes this log: {error}") from None
+    except (LogUnavailable, OSError) as error:
+        raise Failure(f"the log can't be opened: {error}") from None
+    undo.callback(log.close)
+    return log
+
+
+def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
+    try:
+        redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS)
+    except KernelError as error:
+        raise Failure(f"the kernel hooks can't be attached: {error}") from None
+    undo.callback(redirect.close)
+    return redirect
+
+
+def _guard(document: Document, workloads: Workloads, redirect: Redirect) -> None:
+    """Make the kernel's map say what the configuration says; numbers of an earlier run mean nothing any more."""
+    wanted = {}
+    for cgroup, number in workloads.numbers.items():
+        try:
+            wanted[cgroups.create(workload_path(document, cgroup))] = number
+        except (OSError, KernelError) as error:
+            raise Failure(f"the cgroup {cgroup} can't be made: {error}") from None
+    for identifier, number in wanted.items():
+        redirect.guard(identifier, number)
+    for identifier in redirect.guarded():
+        if identifier not in wanted:
+            redirect.unguard(identifier)
+
+
+def _keep(undo: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:
+    """Run these for as long as the daemon lives."""
+    for work in works:
+        task = asyncio.ensure_future(work)
+        undo.callback(task.cancel)
+
+
+async def _beat(redirect: Redirect) -> None:
+    while True:
+        redirect.beat(time.monotonic_ns())
+        await asyncio.sleep(BEAT_S)
+
+
+def _record_start(log: Log, document: Document, policy: Policy) -> None:
+    durability = document.log.durability if document.log.durability == "strict" else f"batch {document.log.batch_ms} ms"
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    files = tuple((source.file, sha256(source.text.encode()).hexdigest()) for source in document.sources)
+    toml = (document.file, sha256(Path(document.file).read_bytes()).hexdigest())
+    details = (("host", socket.gethostname()), ("kernel", os.uname().release))
+    try:
+        log.append(
+            0,
+            entry.DaemonStart(
+                version=version("hostguard"), pid=os.getpid(), boot_id=boot_id, durability=durability, details=details
+            ),
+            entry.PolicyLoad(epoch=policy.epoch, accepted=True, files=(toml, *files)),
+        )
+    except LogUnavailable as error:
+        raise Failure(f"the log can't be written: {error}") from None
+
+
+def _guarded_by(redirect: Redirect) -> Callable[[int], bool]:
+    """Whether a process is in a guarded cgroup now; one that is gone counts as guarded, since nobody can vouch for it."""
+
+    def is_guarded(pid: int) -> bool:
+        try:
+            path = cgroups.of_process(pid)
+            ids = {cgroups.cgroup_id(place) for place in (path, *path.parents) if place.is_relative_to(cgroups.mount_point())}
+        except (OSError, KernelError):
+            return True
+        return not ids.isdisjoint(redirect.guarded())
+
+    return is_guarded
+
+
+async def _open_control(control: Control, paths: Paths, undo: AsyncExitStack) -> None:
+    try:
+        await control.start(paths.run)
+    except OSError as error:
+        raise Failure(f"the control socket {paths.control} can't be opened: {error.strerror or error}") from None
+    undo.push_async_callback(control.stop)

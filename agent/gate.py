@@ -1,0 +1,127 @@
+"""The order that makes it safe: inspect, judge, record, release.
+
+Nothing else in hostguard may let an operation go. The loop hands every operation that a conversation asks about to `Gate.judge`
+and, once there is an answer, to `Gate.admit`; what `admit` returns is on record already, or is a refusal that says why it could
+not be put there. Getting this order wrong is a security bug, so it lives here alone. The gate opens nothing: it was given a
+decider and a log.
+"""
+
+from __future__ import annotations
+
+from ..policy.approvals import Request
+from ..policy.decide import FlowPolicy
+from ..policy.judgement import Judgement
+from ..protocols.events import Decision, Operation, OperationKind, Verdict
+from ..recorder import entry
+from ..recorder.durable import LogUnavailable
+from ..recorder.log import Log
+from .flow import Flow, Tally
+
+LOG_REFUSAL = b"58030"
+"""SQLSTATE io_error: PostgreSQL's own code for an operation that failed because the system's storage did."""
+MAX_NOTES = 64
+"""Notes of one flow that wait for company before they are written by themselves."""
+
+
+class Gate:
+    """Judges operations, puts them on record, and only then says that they may go."""
+
+    def __init__(self, log: Log, tally: Tally) -> None:
+        self._log = log
+        self._tally = tally
+        self._noted: set[Flow] = set()
+        """Flows with notes that are not written yet."""
+        self.failure = ""
+        """Why the log can't be written, while it can't; shown in red by ``status``."""
+
+    def judge(self, policy: FlowPolicy, flow: Flow, operation: Operation) -> Judgement:
+        """Ask the policy, count the verdict. A PREPARE that would be held counts as allowed: the hold comes when it runs."""
+        judgement = policy.decide(operation)
+        verdict = judgement.decision.verdict
+        if verdict is Verdict.HOLD and operation.kind is OperationKind.PREPARE:
+            verdict = Verdict.ALLOW
+        flow.tally.count(verdict)
+        self._tally.count(verdict)
+        return judgement
+
+    def admit(self, flow: Flow, operation: Operation, judgement: Judgement, decision: Decision, request: str = "") -> Decision:
+        """Put the operation with its decision on record, unless the operation is there already (`request` names its hold).
+
+        Returns the decision to carry out: the one given, or a denial when the log can't take it.
+        """
+        decided = decision_entry(operation, judgement, decision, request)
+        refusal = self.record(flow, decided) if request else self.record(flow, operation_entry(operation), decided)
+        return decision if refusal is None else refusal
+
+    def hold(self, flow: Flow, operation: Operation, judgement: Judgement, request: Request) -> Decision | None:
+        """Put a held operation and its request for approval on record. None when they are there, else the refusal."""
+        filed = entry.Request(
+            request=request.id,
+            operation=operation.id,
+            digest=bytes.fromhex(request.digest),
+            approvers=request.helped_by,
+            expires_ns=int(request.expires_at * 1e9),
+            reason=request.summary,
+        )
+        decided = decision_entry(operation, judgement, judgement.decision, request.id)
+        return self.record(flow, operation_entry(operation), decided, filed)
+
+    def record(self, flow: Flow, *entries: entry.Entry) -> Decision | None:
+        """Put entries on record before something is released. None when they are there, else the refusal to carry out."""
+        notes = flow.notes
+        if notes:
+            entries = (*notes, *entries)
+            notes.clear()
+            self._noted.discard(flow)
+        try:
+            self._log.append(flow.id, *entries)
+        except LogUnavailable as error:
+            self.failure = str(error)
+            return Decision(
+                Verdict.DENY,
+                reason=f"hostguard can't put this on record, so it is refused: {error}",
+                hint="The log of this host must be writable; `hostguard status` tells its state.",
+                refusal=LOG_REFUSAL,
+            )
+        self.failure = ""
+        return None
+
+    def note(self, flow: Flow, *entries: entry.Entry) -> None:
+        """Record what has already happened. Nothing waits for it: it goes out with the flow's next record or the next `flush`."""
+        flow.notes.extend(entries)
+        self._noted.add(flow)
+        if len(flow.notes) >= MAX_NOTES:
+            self.record(flow)
+
+    def flush(self) -> None:
+        """Write all notes that still wait."""
+        for flow in list(self._noted):
+            self.record(flow)
+
+
+def operation_entry(operation: Operation) -> entry.Operation:
+    """The request whole, as recorder.md asks."""
+    return entry.Operation(
+        operation=operation.id,
+        form=operation.kind.value,
+        text=operation.text,
+        statement=operation.statement,
+        parameters=operation.parameters,
+        formats=operation.formats,
+        types=operation.types,
+        function=operation.function,
+    )
+
+
+def decision_entry(operation: Operation, judgement: Judgement, decision: Decision, request: str) -> entry.Decision:
+    """The decision, by what it was made, and on which request it waits or from which it follows."""
+    return entry.Decision(
+        operation=operation.id,
+        verdict=decision.verdict.value,
+        reason=decision.reason,
+        hint=decision.hint,
+        policies=decision.policies,
+        accesses=judgement.accesses,
+        epoch=judgement.epoch,
+        request=request,
+    )

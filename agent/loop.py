@@ -1,0 +1,297 @@
+"""The enforcement loop: every connection that the kernel redirected becomes a flow, or is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..identity.process import Process, Seen, process_of
+from ..identity.workload import WorkloadRule, Workloads
+from ..kernel import cgroups
+from ..kernel.flows import origin_of
+from ..kernel.layouts import Origin
+from ..kernel.loader import Redirect
+from ..policy.decide import Decider
+from ..protocols.events import Close, Replied
+from ..protocols.postgres.conversation import PostgresConversation
+from ..protocols.postgres.limits import Limits
+from ..recorder import entry
+from ..recorder.durable import LogUnavailable
+from ..recorder.log import Log
+from .cancels import Cancels
+from .drain import Drain
+from .durability import Durability
+from .facts import Facts
+from .flow import Flow, Tally
+from .gate import Gate
+from .holds import Holds
+from .relay import ClientEnd, Relay, ServerEnd
+from .resources import Resources
+
+BACKLOG = 1024
+DIAL_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 10.0
+"""A peer that doesn't take its last bytes in this time is cut off, so that it can't keep a closed flow in memory."""
+ADMIN_SHUTDOWN = b"57P01"
+MAX_FAULTS = 32
+
+
+class Arrival(ClientEnd):
+    """A connection that was just accepted; becomes a flow's client end or is refused."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        relay = self._loop.arrived(transport)
+        if relay is None:
+            transport.set_protocol(Refused())
+        else:
+            self.relay = relay
+
+
+class Refused(asyncio.Protocol):
+    """The end of a connection that did not become a flow."""
+
+
+@dataclasses.dataclass(slots=True)
+class Services:
+    """What the loop was given by the daemon."""
+
+    log: Log
+    gate: Gate
+    durable: Durability
+    decider: Decider
+    redirect: Redirect
+    workloads: Workloads
+    resources: Resources
+    tally: Tally
+    limits: Limits
+    max_flows: int
+
+
+class Loop:
+    """Accepts redirected connections and owns the flows."""
+
+    def __init__(self, services: Services, holds: Holds, self_test: Callable[[Origin], bool]) -> None:
+        self.services = services
+        self.gate = services.gate
+        self.durable = services.durable
+        self.holds = holds
+        self.facts = Facts(services.decider, services.gate)
+        self.cancels = Cancels(self)
+        self.relays: set[Relay] = set()
+        self.drain = Drain()
+        self.faults: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_FAULTS)
+        """The latest unexpected events, for ``status``."""
+        self.refused = 0
+        self._self_test = self_test
+        self._servers: list[asyncio.Server] = []
+        self.listeners: list[socket.socket] = []
+
+    # -- listening ------------------------------------------------------------------------------------------------------------
+
+    async def listen(self) -> None:
+        """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError."""
+        self.listeners = _listeners()
+        for sock in self.listeners:
+            server = await asyncio.get_running_loop().create_server(lambda: Arrival(self), sock=sock, backlog=BACKLOG)
+            self._servers.append(server)
+        self.services.redirect.set_listeners(*self.listeners)
+
+    def arrived(self, transport: asyncio.Transport) -> Relay | None:
+        """Find out who connected and where to; None after refusing."""
+        sock = transport.get_extra_info("socket")
+        source = transport.get_extra_info("peername")[:2]
+        origin = origin_of(sock, self.services.redirect, source)
+        if origin is None:
+            self._refuse(transport, _stranger(source))
+            return None
+        if self._self_test(origin):
+            _reset(transport)
+            return None
+        process = _process(origin)
+        rule = self.services.workloads.workload_of(origin.workload, process)
+        facts = _facts(origin, source, process, rule)
+        if rule is None:
+            self._refuse(transport, entry.FlowRefused(**facts, reason="its cgroup is no workload's"))
+            return None
+        resource = self.services.resources.at(origin.host, origin.port)
+        if resource is None:
+            reason = f"no resource has the address {origin.host}:{origin.port}"
+            self._refuse(transport, entry.FlowRefused(**facts, reason=reason))
+            return None
+        facts["resource"] = resource
+        if len(self.relays) >= self.services.max_flows:
+            reason = f"limits.max_flows ({self.services.max_flows}) is reached"
+            self._refuse(transport, entry.FlowRefused(**facts, reason=reason))
+            return None
+        try:
+            number = self.services.log.open_flow(entry.FlowOpen(**facts))
+        except LogUnavailable as error:
+            self.gate.failure = str(error)
+            _reset(transport)
+            return None
+        return self._open(transport, Flow(number, origin, process, rule.name, rule.agent, resource, time.monotonic()))
+
+    def _refuse(self, transport: asyncio.Transport, record: entry.FlowRefused) -> None:
+        self.refused += 1
+        try:
+            self.services.log.open_flow(record)
+        except LogUnavailable as error:
+            self.gate.failure = str(error)
+        _reset(transport)
+
+    def _open(self, transport: asyncio.Transport, flow: Flow) -> Relay:
+        policy = self.services.decider.open(flow.agent, flow.resource)
+        conversation = PostgresConversation(self.services.limits, os.urandom(8))
+        relay = Relay(self, flow, policy, conversation, transport)
+        self.relays.add(relay)
+        self.drain.enter()
+        return relay
+
+    # -- what relays need -----------------------------------------------------------------------------------------------------
+
+    async def dial(self, relay: Relay) -> asyncio.Transport:
+        """Connect to where the agent wanted to go. Raises OSError."""
+        origin = relay.flow.origin
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT_S):
+                transport, _ = await asyncio.get_running_loop().create_connection(
+                    lambda: ServerEnd(relay), origin.host, origin.port
+                )
+        except TimeoutError:
+            raise OSError(None, f"no answer within {DIAL_TIMEOUT_S:.0f} s") from None
+        return transport
+
+    def replied(self, flow: Flow, effect: Replied, released_ns: int) -> None:
+        """Note what came back for an operation."""
+        summary = effect.summary
+        self.gate.note(
+            flow,
+            entry.Reply(
+                operation=effect.operation_id,
+                status=summary.status,
+                tag=summary.tag,
+                rows=summary.rows,
+                bytes=summary.bytes,
+                columns=summary.columns,
+                masked=summary.masked,
+                duration_us=(time.monotonic_ns() - released_ns) // 1000 if released_ns else 0,
+            ),
+        )
+
+    def fault(self, flow: Flow, effect: Close) -> None:
+        """A peer broke the protocol, or asked for what would take the flow out of sight."""
+        self._show_fault(flow, effect.fault, effect.reason)
+
+    def crashed(self, flow: Flow, error: Exception, trace: str) -> None:
+        """A bug of ours ended the flow."""
+        self.gate.note(flow, entry.Fault(where="loop", error=trace))
+        self._show_fault(flow, "internal", repr(error))
+
+    def _show_fault(self, flow: Flow, fault: str, reason: str) -> None:
+        self.faults.append({"flow": flow.id, "agent": flow.agent, "fault": fault, "reason": reason, "at": time.time()})
+
+    def closed(self, relay: Relay, reason: str, fault: str) -> None:
+        """The flow has ended, whatever the way."""
+        if relay not in self.relays:
+            return
+        self.relays.discard(relay)
+        self.holds.withdraw(relay, reason)
+        self.cancels.remove(relay)
+        flow = relay.flow
+        close = entry.FlowClose(reason=reason, fault=fault, client_bytes=flow.client_bytes, server_bytes=flow.server_bytes)
+        self.gate.note(flow, close)
+        self.gate.record(flow)
+        self.drain.leave()
+        for transport in (relay.client, relay.server):
+            if transport is not None:
+                asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
+
+    # -- the end --------------------------------------------------------------------------------------------------------------
+
+    async def stop(self, grace_s: float) -> None:
+        """Stop accepting, withdraw what is held, let busy flows finish for `grace_s` seconds, end the rest."""
+        for server in self._servers:
+            server.close()
+        for relay in list(self.relays):
+            relay.withdraw("hostguard is stopping", ADMIN_SHUTDOWN)
+            if relay.conversation.idle:
+                relay.terminate("terminating connection: hostguard is stopping", ADMIN_SHUTDOWN)
+        if not await self.drain.finished(grace_s):
+            for relay in list(self.relays):
+                relay.terminate("terminating connection: hostguard is stopping", ADMIN_SHUTDOWN)
+
+
+def _listeners() -> list[socket.socket]:
+    """127.0.0.1 and ::1 on the same free port; the kernel rewrites to either (interception.md, section 2)."""
+    for _ in range(16):
+        four = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        six = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        four.bind(("127.0.0.1", 0))
+        try:
+            six.bind(("::1", four.getsockname()[1]))
+        except OSError:
+            four.close()
+            six.close()
+            continue
+        for sock in (four, six):
+            sock.setblocking(False)
+            sock.listen(BACKLOG)
+        return [four, six]
+    raise OSError("no port is free on both 127.0.0.1 and ::1")
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close so that the process sees a reset at once, not an orderly end of a server that never spoke."""
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+def _process(origin: Origin) -> Process:
+    """The process as /proc shows it, or as the kernel saw it when it has ended since."""
+    path = cgroups.path_of(origin.cgroup_id)
+    seen = Seen(origin.comm, origin.uid, origin.gid, str(path or ""))
+    process = process_of(origin.pid, origin.start_ticks, seen)
+    assert process is not None
+    return process
+
+
+def _stranger(source: tuple[str, int]) -> entry.FlowRefused:
+    reason = "no record of a redirect: somebody dialled the loop directly"
+    return entry.FlowRefused(agent="", workload="", resource="", source=f"{source[0]}:{source[1]}", reason=reason)
+
+
+def _facts(origin: Origin, source: tuple[str, int], process: Process, rule: WorkloadRule | None) -> dict[str, Any]:
+    """The fields that an opened and a refused flow have in common."""
+    return {
+        "agent": rule.agent if rule else "",
+        "workload": rule.name if rule else "",
+        "resource": "",
+        "protocol": "postgres",
+        "source": f"{source[0]}:{source[1]}",
+        "destination": f"{origin.host}:{origin.port}",
+        "pid": process.pid,
+        "start_ticks": process.start_ticks,
+        "uid": process.uid,
+        "gid": process.gid,
+        "comm": process.comm,
+        "exe": process.exe,
+        "cmdline": process.cmdline,
+        "cgroup": process.cgroup,
+        "ancestors": tuple(f"{ancestor.pid} {ancestor.exe}" for ancestor in process.ancestors),
+        "gone": process.gone,
+    }

@@ -1,0 +1,407 @@
+"""One flow at work: carries out a conversation's effects on the flow's two connections.
+
+Theory of operation. The conversation is pure; this is the one place where its effects become I/O. Everything here runs in
+callbacks of the event loop, without awaiting, so effects are carried out in the order in which they were returned and two
+chunks of bytes can't overtake each other. Only three things take time, and each stalls just this flow: dialling the server,
+syncing the log in ``strict`` mode, and a held operation.
+
+Backpressure: when one side's write buffer is over its high mark, reading from the other side pauses; when client bytes pile up
+inside the conversation (it waits for a decision), reading from the client pauses. So a flow holds at most one read, two write
+buffers and the conversation's own caps.
+
+Ends: whichever comes first of `Close`, a lost connection, or a crash. All three lead to `_finish`, which runs once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING
+
+from ..policy.asks import Approval
+from ..policy.decide import FlowPolicy
+from ..policy.judgement import Judgement
+from ..protocols.events import (
+    Ask,
+    CancelKey,
+    CancelRequested,
+    Close,
+    Conversation,
+    Decision,
+    Effect,
+    Operation,
+    OperationKind,
+    Probed,
+    Ready,
+    Replied,
+    Started,
+    ToClient,
+    ToServer,
+    Verdict,
+    Withdrawn,
+)
+from ..recorder import entry
+from .flow import Flow
+
+if TYPE_CHECKING:
+    from .loop import Loop
+
+WRITE_HIGH_BYTES = 256 * 1024
+"""Above this a side's write buffer stops the reading of the other side: one socket buffer's worth, so throughput stays."""
+CLIENT_BACKLOG_BYTES = 64 * 1024
+"""Client bytes that may wait inside the conversation before reading pauses; TCP then tells the client to wait."""
+CONNECTION_FAILURE = b"08006"
+CONNECT_FAILURE = b"08001"
+INTERNAL_ERROR = b"XX000"
+PREPARE_ANYWAY = Decision(Verdict.ALLOW)
+"""A statement that will be held when it runs may be prepared; nothing of it runs by that."""
+
+
+class ClientEnd(asyncio.Protocol):
+    """The agent's side of a flow."""
+
+    __slots__ = ("relay",)
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+
+    def data_received(self, data: bytes) -> None:
+        self.relay.feed_client(data)
+
+    def pause_writing(self) -> None:
+        self.relay.hold_reading_server(True)
+
+    def resume_writing(self) -> None:
+        self.relay.hold_reading_server(False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.relay.client_lost()
+
+
+class ServerEnd(asyncio.Protocol):
+    """The server's side of a flow."""
+
+    __slots__ = ("relay",)
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+
+    def data_received(self, data: bytes) -> None:
+        self.relay.feed_server(data)
+
+    def pause_writing(self) -> None:
+        self.relay.server_is_full(True)
+
+    def resume_writing(self) -> None:
+        self.relay.server_is_full(False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.relay.server_lost()
+
+
+class Relay:
+    """Two connections and the conversation between them."""
+
+    __slots__ = (
+        "_client_paused",
+        "_closing",
+        "_finished",
+        "_server_full",
+        "cancel_key",
+        "client",
+        "conversation",
+        "flow",
+        "loop",
+        "operation",
+        "pending",
+        "policy",
+        "released_ns",
+        "server",
+        "task",
+    )
+
+    def __init__(self, loop: Loop, flow: Flow, policy: FlowPolicy, conversation: Conversation, client: asyncio.Transport) -> None:
+        self.loop = loop
+        self.flow = flow
+        self.policy = policy
+        self.conversation = conversation
+        self.client = client
+        self.server: asyncio.Transport | None = None
+        self.operation: Operation | None = None
+        """The operation that is held, or whose record is being synced."""
+        self.pending: Judgement | None = None
+        """The judgement of that operation."""
+        self.cancel_key: bytes = b""
+        self.released_ns: dict[int, int] = {}
+        """Operations whose reply is not complete, with the monotonic time of their release; bounded by what is in flight."""
+        self.task: asyncio.Task[None] | None = None
+        self._client_paused = False
+        self._server_full = False
+        self._closing = False
+        self._finished = False
+        client.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+
+    # -- bytes in -------------------------------------------------------------------------------------------------------------
+
+    def feed_client(self, data: bytes) -> None:
+        """Bytes from the agent."""
+        if self._closing:
+            return
+        self.flow.client_bytes += len(data)
+        try:
+            self.carry_out(self.conversation.from_client(data))
+            self._balance()
+        except Exception as error:  # the supervising handler of this flow
+            self._crash(error)
+
+    def feed_server(self, data: bytes) -> None:
+        """Bytes from the server."""
+        if self._closing:
+            return
+        self.flow.server_bytes += len(data)
+        try:
+            self.carry_out(self.conversation.from_server(data))
+            self._balance()
+        except Exception as error:  # the supervising handler of this flow
+            self._crash(error)
+
+    def client_lost(self) -> None:
+        """The agent's connection is gone."""
+        self._lost(self.conversation.client_closed, "the agent closed the connection")
+
+    def server_lost(self) -> None:
+        """The server's connection is gone."""
+        self._lost(self.conversation.server_closed, "the server closed the connection")
+
+    def _lost(self, tell: Callable[[], list[Effect]], reason: str) -> None:
+        if not self._closing:
+            try:
+                self.carry_out(tell())
+            except Exception as error:  # the supervising handler of this flow
+                self._crash(error)
+        self._finish(reason)
+
+    # -- effects out ----------------------------------------------------------------------------------------------------------
+
+    def carry_out(self, effects: list[Effect]) -> None:
+        """Do what the conversation asks, in order. An answered `Ask` yields more effects; a loop, so that a pipeline of ten
+        thousand operations does not nest."""
+        while effects:
+            following: list[Effect] = []
+            for effect in effects:
+                kind = type(effect)
+                if kind is ToClient:
+                    self.client.write(effect.data)  # type: ignore[union-attr]
+                elif kind is ToServer:
+                    if self.server is not None:
+                        self.server.write(effect.data)  # type: ignore[union-attr]
+                elif kind is Ask:
+                    following += self._ask(effect.operation)  # type: ignore[union-attr]
+                else:
+                    following += self._seldom(effect)
+            effects = following
+
+    def _ask(self, operation: Operation) -> list[Effect]:
+        judgement = self.loop.gate.judge(self.policy, self.flow, operation)
+        decision = judgement.decision
+        if decision.verdict is Verdict.HOLD:
+            if operation.kind is not OperationKind.PREPARE:
+                return self._hold(operation, judgement)
+            decision = PREPARE_ANYWAY
+        decision = self.loop.gate.admit(self.flow, operation, judgement, decision)
+        return self._release(operation, decision, judgement)
+
+    def _release(self, operation: Operation, decision: Decision, judgement: Judgement) -> list[Effect]:
+        if self.loop.durable.strict and decision.verdict is Verdict.ALLOW:
+            self.operation = operation
+            self._spawn(self._release_when_durable(operation, decision, judgement))
+            return []
+        return self._resume(operation, decision, judgement)
+
+    def _resume(self, operation: Operation, decision: Decision, judgement: Judgement) -> list[Effect]:
+        self.operation = self.pending = None
+        self.released_ns[operation.id] = time.monotonic_ns()
+        effects = self.conversation.resume(operation.id, decision)
+        if decision.verdict is Verdict.ALLOW and judgement.analysis is not None:
+            effects += self.loop.facts.released(self, judgement.analysis)
+        return effects
+
+    async def _release_when_durable(self, operation: Operation, decision: Decision, judgement: Judgement) -> None:
+        refusal = await self.loop.durable.synced()
+        if self.operation is not operation:
+            return
+        self.carry_out(self._resume(operation, refusal or decision, judgement))
+        self._balance()
+
+    def _hold(self, operation: Operation, judgement: Judgement) -> list[Effect]:
+        self.operation, self.pending = operation, judgement
+        refusal = self.loop.holds.file(self, operation, judgement)
+        if refusal is None:
+            return []
+        decision = self.loop.gate.admit(self.flow, operation, judgement, refusal)
+        self.operation = self.pending = None
+        return self.conversation.resume(operation.id, decision)
+
+    def _seldom(self, effect: Effect) -> list[Effect]:
+        match effect:
+            case Replied():
+                released_ns = self.released_ns.pop(effect.operation_id, 0)
+                self.loop.replied(self.flow, effect, released_ns)
+            case Started():
+                return self._started(effect)
+            case Ready():
+                return self.loop.facts.ready(self)
+            case Probed():
+                self.loop.facts.probed(self, effect)
+            case CancelKey():
+                self.cancel_key = effect.key
+                self.loop.cancels.add(self)
+            case CancelRequested():
+                self._spawn(self.loop.cancels.cancel(self, effect))
+            case Withdrawn():
+                self._withdrawn(effect)
+            case Close():
+                self._close(effect)
+        return []
+
+    def _started(self, effect: Started) -> list[Effect]:
+        self.flow.database, self.flow.user = effect.session.database, effect.session.user
+        session = effect.session
+        started = entry.Session(database=session.database, user=session.user, parameters=tuple(effect.parameters.items()))
+        refusal = self.loop.gate.record(self.flow, started)
+        if refusal is not None:
+            return self.conversation.terminate(refusal.reason, refusal.refusal)
+        self._spawn(self._dial())
+        return []
+
+    async def _dial(self) -> None:
+        try:
+            self.server = await self.loop.dial(self)
+        except OSError as error:
+            destination = f"{self.flow.origin.host}:{self.flow.origin.port}"
+            reason = f"hostguard could not connect to {destination} for you: {error.strerror or error}"
+            self.carry_out(self.conversation.terminate(reason, CONNECT_FAILURE))
+            return
+        self.server.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self.carry_out(self.conversation.start())
+
+    def _withdrawn(self, effect: Withdrawn) -> None:
+        self.loop.holds.withdraw(self, effect.reason)
+        self.operation = self.pending = None
+        self.loop.gate.note(self.flow, entry.Withdrawn(operation=effect.operation_id, reason=effect.reason))
+
+    def _close(self, effect: Close) -> None:
+        if effect.fault:
+            self.loop.fault(self.flow, effect)
+        self._closing = True
+        self._finish(effect.reason, effect.fault)
+
+    # -- decisions that come later --------------------------------------------------------------------------------------------
+
+    def approved(self, approval: Approval, request: str) -> None:
+        """Users said yes: judge the held operation once more, with their approval, and carry that out."""
+        operation = self.operation
+        if operation is None or self._closing:
+            return
+        judgement = self.policy.decide(operation, approval)
+        decision = judgement.decision
+        if decision.verdict is Verdict.HOLD:
+            # The policy has changed since: what was approved no longer suffices, and a request is decided only once.
+            decision = Decision(Verdict.DENY, reason=f"the policy changed after {request} was approved", hint="Ask again.")
+        self._decide(operation, judgement, decision, request)
+
+    def refuse(self, reason: str, hint: str, code: bytes, request: str) -> None:
+        """The held operation is refused: by a user, or because its time is up."""
+        if self.operation is not None and self.pending is not None and not self._closing:
+            decision = Decision(Verdict.DENY, reason=reason, hint=hint, refusal=code)
+            self._decide(self.operation, self.pending, decision, request)
+
+    def _decide(self, operation: Operation, judgement: Judgement, decision: Decision, request: str) -> None:
+        try:
+            decision = self.loop.gate.admit(self.flow, operation, judgement, decision, request)
+            self.carry_out(self._release(operation, decision, judgement))
+            self._balance()
+        except Exception as error:  # the supervising handler of this flow
+            self._crash(error)
+
+    def withdraw(self, reason: str, code: bytes) -> None:
+        """Refuse the held operation because somebody no longer wants it: its client, its deadline, the daemon's end."""
+        operation = self.operation
+        if operation is None or self._closing:
+            return
+        self.loop.holds.withdraw(self, reason)
+        self.operation = self.pending = None
+        self.loop.gate.note(self.flow, entry.Withdrawn(operation=operation.id, reason=reason))
+        try:
+            self.carry_out(self.conversation.withdraw(reason, code))
+            self._balance()
+        except Exception as error:  # the supervising handler of this flow
+            self._crash(error)
+
+    def terminate(self, reason: str, code: bytes) -> None:
+        """End the flow in the protocol's own words."""
+        if self._closing:
+            return
+        try:
+            self.carry_out(self.conversation.terminate(reason, code))
+        except Exception as error:  # the supervising handler of this flow
+            self._crash(error)
+
+    # -- backpressure ---------------------------------------------------------------------------------------------------------
+
+    def hold_reading_server(self, hold: bool) -> None:
+        """The client can't take more for now, or can again."""
+        if self.server is None or self.server.is_closing():
+            return
+        if hold:
+            self.server.pause_reading()
+        else:
+            self.server.resume_reading()
+
+    def server_is_full(self, full: bool) -> None:
+        """The server can't take more for now, or can again."""
+        self._server_full = full
+        self._balance()
+
+    def _balance(self) -> None:
+        wanted = self._server_full or self.conversation.client_backlog > CLIENT_BACKLOG_BYTES
+        if wanted is self._client_paused or self.client.is_closing():
+            return
+        self._client_paused = wanted
+        if wanted:
+            self.client.pause_reading()
+        else:
+            self.client.resume_reading()
+
+    # -- the end --------------------------------------------------------------------------------------------------------------
+
+    def end(self, reason: str) -> None:
+        """Close both connections once what was written is out."""
+        self._closing = True
+        self._finish(reason)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        self.task = asyncio.get_running_loop().create_task(self._supervise(work))
+
+    async def _supervise(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # the supervising handler of this flow
+            self._crash(error)
+
+    def _crash(self, error: Exception) -> None:
+        """A bug of ours: end closed, on record, visible."""
+        self.loop.crashed(self.flow, error, "".join(traceback.format_exception(error)))
+        self._closing = True
+        self._finish(f"internal error: {error!r}", "internal")
+
+    def _finish(self, reason: str, fault: str = "") -> None:
+        if self._finished:
+            return
+        self._finished = self._closing = True
+        for transport in (self.client, self.server):
+            if transport is not None and not transport.is_closing():
+                transport.close()
+        self.loop.closed(self, reason, fault)

@@ -1,0 +1,56 @@
+"""A request for approval as users see it: rendered from decoded bytes, with nothing in it that could mislead the eye."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..policy.approvals import Request
+from ..recorder.parameters import render
+from ..recorder.visible import visible, visible_lines
+
+
+def request_facts(request: Request) -> dict[str, Any]:
+    """The request as JSON. Every text that an agent had a hand in has its control and direction characters made visible."""
+    session = request.session
+    return {
+        "id": request.id,
+        "state": request.state.value,
+        "agent": request.agent,
+        "owner": request.owner,
+        "process": {name: visible(str(value)) for name, value in request.process.items()},
+        "resource": request.resource,
+        "database": visible(str(session.get("database", ""))),
+        "user": visible(str(session.get("user", ""))),
+        "search_path": session.get("search_path"),
+        "statement": list(visible_lines(request.text)),
+        "parameters": list(render(request.parameters, request.formats, request.types)),
+        "summary": visible(request.summary),
+        "accesses": [visible(access) for access in request.accesses],
+        "flags": list(request.flags),
+        "policies": list(request.policies),
+        "approvers": list(request.helped_by),
+        "digest": request.digest,
+        "filed_at": request.filed_at,
+        "expires_at": request.expires_at,
+        "approved_by": list(request.approved_by),
+        "decided_by": request.decided_by,
+        "reason": visible(request.reason),
+        "note": _note(request),
+    }
+
+
+def _note(request: Request) -> str:
+    """What became of it, in a sentence."""
+    said = f": {visible(request.reason)}" if request.reason else ""
+    match request.state.value:
+        case "pending" if request.approved_by:
+            return f"Approved by {', '.join(request.approved_by)}; it needs more approvals."
+        case "denied":
+            return f"Denied by {request.decided_by}{said}."
+        case "approved" | "used":
+            return f"Approved by {', '.join(request.approved_by)}{said}."
+        case "withdrawn":
+            return f"Withdrawn{said}."
+        case "expired":
+            return "Nobody decided in time."
+    return ""
