@@ -14,16 +14,16 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from guarded_cgroups import attach_root, pin_directory
 
 from hostguard.kernel import cgroups
 
-HOSTGUARD = Path(sys.executable).with_name("hostguard")
+HOSTGUARD = str(Path(sys.executable).with_name("hostguard"))
 START_LIMIT_S = 30
 STOP_LIMIT_S = 20
 UP = "hostguard guards"
@@ -39,6 +39,23 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a guard has its things."""
+
+    folder: Path
+    cgroup: Path
+    pins: Path
+
+
+class Configuration(Protocol):
+    """What a guard runs on."""
+
+    def files(self, place: Place) -> Mapping[str, str]:
+        """Names and texts of the files; ``hostguard.toml`` is among them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """What is particular to one test's configuration; everything else is as in examples/shop."""
 
@@ -50,6 +67,49 @@ class Setup:
     """The ``[tags.…]`` tables as they stand in the file."""
     timeout_s: int = 60
     durability: str = "batch"
+
+    def files(self, place: Place) -> Mapping[str, str]:
+        """The configuration file, with the policies beside it."""
+        return {"hostguard.toml": self._toml(place), "policies.cedar": self.policies}
+
+    def _toml(self, place: Place) -> str:
+        below = place.cgroup.relative_to(cgroups.mount_point())
+        workloads = "".join(f'[workloads.{name}]\ncgroup = "{below}/{name}"\nagent = "{name}"\n' for name in self.agents)
+        agents = "".join(
+            f'[agents.{name}]\nroles = {json.dumps(list(agent.roles))}\nowner = "{agent.owner}"\n'
+            for name, agent in self.agents.items()
+        )
+        resources = "".join(
+            f'[resources.{name}]\nprotocol = "postgres"\naddresses = ["{address}"]\n' for name, address in self.resources.items()
+        )
+        return f"""
+[daemon]
+state_dir = "{place.folder}/state"
+run_dir = "{place.folder}/run"
+pin_dir = "{place.pins}"
+attach = "{place.cgroup}"
+
+[log]
+durability = "{self.durability}"
+
+[policy]
+files = ["policies.cedar"]
+
+[approvals]
+timeout_s = {self.timeout_s}
+
+[users.alice]
+groups = ["owners"]
+
+[users.bob]
+unix = ["root"]
+groups = ["dba"]
+
+{workloads}
+{agents}
+{resources}
+{self.tags}
+"""
 
 
 @dataclass(slots=True)
@@ -143,57 +203,21 @@ class Guard:
             self.kill()
 
 
-def written(setup: Setup, folder: Path, cgroup: Path, pins: Path) -> str:
-    """The configuration file of a set-up."""
-    below = cgroup.relative_to(cgroups.mount_point())
-    workloads = "".join(f'[workloads.{name}]\ncgroup = "{below}/{name}"\nagent = "{name}"\n' for name in setup.agents)
-    agents = "".join(
-        f'[agents.{name}]\nroles = {json.dumps(list(agent.roles))}\nowner = "{agent.owner}"\n'
-        for name, agent in setup.agents.items()
-    )
-    resources = "".join(
-        f'[resources.{name}]\nprotocol = "postgres"\naddresses = ["{address}"]\n' for name, address in setup.resources.items()
-    )
-    return f"""
-[daemon]
-state_dir = "{folder}/state"
-run_dir = "{folder}/run"
-pin_dir = "{pins}"
-attach = "{cgroup}"
-
-[log]
-durability = "{setup.durability}"
-
-[policy]
-files = ["policies.cedar"]
-
-[approvals]
-timeout_s = {setup.timeout_s}
-
-[users.alice]
-groups = ["owners"]
-
-[users.bob]
-unix = ["root"]
-groups = ["dba"]
-
-{workloads}
-{agents}
-{resources}
-{setup.tags}
-"""
+Running = AbstractContextManager[Guard]
+"""What `guarding` and `prepared` return."""
 
 
 @contextmanager
-def prepared(setup: Setup) -> Iterator[Guard]:
+def prepared(setup: Configuration) -> Iterator[Guard]:
     """A guard whose daemon does not run yet."""
     # In the order of undoing: the agents end before the hooks that guard them do.
     with pin_directory() as pins, attach_root() as cgroup, tempfile.TemporaryDirectory(prefix=f"{cgroup.name}-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         guard = Guard(folder, cgroup, pins)
-        guard.config.write_text(written(setup, folder, cgroup, pins))
-        (folder / "policies.cedar").write_text(setup.policies)
+        for file, text in setup.files(Place(folder, cgroup, pins)).items():
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).write_text(text)
         try:
             yield guard
         finally:
@@ -201,7 +225,7 @@ def prepared(setup: Setup) -> Iterator[Guard]:
 
 
 @contextmanager
-def guarding(setup: Setup) -> Iterator[Guard]:
+def guarding(setup: Configuration) -> Iterator[Guard]:
     """A guard whose daemon runs."""
     with prepared(setup) as guard:
         guard.start()

@@ -130,7 +130,7 @@ def test_an_attach_point_that_is_no_cgroup_is_refused(idle: guard.Guard) -> None
 
 def test_a_host_without_cgroup2_is_refused(idle: guard.Guard) -> None:
     """In a mount namespace of its own, with the hierarchy unmounted."""
-    without = ["unshare", "--mount", "sh", "-c", 'umount --lazy "$0" && exec "$@"', cgroups.mount_point()]
+    without = ["unshare", "--mount", "sh", "-c", 'umount --lazy "$0" && exec "$@"', str(cgroups.mount_point())]
     assert_says(daemon(idle, *without), 1, "cgroup2")
     assert_nothing_is_left(idle)
 

@@ -22,7 +22,12 @@ def attempt() -> str:
 
 def main() -> None:
     over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.read()
+        over.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
     while not over.is_set():
         began = time.monotonic()
         outcome = attempt()
