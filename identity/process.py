@@ -131,7 +131,7 @@ def _open_process(pid: int) -> int:
 
 
 def _stat(folder: int) -> _Stat | None:
-    """None for a process that has ended. ``pid (comm) state ppid … starttime …``: comm may hold anything, parentheses too, so it ends at the last one."""
+    """None once it has ended. ``pid (comm) state ppid … starttime …``: comm may hold parentheses, it ends at the last one."""
     head, _, tail = _read_file(folder, "stat", _STAT_BYTES).rpartition(b") ")
     fields = tail.split()
     if len(fields) < 20 or fields[0] in _ENDED:

@@ -181,9 +181,13 @@ class LogWriter:
         try:
             self.sync()
         finally:
-            for descriptor in (*self._payloads, self._descriptor, self._lock):
-                os.close(descriptor)
-            self._payloads = []
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close without a sync."""
+        for descriptor in (*self._payloads, self._descriptor, self._lock):
+            os.close(descriptor)
+        self._payloads = []
 
     # Below: what happens rarely.
 

@@ -248,6 +248,10 @@ class Fault(Entry, tag="fault"):
     error: Text
 
 
+class LogBegin(Entry, tag="log.begin"):
+    """The first entry of every log: no flow can have its index, 0, as a number."""
+
+
 class LogCut(Entry, tag="log.cut"):
     """Bytes at the log's end were no whole entry when it was opened: they were set aside, and the log goes on before them."""
 
@@ -273,7 +277,7 @@ class LogResumed(Entry, tag="log.resumed"):
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Withdrawn, Request, Approval,
-    Cancel, PolicyLoad, ProbeFailed, Fault, LogCut, LogResumed,
+    Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed,
 )  # fmt: skip
 
 

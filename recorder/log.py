@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .durable import SEGMENT_BYTES, LogUnavailable, LogWriter, Syscalls
-from .entry import Entry, FlowClose, FlowOpen, FlowRefused, LogCut, LogResumed, Stored
+from .entry import Entry, FlowClose, FlowOpen, FlowRefused, LogBegin, LogCut, LogResumed, Stored
 from .packing import frame
 
 Clock = Callable[[], tuple[int, int]]
@@ -27,6 +27,15 @@ class Log:
         self._failures = 0
         self._first_failure = ("", 0)
         self._writer = LogWriter(folder, segment_bytes, syscalls)
+        try:
+            self._begin()
+        except LogUnavailable:
+            self._writer.abandon()
+            raise
+
+    def _begin(self) -> None:
+        if self._writer.position == 0:
+            self.append(0, LogBegin())
         if cut := self._writer.cut:
             self.append(0, LogCut(cut.segment, cut.offset, cut.payload.length, cut.payload.sha256))
 

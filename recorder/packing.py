@@ -25,6 +25,8 @@ MAX_ENTRY_BYTES = 0xFFFF
 CRC_KEY = b"\xa3crc\xce"
 """The four bytes after this, the entry's last, are the CRC: msgpack for the key ``crc`` and the start of a 32-bit integer."""
 CRC_BYTES = 4
+_MAP_16 = 0xDE
+"""msgpack: a map with a 16-bit count, which entries of more than 15 fields have."""
 
 
 class LogCorrupt(Exception):
@@ -33,6 +35,9 @@ class LogCorrupt(Exception):
 
 Store = Callable[[bytes], Stored]
 """Puts a payload where a reader of the entry finds it. Raises whatever the log raises when it can't be written."""
+
+Fetch = Callable[[Stored], bytes | None]
+"""Gives a payload back; None when it is lost."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode: Callable[[bytes], Entry] = msgspec.msgpack.Decoder(functools.reduce(operator.or_, KINDS)).decode
@@ -92,6 +97,15 @@ def _spill(entry: Entry, store: Store) -> Entry:
     return msgspec.structs.replace(entry, **replaced)
 
 
+def restore(entry: Entry, fetch: Fetch) -> Entry:
+    """Put back what `frame` moved out of an entry. A field whose payload is lost keeps the reference."""
+    for name in spillable(type(entry)):
+        value = getattr(entry, name)
+        if isinstance(value, Stored) and (payload := fetch(value)) is not None:
+            setattr(entry, name, msgspec.msgpack.decode(payload, type=get_type_hints(type(entry))[name]))
+    return entry
+
+
 def stored(payload: bytes) -> Stored:
     """The reference to a payload."""
     return Stored(len(payload), sha256(payload).digest())
@@ -100,6 +114,12 @@ def stored(payload: bytes) -> Stored:
 def is_whole(data: bytes) -> bool:
     """Whether these bytes are an entry as it was written, by its CRC."""
     return data[-9:-CRC_BYTES] == CRC_KEY and crc32(data[:-CRC_BYTES]) == int.from_bytes(data[-CRC_BYTES:])
+
+
+def kind_of(data: bytes) -> bytes:
+    """An entry's kind without decoding the rest: it is the first value of the map. O(1); nonsense for what is no entry."""
+    start = 8 if data[0] == _MAP_16 else 6
+    return data[start : start + (data[start - 1] & 0x1F)]
 
 
 def unpack(data: bytes) -> Entry | Unknown:
@@ -125,4 +145,9 @@ def _unpack_unknown(data: bytes) -> Unknown:
     return Unknown(kind, flow, fields)
 
 
-_TAGS = frozenset(str(kind.__struct_config__.tag) for kind in KINDS)
+def tag_of(kind: type[Entry]) -> str:
+    """The kind's name in the log."""
+    return str(kind.__struct_config__.tag)
+
+
+_TAGS = frozenset(map(tag_of, KINDS))
