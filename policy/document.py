@@ -41,7 +41,7 @@ class ConfigErrors(Exception):
         super().__init__("\n".join(map(str, errors)))
 
 
-class Document(Tables, frozen=True, kw_only=True):
+class Document(Tables, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A configuration without mistakes: the sections, and the texts of the policies."""
 
     file: str

@@ -85,8 +85,9 @@ def parse(sources: Iterable[Source], errors: list[RuleError]) -> list[Rule]:
 
 
 def _parse_one(source: Source, piece: Piece, errors: list[RuleError]) -> Rule | None:
-    def refuse(message: str, line: int = piece.line, name: str = "") -> None:
+    def refuse(message: str, line: int = piece.line, name: str = "") -> Rule | None:
         errors.append(RuleError(source.file, line, name, message))
+        return None
 
     try:
         tree = cedarpy.policies_to_pst(piece.text)

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}\Z", description="a name of letters, digits, _ . @ -")]
+Name = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}\Z", description="a name of letters, digits, _ . @ -")
+]
 """What workloads, agents, users, groups, roles, resources, environments and tags may be called: no "/" (it separates a path)."""
 
 AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/", description="an absolute path")]
@@ -16,7 +18,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A table of the file in which every key is known."""
 
 
-class Daemon(Section):
+class Daemon(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[daemon]``: where the daemon keeps its things."""
 
     state_dir: AbsolutePath = "/var/lib/hostguard"
@@ -29,7 +31,7 @@ class Daemon(Section):
     """The cgroup directory that the hooks are attached to; ``auto`` is the root of the cgroup2 mount. Default ``auto``."""
 
 
-class Log(Section):
+class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[log]``: how sure a record is before its operation goes on."""
 
     durability: Literal["batch", "strict"] = "batch"
@@ -38,7 +40,7 @@ class Log(Section):
     """``batch``: milliseconds after which a record is synced at the latest. Default 50."""
 
 
-class Policies(Section):
+class Policies(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[policy]``: the Cedar policies."""
 
     files: tuple[str, ...] = ("policies/*.cedar",)
@@ -47,14 +49,14 @@ class Policies(Section):
     """Whether hostguard's own base policy (``hostguard: …``) is part of the policy set. Default true."""
 
 
-class Approvals(Section):
+class Approvals(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[approvals]``: how long a held operation waits."""
 
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
     """Seconds that a held operation waits for a user's yes or no. Default 300."""
 
 
-class Limits(Section):
+class Limits(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[limits]``: what is bounded."""
 
     max_flows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
@@ -65,7 +67,7 @@ class Limits(Section):
     """Operations that wait for a user at one time; further ones are denied. Default 1000."""
 
 
-class Workload(Section):
+class Workload(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[workloads.NAME]``: a set of processes on this host."""
 
     cgroup: Annotated[str, msgspec.Meta(pattern=r"^[^/]", description="a path below the cgroup2 mount, without a leading /")]
@@ -74,7 +76,7 @@ class Workload(Section):
     """Name of the agent that its traffic is attributed to. Required."""
 
 
-class Agent(Section):
+class Agent(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[agents.NAME]``: a principal."""
 
     owner: str
@@ -83,7 +85,7 @@ class Agent(Section):
     """Roles that policies can name. Default none."""
 
 
-class User(Section):
+class User(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[users.NAME]``: a human."""
 
     unix: tuple[str, ...] = ()
@@ -92,7 +94,7 @@ class User(Section):
     """Groups that policies can name. Default none."""
 
 
-class Resource(Section):
+class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[resources.NAME]``: a system that agents may reach."""
 
     protocol: Literal["postgres"]
@@ -103,7 +105,7 @@ class Resource(Section):
     """The environment it belongs to, for policies to name. Default none."""
 
 
-class MaskRule(Section):
+class MaskRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``mask`` of a tag: how its values are hidden."""
 
     kind: Literal["null", "redact", "partial", "hash", "constant"] = "redact"
@@ -114,7 +116,7 @@ class MaskRule(Section):
     """``redact`` and ``constant``: the text that stands in for character values. Default ``***``."""
 
 
-class Tag(Section):
+class Tag(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[tags."NAME"]``: a kind of sensitive data; ``pci.card`` is in ``pci``."""
 
     columns: tuple[str, ...] = ()
@@ -123,7 +125,7 @@ class Tag(Section):
     """How the values look to an agent that may not see them. Default ``{ kind = "redact" }``."""
 
 
-class Tables(Section):
+class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration file."""
 
     daemon: Daemon = Daemon()

@@ -1,0 +1,100 @@
+"""Which users may approve an agent's operations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+import cedarpy
+
+from .asks import Answer, Approval, entity, reference
+from .cedar import Rulebook, authorize
+from .document import Document
+from .judge import Help
+from .rules import schema
+
+MAX_COUNT = 5
+"""Largest number of approvals that is looked for."""
+
+
+class Approvers:
+    """Asks who may approve, for one epoch; remembers what it asked."""
+
+    def __init__(self, document: Document, book: Rulebook) -> None:
+        self._document = document
+        self._book = book
+        self._helps: dict[tuple[str, str, frozenset[str]], tuple[Help, ...]] = {}
+
+    def may_approve(self, user: str, groups: Sequence[str], agent: str, resource: str, actions: Iterable[str]) -> Answer:
+        """Whether the user may approve all of `actions` for the agent on the resource.
+
+        `groups` are what the caller knows the user to be in; the configuration's are not added.
+        """
+        policies = self._book.slice(("User", user), [("Group", group) for group in groups])
+        answers = [self._answer(policies, user, groups, agent, resource, action) for action in sorted(set(actions))]
+        refused = next((answer for answer in answers if not answer.allowed), None)
+        if refused is not None or not answers:
+            return refused or Answer(False)
+        return Answer(True, tuple(sorted({name for answer in answers for name in answer.policies})))
+
+    def _answer(
+        self, policies: cedarpy.PolicySet, user: str, groups: Sequence[str], agent: str, resource: str, action: str
+    ) -> Answer:
+        facts = self._document.agents[agent]
+        request = ("Request", f"{agent}/{resource}/{action}")
+        environment = self._document.resources[resource].environment
+        entities = [
+            entity(("User", user), [("Group", group) for group in groups]),
+            *(entity(("Group", group)) for group in groups),
+            entity(
+                ("Agent", agent),
+                [("Role", role) for role in facts.roles],
+                owner=reference("User", facts.owner),
+                workload="",
+                claims={},
+            ),
+            *(entity(("Role", role)) for role in facts.roles),
+            *([entity(("Environment", environment))] if environment else []),
+            entity(
+                ("Resource", resource),
+                [("Environment", environment)] if environment else [],
+                protocol=self._document.resources[resource].protocol,
+            ),
+            entity(
+                request,
+                agent=reference("Agent", agent),
+                owner=reference("User", facts.owner),
+                action=action,
+                resource=reference("Resource", resource),
+            ),
+        ]
+        handle = cedarpy.Entities.from_json_str(json.dumps(entities), schema())
+        asked = {
+            "principal": {"type": "User", "id": user},
+            "action": {"type": "Action", "id": "approve"},
+            "resource": {"type": request[0], "id": request[1]},
+            "context": {},
+        }
+        return authorize(policies, handle, [asked])[0]
+
+    def helps(self, agent: str, resource: str, actions: Iterable[str]) -> tuple[Help, ...]:
+        """The approvals to try for these actions: of a group, of a user, of all together; smallest count first."""
+        key = (agent, resource, frozenset(actions))
+        if key not in self._helps:
+            self._helps[key] = tuple(self._find(*key))
+        return self._helps[key]
+
+    def _find(self, agent: str, resource: str, actions: frozenset[str]) -> Iterable[Help]:
+        users = self._document.users
+        may = frozenset(u for u in users if self.may_approve(u, users[u].groups, agent, resource, actions).allowed)
+        groups: dict[str, frozenset[str]] = {}
+        for name in sorted({group for user in may for group in users[user].groups}):
+            groups[f"group {name}"] = frozenset(user for user in may if name in users[user].groups)
+        for user in sorted(may):
+            if not users[user].groups:
+                groups[f"user {user}"] = frozenset([user])
+        if len(set(groups.values())) > 1:
+            groups[" and ".join(groups)] = may
+        for words, members in groups.items():
+            for count in range(1, min(len(members), MAX_COUNT) + 1):
+                yield Help(Approval(members, count), words if count == 1 else f"{count} of {words}")

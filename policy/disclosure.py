@@ -1,0 +1,186 @@
+"""What a statement's reply may show: the masks, or why the statement can't be let go at all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import msgspec
+
+from ..protocols.events import Mask, ReplyPlan
+from .accesses import Resolver
+from .asks import Ask
+from .catalogs import HOLDS_SAMPLES, SAMPLES
+from .derive import assigned_columns, keeps_values
+from .document import Document
+from .hidden import Hidden, hidden_columns
+from .judge import Asker
+from .layout import Layout, lay_out
+from .sql.analysis import Access, Analysis
+from .sql.catalog import Catalog
+from .sql.functions import UNKNOWN
+from .sql.parse import Unreadable, parse
+
+COMPUTED = Mask("null")
+"""What stands in for values that may be computed from hidden columns."""
+_NO_ROWS_READ = frozenset(["returning", "references", "like"])
+"""Details of `select` accesses that read no rows for the statement to keep."""
+_CHANGES_MEANING = frozenset(["alter", "create"])
+
+
+class Exposure(msgspec.Struct, frozen=True):
+    """How one statement stands to the hidden columns."""
+
+    plan: ReplyPlan | None = None
+    refusal: str = ""
+    """Why no plan would keep them hidden; empty when one does."""
+    hint: str = ""
+    touches: bool = False
+
+
+class Disclosure:
+    """The hidden columns of one agent in one database, laid over what the database holds."""
+
+    def __init__(self, hidden: Hidden, samples: bool, layout: Layout | None, place: str, *, offline: bool = False) -> None:
+        """`samples`: whether the catalogs that hold samples of data are hidden too. `layout` is None while the catalog is not
+        known; then everything closes, unless `offline` says that nothing runs."""
+        self.hidden = hidden
+        self._samples = samples
+        self._layout = layout
+        self._place = place
+        self._blind = layout is None and not offline
+        self._names = layout.dirty if layout is not None else frozenset(hidden)
+        self._columns = frozenset(column for columns in hidden.values() for column in columns)
+        masks, clean = (layout.masks, layout.clean) if layout is not None else ({}, frozenset())
+        self._plan = ReplyPlan(masks, clean)
+
+    def exposure(self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver, fetches: bool) -> Exposure:
+        """For all that an operation runs. `fetches`: it reads a cursor that may read hidden columns."""
+        samples = self._samples and any(_reads_samples(part) for part in analyses)
+        if not self.hidden and not samples:
+            return Exposure()
+        if self._blind and any(map(_reads_anything, analyses)):
+            return Exposure(
+                None, f"the catalog of {self._place} is not known, so hidden columns can't be found", "Try again.", True
+            )
+        if not any(map(_returns_rows, analyses)):
+            return self._without_rows(analyses, texts, resolver)
+        touched = samples or fetches or any(self._touches(part, resolver) for part in analyses)
+        if not touched:
+            return Exposure(self._plan)
+        refusal = next(filter(None, (self._refusal(*part, resolver) for part in zip(analyses, texts, strict=True))), "")
+        if refusal:
+            return Exposure(None, refusal, _HINT, True)
+        harmless = _harmless(analyses[0]) if len(analyses) == 1 else frozenset()
+        # The views over samples have no fixed OID, so beside them no table is known to be clean.
+        clean = frozenset() if samples else self._plan.clean_tables
+        return Exposure(ReplyPlan(self._plan.masks, clean, COMPUTED, harmless, True), touches=True)
+
+    def _without_rows(self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver) -> Exposure:
+        """No rows come back, but errors and notices may, and what is written can be read later."""
+        if not any(self._touches(part, resolver) for part in analyses):
+            return Exposure()
+        refusal = next(filter(None, (self._refusal(*part, resolver) for part in zip(analyses, texts, strict=True))), "")
+        if refusal:
+            return Exposure(None, refusal, _HINT, True)
+        return Exposure(ReplyPlan(self._plan.masks, self._plan.clean_tables, COMPUTED, scrub_errors=True), touches=True)
+
+    def _touches(self, analysis: Analysis, resolver: Resolver) -> bool:
+        if not self.hidden:
+            return False
+        if "do" in analysis.effects or any(kind == UNKNOWN for _, kind in analysis.functions):
+            return True
+        return any(self._may_be_dirty(access, resolver) for access in analysis.accesses if access.kind == "table")
+
+    def _may_be_dirty(self, access: Access, resolver: Resolver) -> bool:
+        relations = resolver.relations(access)
+        if any(relation in self._names for relation in relations):
+            return True
+        # A relation that the catalog does not know may have been made since, from anything.
+        return access.action != "create" and self._layout is not None and not all(self._layout.knows(*r) for r in relations)
+
+    def _refusal(self, analysis: Analysis, text: str, resolver: Resolver) -> str:
+        """Why the statement could bring hidden values where no mask reaches them."""
+        dirty = {a for a in analysis.accesses if a.kind == "table" and self._may_be_dirty(a, resolver)}
+        if any(access.action == "copy_out" for access in dirty):
+            return f"COPY out of {_said(dirty, 'copy_out')}, which has hidden columns, can't be masked"
+        defined = [a for a in dirty if a.action in _CHANGES_MEANING and self._is_dirty(a, resolver)]
+        schemas = [a for a in analysis.accesses if a.kind == "schema" and a.action == "alter" and self._holds_hidden(a)]
+        if defined or schemas:
+            return (
+                f"no policy permits derive: changing the definition of {(defined + schemas)[0].name} could uncover hidden columns"
+            )
+        reading = {a for a in dirty if _reads_rows(a, analysis)}
+        keeper = keeps_values(analysis) if reading else ""
+        if keeper:
+            return f"no policy permits derive: {keeper} could keep hidden columns of {_said(reading, 'select')} where no mask reaches them"
+        if any(access.action in ("insert", "update", "merge") for access in dirty):
+            for reference in self._assigned(text):
+                return f"no policy permits derive: the assignment from {reference} could keep a hidden column where no mask reaches it"
+        return ""
+
+    def _is_dirty(self, access: Access, resolver: Resolver) -> bool:
+        return any(relation in self._names for relation in resolver.relations(access))
+
+    def _holds_hidden(self, access: Access) -> bool:
+        return access.name is not None and any(schema == access.name.name for schema, _ in self._names)
+
+    def _assigned(self, text: str) -> Iterator[str]:
+        try:
+            trees = [statement.tree for statement in parse(text)]
+        except Unreadable:  # read under other lexical settings than its analysis was
+            yield "an expression that can't be read"
+            return
+        yield from assigned_columns(trees, self._columns)
+
+
+def disclose(
+    document: Document,
+    asker: Asker,
+    resource: str,
+    database: str,
+    catalog: Catalog | None,
+    hash_key: bytes,
+    *,
+    offline: bool = False,
+) -> Disclosure:
+    """What one agent may not see of one database; asks the policies for each tag."""
+    hidden = hidden_columns(document, asker, resource, database, hash_key)
+    samples = not asker.ask([Ask("reveal", "Tag", SAMPLES)], ())[0].allowed
+    layout = lay_out(hidden, catalog) if catalog is not None else None
+    return Disclosure(hidden, samples, layout, f"{resource}/{database}", offline=offline)
+
+
+_HINT = "Leave the hidden columns out, or ask for a policy that permits reveal on their tags."
+
+
+def _said(accesses: Collection[Access], action: str) -> str:
+    return ", ".join(sorted({str(access.name) for access in accesses if access.action == action}))
+
+
+def _reads_rows(access: Access, analysis: Analysis) -> bool:
+    if access.action != "select":
+        return False
+    # In WITH, what is returned is read by the rest of the statement.
+    return access.detail not in _NO_ROWS_READ or (access.detail == "returning" and "data_modifying_cte" in analysis.flags)
+
+
+def _reads_anything(analysis: Analysis) -> bool:
+    user = any(access.kind == "table" and access.name and access.name.schema != "pg_catalog" for access in analysis.accesses)
+    return user or any(kind == UNKNOWN for _, kind in analysis.functions) or bool({"do", "call"} & set(analysis.effects))
+
+
+def _reads_samples(analysis: Analysis) -> bool:
+    return any(
+        access.kind == "table" and access.name is not None and access.name.name in HOLDS_SAMPLES for access in analysis.accesses
+    )
+
+
+_RETURNS = frozenset(["select", "fetch", "execute", "call", "copy_out", "explain"])
+
+
+def _returns_rows(analysis: Analysis) -> bool:
+    return bool(_RETURNS & set(analysis.effects)) or "returning" in analysis.flags
+
+
+def _harmless(analysis: Analysis) -> frozenset[int]:
+    return frozenset(number for number, output in enumerate(analysis.outputs or ()) if output.harmless)

@@ -1,0 +1,139 @@
+"""Answers for one statement what policy would say of it, and why, without a database or a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from cedarpy import pst
+
+from ..protocols.events import Session
+from .decide import Policy
+from .disclosure import disclose
+from .document import Document
+from .hidden import Hidden
+from .judgement import Judgement
+from .memory import Memory
+from .paths import split
+from .scope import Scope
+from .sql.analysis import Analysis, Name, Output
+from .sql.catalog import Catalog
+from .stats import Stats
+from .strict import suggest
+
+SEARCH_PATH = ("pg_catalog", "public")
+"""Offline, a name without a schema is looked up as in a session that never set its search_path."""
+
+
+class UnknownName(ValueError):
+    """The configuration has no such agent or resource; the text is a sentence."""
+
+
+def explain(
+    policy: Policy, agent: str, resource: str, text: str, database: str | None = None, catalog: Catalog | None = None
+) -> dict[str, Any]:
+    """The verdict on `text` with its reasons, as plain data:
+
+    verdict (``allow``, ``deny``, ``hold``), policies, effects, reads, writes, flags, columns (name, sources, mask), reason,
+    accesses (action, object, verdict, policies), helped_by. Relations are ``schema.table``. Without a catalog a ``*`` stands for
+    itself and for the hidden columns that the configuration knows. Raises `UnknownName`.
+    """
+    _known(agent, policy.document.agents, "agent")
+    _known(resource, policy.document.resources, "resource")
+    scope = _scope(policy, agent, resource, database or default_database(policy, resource), catalog)
+    judgement = scope.judge(text, None, Memory())
+    analysis = judgement.analysis
+    return {
+        "verdict": judgement.decision.verdict.value,
+        "policies": list(judgement.decision.policies),
+        "effects": list(analysis.effects) if analysis else [],
+        "reads": _relations(analysis.reads) if analysis else [],
+        "writes": _relations(analysis.writes) if analysis else [],
+        "flags": list(judgement.flags),
+        "columns": list(_columns(scope, judgement, analysis)) if analysis else [],
+        "reason": judgement.decision.reason,
+        "accesses": [
+            {"action": a.action, "object": a.object, "verdict": a.verdict.value, "policies": list(a.policies)}
+            for a in judgement.verdicts
+        ],
+        "helped_by": list(judgement.helped_by),
+    }
+
+
+def default_database(policy: Policy, resource: str) -> str:
+    """The only database that tags or policies name on the resource; else the one that is called like the resource."""
+    named = {path[1] for path in _paths(policy.document, policy) if path[0] == resource and len(path) > 1}
+    return next(iter(named)) if len(named) == 1 else resource
+
+
+def _paths(document: Document, policy: Policy) -> Iterator[tuple[str, ...]]:
+    for tag in document.tags.values():
+        yield from map(split, tag.columns)
+    for rule in policy.rules:
+        for uid in pst.entity_uids(rule.node):
+            if str(uid.type) in ("Database", "Schema", "Table", "Column", "Function"):
+                yield split(uid.id)
+
+
+def _known(name: str, names: Any, what: str) -> None:
+    if name not in names:
+        raise UnknownName(f'there is no {what} "{name}"' + suggest(name, names))
+
+
+def _scope(policy: Policy, agent: str, resource: str, database: str, catalog: Catalog | None) -> Scope:
+    key = (agent, resource, database)
+    if catalog is not None:
+        return _make_scope(policy, *key, catalog)
+    if key not in policy.offline:
+        policy.offline[key] = _make_scope(policy, *key, None)
+    return policy.offline[key]
+
+
+def _make_scope(policy: Policy, agent: str, resource: str, database: str, catalog: Catalog | None) -> Scope:
+    session = Session(database=database, user="", search_path=SEARCH_PATH)
+    disclosure = disclose(policy.document, policy.asker(agent), resource, database, catalog, b"", offline=True)
+    return Scope(policy, agent, resource, session, catalog, disclosure, Stats())
+
+
+def _relations(names: tuple[Name, ...]) -> list[str]:
+    return sorted({str(name) if name.schema is not None else f"public.{name}" for name in names})
+
+
+def _columns(scope: Scope, judgement: Judgement, analysis: Analysis) -> Iterator[dict[str, Any]]:
+    for output in analysis.outputs or analysis.shown:
+        sources = [_qualified(source) for source in output.sources]
+        yield {"name": output.name, "sources": sources, "mask": _mask(scope, judgement, output, sources)}
+        if output.name == "*":
+            yield from _hidden_in(scope, sources)
+
+
+def _mask(scope: Scope, judgement: Judgement, output: Output, sources: list[str]) -> str | None:
+    """The kind of mask that the values get; None where they pass."""
+    if output.harmless or output.name == "*":
+        return None
+    if not output.computed and output.certain and len(sources) == 1:
+        return _mask_of(scope.disclosure.hidden, sources[0])
+    # The server names no origin for it, so all that is known of its value is what the statement touches.
+    return "null" if judgement.touches else None
+
+
+def _mask_of(hidden: Hidden, source: str) -> str | None:
+    """The mask of ``schema.table.column``."""
+    for (schema, table), columns in hidden.items():
+        for column, mask in columns.items():
+            if source == f"{schema}.{table}.{column}":
+                return mask.kind
+    return None
+
+
+def _hidden_in(scope: Scope, sources: list[str]) -> Iterator[dict[str, Any]]:
+    """The hidden columns that a ``*`` includes, as far as the configuration knows."""
+    for (schema, table), columns in scope.disclosure.hidden.items():
+        if f"{schema}.{table}.*" in sources:
+            for column, mask in columns.items():
+                yield {"name": column, "sources": [f"{schema}.{table}.{column}"], "mask": mask.kind}
+
+
+def _qualified(source: str) -> str:
+    """``table.column`` as ``public.table.column``."""
+    return source if source.count(".") != 1 else f"public.{source}"

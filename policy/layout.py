@@ -1,0 +1,58 @@
+"""Hidden columns as the server numbers them: in the tables that are tagged, and in everything that shows their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ..protocols.events import Mask
+from .hidden import Hidden
+from .sql.catalog import Catalog
+
+FIRST_USER_OID = 16384
+"""PostgreSQL 18, access/transam.h, FirstNormalObjectId: what PostgreSQL brings is numbered below."""
+_SAMPLES = frozenset([2613, 2619, 3429])
+"""pg_largeobject, pg_statistic, pg_statistic_ext_data (PostgreSQL 18, their headers in catalog/)."""
+SYSTEM = frozenset(range(1, FIRST_USER_OID)) - _SAMPLES
+"""What PostgreSQL brings. Its views over the samples have no fixed number, so a statement that names one doesn't get this set."""
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """Where hidden values may come from, for one agent and one state of the catalog."""
+
+    masks: Mapping[tuple[int, int], Mask]
+    """(table OID, attribute number) of every hidden column, those of parents and children included."""
+    clean: frozenset[int]
+    """Relations that show no hidden column."""
+    dirty: frozenset[tuple[str, str]]
+    """(schema, name) of every relation that shows one: tables, and all views that depend on one."""
+    catalog: Catalog
+
+    def knows(self, schema: str, name: str) -> bool:
+        """Whether the relation was there when the catalog was read."""
+        return schema in ("pg_catalog", "information_schema") or bool(self.catalog.oids_of(schema, name))
+
+
+def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
+    """`hidden` laid over `catalog`. O(hidden columns × relations around them)."""
+    masks: dict[tuple[int, int], Mask] = {}
+    # A view that calls a function may show anything.
+    views = set(catalog.calls_functions()) if hidden else set()
+    for (schema, table), columns in hidden.items():
+        for oid in catalog.oids_of(schema, table):
+            # A parent's rows include its children's, under the parent's number.
+            for relative in {oid} | catalog.descendants(oid) | catalog.ancestors(oid):
+                for column, mask in columns.items():
+                    number = catalog.attnum(relative, column)
+                    if number is not None:
+                        masks[relative, number] = mask
+                        views |= catalog.views_over(relative, number)
+    dirty = views | {oid for oid, _ in masks}
+    relations = [relation for relation in map(catalog.relation, dirty) if relation is not None]
+    return Layout(
+        masks,
+        (SYSTEM | catalog.all_oids()) - dirty if hidden else frozenset(),
+        frozenset((relation.schema, relation.name) for relation in relations),
+        catalog,
+    )

@@ -1,0 +1,57 @@
+"""What a flow has prepared and declared so far, by name."""
+
+from __future__ import annotations
+
+MAX_NAMES = 512
+"""Names of one kind. A driver's statement cache holds a hundred or so."""
+MAX_TEXTS = 8
+"""Different texts under one name: names get reused, but what a name may stand for must stay judgeable."""
+MAX_CHARACTERS = 1 << 20
+"""Of all texts together."""
+
+
+class Memory:
+    """Every text that a name may stand for: nothing is ever forgotten, since a rollback or a failed DEALLOCATE can bring it back.
+
+    Bounded and closed: a name that can't be remembered, or stands for too much, is one that was never seen.
+    """
+
+    __slots__ = ("_characters", "_cursors", "_statements", "dropped")
+
+    def __init__(self) -> None:
+        self._statements: dict[str, tuple[str, ...] | None] = {}
+        self._cursors: dict[str, bool] = {}
+        self._characters = 0
+        self.dropped = 0
+        """What had no room."""
+
+    def prepared(self, name: str, text: str) -> None:
+        """From now on the prepared statement `name` may stand for `text` too."""
+        known = self._statements.get(name, ())
+        if known is None or text in known:
+            return
+        if name not in self._statements and len(self._statements) >= MAX_NAMES:
+            self.dropped += 1
+            return
+        if len(known) >= MAX_TEXTS or self._characters + len(text) > MAX_CHARACTERS:
+            # Judging the name by the texts that had room would be a hole, so it stands for nothing any more.
+            self._statements[name] = None
+            self.dropped += 1
+            return
+        self._statements[name] = (*known, text)
+        self._characters += len(text)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """All texts that `name` may stand for; none when it was never seen, or stands for more than could be remembered."""
+        return self._statements.get(name) or ()
+
+    def declared(self, name: str, touches: bool) -> None:
+        """From now on the cursor `name` may read hidden columns (`touches`), or may not."""
+        if name not in self._cursors and len(self._cursors) >= MAX_NAMES:
+            self.dropped += 1
+            return
+        self._cursors[name] = touches or self._cursors.get(name, False)
+
+    def touches(self, name: str) -> bool:
+        """Whether the cursor `name` may read hidden columns; a name never seen may."""
+        return self._cursors.get(name, True)

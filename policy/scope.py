@@ -1,0 +1,199 @@
+"""Everything that a decision depends on but the text, with the judgements made so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ..protocols.events import Decision, Session, Verdict
+from .accesses import Resolver, Unresolved
+from .asks import Approval, Ask
+from .disclosure import Disclosure
+from .judge import Finding, Help, find
+from .judgement import AccessVerdict, Judgement
+from .memory import Memory
+from .sql.analysis import Analysis
+from .sql.catalog import Catalog
+from .sql.describe import describe
+from .sql.effects import analyse
+from .sql.shape import shape
+from .stats import Stats
+
+if TYPE_CHECKING:
+    from .decide import Policy
+
+MAX_TEXTS = 4096
+"""Judgements kept by text, and as many by shape."""
+MAX_CACHED_CHARACTERS = 16_384
+"""Longer texts are not kept: they seldom come twice."""
+
+# PostgreSQL 18 docs §23.3.1: every character set whose multi-byte characters never hold an ASCII byte.
+_ASCII_SAFE = frozenset(
+    """
+    EUC_CN EUC_JP EUC_JIS_2004 EUC_KR EUC_TW ISO_8859_5 ISO_8859_6 ISO_8859_7 ISO_8859_8 KOI8R KOI8U LATIN1 LATIN2 LATIN3 LATIN4
+    LATIN5 LATIN6 LATIN7 LATIN8 LATIN9 LATIN10 MULE_INTERNAL SQL_ASCII UTF8 WIN866 WIN874 WIN1250 WIN1251 WIN1252 WIN1253 WIN1254
+    WIN1255 WIN1256 WIN1257 WIN1258
+    """.split()
+)
+
+
+def refused(reason: str, hint: str, analysis: Analysis | None = None, epoch: int = 0) -> Judgement:
+    """A denial for which no policy was asked."""
+    flags = analysis.flags if analysis is not None else ()
+    return Judgement(Decision(Verdict.DENY, reason=reason, hint=hint), analysis, (), (), flags, reason, epoch)
+
+
+class Scope:
+    """One agent on one resource with one set of session facts, one catalog, one policy."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        agent: str,
+        resource: str,
+        session: Session,
+        catalog: Catalog | None,
+        disclosure: Disclosure,
+        stats: Stats,
+    ) -> None:
+        self.agent = agent
+        self.resource = resource
+        self.session = session
+        self.texts: dict[str | None, Judgement] = {}
+        """Judgements by text: what a flow looks into first."""
+        self._shapes: dict[str, Judgement] = {}
+        self._policy = policy
+        self._asker = policy.asker(agent)
+        self._resolver = Resolver(resource, session, catalog)
+        self.disclosure = disclosure
+        self._stats = stats
+
+    def judge(self, text: str, approval: Approval | None, memory: Memory) -> Judgement:
+        """The judgement of one text; kept when it may be shared."""
+        refusal = self._unreadable(text)
+        if refusal:
+            return refused(refusal, "Use client_encoding UTF8.", epoch=self._policy.epoch)
+        form = shape(text) if approval is None else None
+        known = self._shapes.get(form) if form is not None else None
+        if known is not None:
+            self._stats.shared += 1
+            self._keep(self.texts, text, known)
+            return known
+        self._stats.parsed += 1
+        analysis = analyse(text, standard_conforming_strings=self.session.standard_conforming_strings)
+        judgement = self._judge(analysis, text, approval, memory)
+        if approval is None and not (analysis.executes or analysis.fetches or analysis.prepares or analysis.declares):
+            self._keep(self.texts, text, judgement)
+            if form is not None and not analysis.literal_sensitive:
+                self._keep(self._shapes, form, judgement)
+        return judgement
+
+    def _keep(self, cache: dict[str, Judgement] | dict[str | None, Judgement], key: str, judgement: Judgement) -> None:
+        if len(key) > MAX_CACHED_CHARACTERS:
+            return
+        if len(cache) >= MAX_TEXTS:
+            cache.clear()
+            self._stats.dropped += 1
+        cache[key] = judgement
+
+    def _unreadable(self, text: str) -> str:
+        """Why hostguard can't read this text as the server does; empty when it can."""
+        encoding = self.session.client_encoding.upper()
+        if encoding == "UTF8" or (encoding in _ASCII_SAFE and text.isascii()):
+            return ""
+        return f"the session's client_encoding is {self.session.client_encoding}, and hostguard reads this statement in UTF8 only"
+
+    def _judge(self, analysis: Analysis, text: str, approval: Approval | None, memory: Memory) -> Judgement:
+        epoch = self._policy.epoch
+        bodies = {name: memory.texts(name) for name in analysis.executes}
+        unseen = [name for name, texts in bodies.items() if not texts]
+        if unseen:
+            reason = f'the prepared statement "{unseen[0]}" was not prepared on this connection in hostguard\'s sight'
+            return refused(reason, "Prepare it on this connection.", analysis, epoch)
+        depends = tuple(sorted({body for texts in bodies.values() for body in texts}))
+        parts = [(text, analysis), *((body, self._analyse_body(body)) for body in depends)]
+        asks: set[Ask] = set()
+        for part_text, part in parts:
+            if part.unknown:
+                return refused(part.unknown, self._hint(), part, epoch)
+            if refusal := self._misread(part):
+                return refused(refusal, "Put pg_catalog first, or leave it out.", part, epoch)
+            try:
+                asks |= set(self._resolver.asks(part, part_text))
+            except Unresolved as error:
+                return refused(str(error), self._hint(), part, epoch)
+        analyses = [part for _, part in parts]
+        flags = tuple(sorted({flag for part in analyses for flag in part.flags}))
+        return self._decide(analysis, analyses, sorted(asks), flags, text, approval, memory, depends)
+
+    def _analyse_body(self, body: str) -> Analysis:
+        self._stats.parsed += 1
+        return analyse(body, standard_conforming_strings=self.session.standard_conforming_strings)
+
+    def _misread(self, analysis: Analysis) -> str:
+        """Why a name does not mean what the analysis took it for: then pg_catalog is not searched first."""
+        searched = [schema for schema in self.session.search_path or ("pg_catalog",) if not schema.startswith("pg_temp")]
+        if searched[:1] == ["pg_catalog"] or all(access.kind == "database" for access in analysis.accesses):
+            return ""
+        return "the search_path lists pg_catalog behind another schema, so built-in names may mean something else"
+
+    def _decide(
+        self,
+        analysis: Analysis,
+        analyses: list[Analysis],
+        asks: list[Ask],
+        flags: tuple[str, ...],
+        text: str,
+        approval: Approval | None,
+        memory: Memory,
+        depends: tuple[str, ...],
+    ) -> Judgement:
+        self._stats.decided += 1
+        finding = find(self._asker, asks, flags, approval, self._helps)
+        touches = any(memory.touches(name) for name in analysis.fetches)
+        exposure = self.disclosure.exposure(analyses, [text, *depends], self._resolver, touches)
+        verdict, reason, hint = finding.verdict, finding.reason, "" if finding.verdict is Verdict.ALLOW else self._hint()
+        if exposure.refusal and verdict is not Verdict.DENY:
+            verdict, reason, hint = Verdict.DENY, exposure.refusal, exposure.hint
+        decision = Decision(
+            verdict,
+            reason,
+            hint,
+            finding.policies,
+            exposure.plan if verdict is not Verdict.DENY else None,
+            ends_portals=any(part.ends_transaction for part in analyses),
+        )
+        return Judgement(
+            decision,
+            analysis,
+            tuple((ask.action, _place(ask)) for ask in asks),
+            tuple(_verdicts(asks, finding)),
+            flags,
+            describe(analysis),
+            self._policy.epoch,
+            finding.helped_by if verdict is Verdict.HOLD else (),
+            finding.needs if verdict is Verdict.HOLD else (),
+            depends,
+            exposure.touches,
+        )
+
+    def _helps(self, actions: Iterable[str]) -> Sequence[Help]:
+        return self._policy.approvers.helps(self.agent, self.resource, actions)
+
+    def _hint(self) -> str:
+        return (
+            f"`hostguard policy explain --agent {self.agent} --resource {self.resource} 'STATEMENT'` tells which policies decide."
+        )
+
+
+def _place(ask: Ask) -> str:
+    return str(ask).removeprefix(f"{ask.action} on ")
+
+
+def _verdicts(asks: list[Ask], finding: Finding) -> list[AccessVerdict]:
+    result = []
+    for number, (ask, answer) in enumerate(zip(asks, finding.answers, strict=True)):
+        allowed = Verdict.ALLOW if answer.allowed else Verdict.DENY
+        verdict = Verdict.HOLD if number in finding.held else allowed
+        result.append(AccessVerdict(ask.action, _place(ask), verdict, answer.policies))
+    return result

@@ -1,0 +1,269 @@
+"""The configuration: what it means, and that every mistake in it is told at once, with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hostguard.policy.addresses import parse_address
+from hostguard.policy.document import ConfigErrors, Document, load
+from hostguard.policy.sections import MaskRule, Tables
+from hostguard.policy.toml_lines import dotted, key_lines
+
+SHOP = Path(__file__).parents[2] / "examples" / "shop" / "hostguard.toml"
+
+SMALL = """
+[workloads.bot]
+cgroup = "hostguard/bot"
+agent = "bot"
+[agents.bot]
+owner = "alice"
+roles = ["reader"]
+[users.alice]
+[resources.shop]
+protocol = "postgres"
+addresses = ["127.0.0.1:5432"]
+"""
+RULE = '@id("readers read")\npermit (principal in Role::"reader", action in Action::"read", resource in Database::"shop/shop");\n'
+
+
+def write(folder: Path, toml: str = SMALL, cedar: str = RULE) -> Path:
+    (folder / "policies").mkdir(exist_ok=True)
+    (folder / "policies" / "rules.cedar").write_text(cedar)
+    (folder / "hostguard.toml").write_text(toml)
+    return folder / "hostguard.toml"
+
+
+def mistakes(folder: Path, toml: str = SMALL, cedar: str = RULE) -> list[str]:
+    """The mistakes as they are printed, with paths relative to the folder."""
+    with pytest.raises(ConfigErrors) as caught:
+        load(write(folder, toml, cedar))
+    return [str(error).replace(f"{folder}/", "") for error in caught.value.errors]
+
+
+def test_the_example_loads_and_means_what_it_says() -> None:
+    shop = load(SHOP)
+    assert shop.workloads["support-bot"].agent == "support-bot"
+    assert shop.agents["fraud-bot"].roles == ("fraud",)
+    assert shop.users["bob"].unix == ("root", "bob")
+    assert shop.resources["shop"].addresses == ("127.0.0.1:5432", "[::1]:5432")
+    assert shop.tags["pci.card"].mask == MaskRule(kind="partial", keep=4)
+    assert shop.approvals.timeout_s == 300
+    assert [Path(source.file).name for source in shop.sources] == ["base.cedar", "shop.cedar"]
+    assert shop.workloads_of("support-bot") == ["support-bot"]
+
+
+def test_an_empty_section_has_the_documented_defaults(tmp_path: Path) -> None:
+    document = load(write(tmp_path))
+    assert document.daemon.state_dir == "/var/lib/hostguard"
+    assert (document.log.durability, document.log.batch_ms) == ("batch", 50)
+    assert document.limits.max_message_bytes == 16 * 1024 * 1024
+
+
+def test_the_base_policy_can_be_turned_off(tmp_path: Path) -> None:
+    document = load(write(tmp_path, SMALL + "[policy]\nbase = false\n"))
+    assert [Path(source.file).name for source in document.sources] == ["rules.cedar"]
+
+
+def test_a_wrong_key_is_named_with_its_line_and_the_nearest_known_one(tmp_path: Path) -> None:
+    toml = SMALL + "[limits]\nmax_flow = 5\n"
+    assert mistakes(tmp_path, toml) == ["hostguard.toml:13: limits.max_flow: unknown key; did you mean max_flows?"]
+
+
+def test_a_cedar_syntax_error_is_told_with_file_and_line(tmp_path: Path) -> None:
+    cedar = RULE + '\n@id("x") permit (principal, action\n  resource);\n' + RULE.replace("readers read", "again")
+    assert mistakes(tmp_path, cedar=cedar) == ["policies/rules.cedar:5: syntax error: unexpected token `resource`"]
+
+
+def test_an_unknown_action_is_told_with_file_line_and_policy(tmp_path: Path) -> None:
+    cedar = RULE + '@id("typo") permit (principal,\n  action == Action::"selct", resource);\n'
+    assert mistakes(tmp_path, cedar=cedar) == [
+        'policies/rules.cedar:4: typo: unknown action Action::"selct"; did you mean select?'
+    ]
+
+
+def test_a_missing_id_is_told_with_file_and_line(tmp_path: Path) -> None:
+    cedar = "// comment;\n" + RULE + '\npermit (principal, action == Action::"select", resource);\n'
+    assert mistakes(tmp_path, cedar=cedar) == [
+        'policies/rules.cedar:5: every policy needs an @id("…"): it is what refusals and records name'
+    ]
+
+
+def test_all_mistakes_are_told_in_one_run(tmp_path: Path) -> None:
+    toml = """
+[daemon]
+state_dir = "var"
+[policy]
+files = ["policies/*.cedar", "nowhere/*.cedar"]
+[workloads.a]
+cgroup = "/x"
+agent = "bt"
+[workloads.b]
+cgroup = "x/../y"
+agent = "bot"
+[workloads.c]
+agent = "bot"
+[agents.bot]
+owner = "alic"
+roles = ["a", "a"]
+[users.alice]
+unix = ["root"]
+[users.bob]
+unix = ["root"]
+groups = "dba"
+[resources.shop]
+protocol = "mysql"
+addresses = ["127.0.0.1", "[::1]:5", "::1:5", "300.1.1.1:5", "1.2.3.4:0"]
+[resources.other]
+protocol = "postgres"
+addresses = ["[0:0::1]:5"]
+[tags."pii..email"]
+columns = ["shp/shop/public/customers/email", "email"]
+mask = { kind = "nul", keep = -1 }
+[tags."catalog.x"]
+[deamon]
+"""
+    cedar = RULE + '@id("b") permit (principal in Rle::"x", action, resource);\n' + RULE
+    assert mistakes(tmp_path, toml, cedar) == [
+        'hostguard.toml:3: daemon.state_dir: expected an absolute path, got "var"',
+        f'hostguard.toml:5: policy.files: no file matches "nowhere/*.cedar" in {tmp_path}',
+        'hostguard.toml:7: workloads.a.cgroup: expected a path below the cgroup2 mount, without a leading /, got "/x"',
+        'hostguard.toml:10: workloads.b.cgroup: "x/../y" is not a plain path: no empty part, no "." and no ".."',
+        "hostguard.toml:12: workloads.c.cgroup: required, but missing",
+        'hostguard.toml:15: agents.bot.owner: there is no user "alic"; did you mean alice?',
+        'hostguard.toml:16: agents.bot.roles: "a" stands here twice',
+        'hostguard.toml:20: users.bob.unix: UNIX user "root" is user "alice" already',
+        'hostguard.toml:21: users.bob.groups: expected a list, got "dba"',
+        'hostguard.toml:23: resources.shop.protocol: expected one of "postgres", got "mysql"',
+        'hostguard.toml:27: resources.other.addresses: "[0:0::1]:5" is an address of resource "shop" already',
+        'hostguard.toml:28: tags."pii..email": a tag\'s name is parts with single dots between them, such as pci.card',
+        'hostguard.toml:29: tags."pii..email".columns: "shp/shop/public/customers/email": there is no resource "shp"; did you mean shop?',
+        'hostguard.toml:29: tags."pii..email".columns: "email" is not a column; expected resource/database/schema/table/column',
+        'hostguard.toml:30: tags."pii..email".mask.kind: expected one of "null", "redact", "partial", "hash", "constant", '
+        'got "nul"; did you mean "null"?',
+        'hostguard.toml:30: tags."pii..email".mask.keep: expected a whole number from 0 to 64, got -1',
+        'hostguard.toml:31: tags."catalog.x": tags in catalog are hostguard\'s own',
+        "hostguard.toml:32: deamon: unknown key; did you mean daemon?",
+        "policies/rules.cedar:3: b: unknown entity type Rle; did you mean Role?",
+        "policies/rules.cedar:4: readers read: policies/rules.cedar:1 has the same @id",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cedar", "expected"),
+    [
+        ('@id("a") permit (principal == ?principal, action, resource);', "a template (?principal, ?resource) permits nothing"),
+        ('@id("hostguard: x") permit (principal, action, resource);', "hostguard: x: an @id that begins with"),
+        ('@id(" ") permit (principal, action, resource);', "every policy needs an @id"),
+        (
+            '@id("a") permit (principal, action in Action::"read", resource) when { context.flgs };',
+            "a: attribute flgs in context",
+        ),
+        (
+            '@id("a") permit (principal in Role::"r", action == Action::"approve", resource);',
+            "a: no action applies to this principal",
+        ),
+        ('@id("a") permit (principal, action == Action::"unknown", resource);', 'a: unknown action Action::"unknown"'),
+    ],
+)
+def test_policies_are_checked_against_the_schema(tmp_path: Path, cedar: str, expected: str) -> None:
+    (found,) = mistakes(tmp_path, cedar=RULE + cedar)
+    assert found.startswith("policies/rules.cedar:3: ")
+    assert expected in found
+
+
+def test_toml_that_is_none_is_told_with_its_line(tmp_path: Path) -> None:
+    assert mistakes(tmp_path, "[daemon]\nstate_dir = \n") == ["hostguard.toml:2: not TOML: Invalid value"]
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        load(tmp_path / "no.toml")
+    assert str(caught.value) == f"{tmp_path}/no.toml: can't be read: No such file or directory"
+
+
+def test_policies_that_are_not_utf8_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    (tmp_path / "policies" / "bad.cedar").write_bytes(b"\xff")
+    with pytest.raises(ConfigErrors, match=r"bad\.cedar can't be read: is not UTF-8"):
+        load(path)
+
+
+def test_a_policy_file_named_by_two_patterns_counts_once(tmp_path: Path) -> None:
+    document = load(write(tmp_path, SMALL + '[policy]\nfiles = ["policies/*.cedar", "policies/rules.cedar"]\n'))
+    assert len(document.sources) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:5432", ("127.0.0.1", 5432)),
+        ("[::1]:5432", ("::1", 5432)),
+        ("[0:0::0001]:1", ("::1", 1)),
+        ("DB.example:65535", ("db.example", 65535)),
+        ("my_db-1:5432", ("my_db-1", 5432)),
+    ],
+)
+def test_addresses_have_one_form(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":5432",
+        "host",
+        "host:",
+        "host:0",
+        "host:65536",
+        "host:x",
+        "host:١",
+        "::1:5432",
+        "[::1]",
+        "[x]:5",
+        "1.2.3:5",
+        "a b:5",
+        "-a:5",
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected|port|address|name"):
+        parse_address(text)
+
+
+def test_lines_of_keys_are_found_through_quotes_and_dots() -> None:
+    text = 'a.b = 1\n[tags."pii.x"]\n"c.d" = 1\n# [x]\n[[list]]\n e = "]"\n'
+    assert key_lines(text) == {
+        ("a", "b"): 1,
+        ("tags",): 2,
+        ("tags", "pii.x"): 2,
+        ("tags", "pii.x", "c.d"): 3,
+        ("list",): 5,
+        ("list", "e"): 6,
+    }
+    assert dotted(("tags", "pii.x", "mask")) == 'tags."pii.x".mask'
+
+
+def test_every_key_of_the_configuration_is_in_its_documentation() -> None:
+    documented = (SHOP.parents[2] / "docs" / "configuration.md").read_text()
+    for name in Tables.__struct_fields__:
+        assert f"[{name}" in documented, name
+    for struct in _structs(Tables):
+        for field in struct.__struct_fields__:
+            assert f"`{field}`" in documented or struct is Tables, f"{struct.__name__}.{field}"
+
+
+def _structs(kind: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
+    found = [kind]
+    for part in msgspec.inspect.type_info(kind).fields:  # type: ignore[union-attr]
+        inner = getattr(part.type, "value_type", part.type)
+        if isinstance(inner, msgspec.inspect.StructType):
+            found += _structs(inner.cls)
+    return found
+
+
+def test_a_document_is_plain_data() -> None:
+    assert isinstance(load(SHOP), Document)
+    assert msgspec.json.encode(load(SHOP).tags)
