@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,7 @@ import uvloop
 
 from ..identity.users import UserMistake, UserRule, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
-from ..kernel import cgroups
+from ..kernel import cgroups, pins
 from ..kernel.errors import KernelError
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
@@ -90,7 +90,7 @@ class Daemon:
         policy = Policy(document)
         log = _open_log(paths, undo)
         redirect = _attach(document, paths, undo)
-        _guard(document, workloads, redirect)
+        _guard(document, workloads, redirect, undo)
         tally = Tally()
         gate = Gate(log, tally)
         durable = Durability(log, gate, strict=document.log.durability == "strict", batch_s=document.log.batch_ms / 1000)
@@ -161,20 +161,32 @@ def _open_log(paths: Paths, undo: AsyncExitStack) -> Log:
 
 
 def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
+    """Attach the hooks. They outlive this daemon, unless it fails to start on a host that was not guarded before."""
     try:
+        fresh = not any(hook.attached for hook in pins.status(paths.pins).hooks)
         redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS)
     except KernelError as error:
         raise Failure(f"the kernel hooks can't be attached: {error}") from None
-    undo.callback(redirect.close)
+
+    def leave(kind: type[BaseException] | None, *_: object) -> None:
+        if fresh and kind is not None:
+            redirect.detach()
+        else:
+            redirect.close()
+
+    undo.push(leave)
     return redirect
 
 
-def _guard(document: Document, workloads: Workloads, redirect: Redirect) -> None:
+def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: AsyncExitStack) -> None:
     """Make the kernel's map say what the configuration says; numbers of an earlier run mean nothing any more."""
     wanted = {}
     for cgroup, number in workloads.numbers.items():
+        path = workload_path(document, cgroup)
         try:
-            wanted[cgroups.create(workload_path(document, cgroup))] = number
+            if not path.exists():
+                undo.push(_remove_on_failure(path))
+            wanted[cgroups.create(path)] = number
         except (OSError, KernelError) as error:
             raise Failure(f"the cgroup {cgroup} can't be made: {error}") from None
     for identifier, number in wanted.items():
@@ -182,6 +194,17 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect) -> None
     for identifier in redirect.guarded():
         if identifier not in wanted:
             redirect.unguard(identifier)
+
+
+def _remove_on_failure(path: Path) -> Callable[..., None]:
+    """Takes a cgroup that this start made away again if the start fails; one that holds processes stays."""
+
+    def leave(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            with suppress(OSError):
+                path.rmdir()
+
+    return leave
 
 
 def _keep(undo: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:

@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from ..identity.process import Process, Seen, process_of
 from ..identity.workload import WorkloadRule, Workloads
@@ -52,16 +52,19 @@ class Arrival(ClientEnd):
         self._loop = loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        relay = self._loop.arrived(transport)
-        if relay is None:
-            transport.set_protocol(Refused())
-        else:
+        connection = cast(asyncio.Transport, transport)  # uvloop's transports are no subclasses
+        connection.set_protocol(REFUSED)
+        relay = self._loop.arrived(connection)
+        if relay is not None:
             self.relay = relay
+            connection.set_protocol(self)
 
 
 class Refused(asyncio.Protocol):
-    """The end of a connection that did not become a flow."""
+    """The end of a connection that did not become a flow: it swallows what still comes in until the reset is out."""
+
+
+REFUSED = Refused()
 
 
 @dataclasses.dataclass(slots=True)
@@ -110,6 +113,15 @@ class Loop:
         self.services.redirect.set_listeners(*self.listeners)
 
     def arrived(self, transport: asyncio.Transport) -> Relay | None:
+        """Make a flow of an accepted connection; None after refusing it, and after a failure of ours, which is shown."""
+        try:
+            return self._identify(transport)
+        except Exception as error:  # the supervising handler of connections that are no flow yet
+            self.faults.append({"flow": 0, "agent": "", "fault": "internal", "reason": repr(error), "at": time.time()})
+            _reset(transport)
+            return None
+
+    def _identify(self, transport: asyncio.Transport) -> Relay | None:
         """Find out who connected and where to; None after refusing."""
         sock = transport.get_extra_info("socket")
         source = transport.get_extra_info("peername")[:2]
