@@ -16,7 +16,7 @@ from pathlib import Path
 from . import libbpf
 from .errors import KernelError
 from .layouts import SETTINGS
-from .pins import HOOKS, MAPS, OBJECT, link_path, map_path, opened, read_hook, remove_empty
+from .pins import HOOKS, MAPS, OBJECT, link_path, map_path, opened, read_hook, remove_empty, unfinished
 
 
 class Attempt:
@@ -58,6 +58,9 @@ class Attempt:
             loaded.pin_map(f"hg_{name}", path)
         loaded.set_data(".rodata.settings", SETTINGS.pack(heartbeat_limit_ms * 1_000_000))
         loaded.load()
+        # A link that an attempt pinned beside another, then died, is attached as well.
+        for path in unfinished(self._pin_dir):
+            path.unlink()
         for hook in HOOKS:
             self._attach(hook, loaded.program_fd(f"hg_{hook}"))
 
@@ -109,7 +112,6 @@ class Attempt:
         listener itself as destination, which the loop refuses.
         """
         beside = path.with_name(f"{hook}-new")
-        beside.unlink(missing_ok=True)
         self._pin_new(hook, program, beside)
         os.replace(beside, path)
         self._undo.callback(libbpf.pin, held, path)

@@ -28,7 +28,9 @@ LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 class Redirect:
     """The attached redirect. One process holds it at a time; `close` lets go and leaves it attached, failing closed."""
 
-    def __init__(self, pin_dir: Path, lock_fd: int, map_fds: dict[str, int], remarks: tuple[str, ...]) -> None:
+    def __init__(self, cgroup: Path, pin_dir: Path, lock_fd: int, map_fds: dict[str, int], remarks: tuple[str, ...]) -> None:
+        self.cgroup = cgroup
+        """Where the hooks are attached, as the cgroup2 mount names it."""
         self.pin_dir = pin_dir
         self.remarks = remarks
         """What attaching found and did about it, a sentence each, for the log."""
@@ -45,7 +47,7 @@ class Redirect:
         contents are taken over, programs are swapped. Raises KernelError, EWOULDBLOCK when another process holds the redirect;
         then nothing of this call remains.
         """
-        cgroups.cgroup_id(cgroup)
+        at = cgroups.path_of(cgroups.cgroup_id(cgroup)) or cgroup
         require_bpffs(pin_dir)
         try:
             with ExitStack() as always, ExitStack() as undo:
@@ -53,7 +55,7 @@ class Redirect:
                 attempt.make_directories()
                 lock_fd = attempt.lock()
                 attempt.attach_all(heartbeat_limit_ms)
-                redirect = cls(pin_dir, lock_fd, attempt.open_maps(), tuple(attempt.remarks))
+                redirect = cls(at, pin_dir, lock_fd, attempt.open_maps(), tuple(attempt.remarks))
                 undo.pop_all()
         except OSError as error:
             raise KernelError.of(error, error.filename or str(pin_dir), "cannot attach the redirect") from error
@@ -79,7 +81,15 @@ class Redirect:
         return read_listeners(self._maps["listeners"])
 
     def guard(self, cgroup_id: int, workload: int) -> None:
-        """Redirect the connects of this cgroup's processes and its descendants' from now on. Raises KernelError."""
+        """Redirect the connects of this cgroup's processes and its descendants' from now on.
+
+        Raises KernelError, also for a cgroup that does not lie below the hooks: they would never see its processes.
+        """
+        path = cgroups.path_of(cgroup_id)
+        if path is None:
+            raise KernelError(errno.ENOENT, f"cgroup {cgroup_id}", "cannot be guarded: there is none")
+        if not path.is_relative_to(self.cgroup):
+            raise KernelError(errno.EINVAL, str(path), f"cannot be guarded: it does not lie below {self.cgroup}")
         libbpf.map_update(self._maps["guarded"], CGROUP_ID.pack(cgroup_id), WORKLOAD.pack(workload), "guarded")
 
     def unguard(self, cgroup_id: int) -> bool:

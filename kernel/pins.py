@@ -89,6 +89,11 @@ def opened(path: Path) -> Iterator[int | None]:
             os.close(fd)
 
 
+def unfinished(pin_dir: Path) -> list[Path]:
+    """Pins among the links that are no hook's: an attempt to attach died between two steps."""
+    return [path for path in (pin_dir / "links").glob("*") if path.name not in HOOKS]
+
+
 def read_hook(pin_dir: Path, name: str) -> Hook:
     """Ask the kernel about one hook."""
     with opened(link_path(pin_dir, name)) as fd:
@@ -167,7 +172,8 @@ def detach(pin_dir: Path) -> bool:
     """
     if not os.path.exists(pin_dir):
         return False
-    failures = [failure for hook in reversed(HOOKS) if (failure := _detach_link(link_path(pin_dir, hook)))]
+    links = [*(link_path(pin_dir, hook) for hook in reversed(HOOKS)), *unfinished(pin_dir)]
+    failures = [failure for path in links if (failure := _detach_link(path))]
     if failures:
         raise failures[0]
     for name in MAPS:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
-from guarded_cgroups import network_namespace
+from guarded_cgroups import attach_root, network_namespace, pin_directory
 from guarded_redirect import Guarded, attach
+
+from hostguard.kernel import cgroups
 
 
 @pytest.fixture
@@ -27,3 +30,11 @@ def guarded(stack: ExitStack) -> Guarded:
 def guarded_netns(stack: ExitStack) -> Guarded:
     """In a fresh network namespace: any address may be tried."""
     return attach(stack, stack.enter_context(network_namespace()))
+
+
+@pytest.fixture
+def place(stack: ExitStack) -> tuple[Path, Path]:
+    """An attach root with a cgroup ``agent`` below it, a pin directory."""
+    root, pin_dir = stack.enter_context(attach_root()), stack.enter_context(pin_directory())
+    cgroups.create(root / "agent")
+    return root, pin_dir

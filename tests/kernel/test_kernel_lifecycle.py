@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
 import subprocess
@@ -14,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from guarded_cgroups import attach_root, loop_listeners, output_of, pin_directory, python_in
+from guarded_cgroups import attach_root, loop_listeners, output_of, python_in
 from guarded_redirect import Guarded
 
 from hostguard.kernel import cgroups, libbpf, pins, probe
@@ -72,20 +70,6 @@ def daemon(root: Path, pin_dir: Path, limit_ms: int) -> Iterator[tuple[subproces
             process.kill()
 
 
-@pytest.fixture
-def place(stack: ExitStack) -> tuple[Path, Path]:
-    """An attach root with a cgroup ``agent`` below it, a pin directory."""
-    root, pin_dir = stack.enter_context(attach_root()), stack.enter_context(pin_directory())
-    cgroups.create(root / "agent")
-    return root, pin_dir
-
-
-def programs_at(cgroup: Path) -> list[int]:
-    """Program ids attached at a cgroup itself, asked of the kernel by another way than ours."""
-    out = subprocess.run(["bpftool", "-j", "cgroup", "show", cgroup], check=True, capture_output=True, text=True).stdout
-    return sorted(entry["id"] for entry in json.loads(out)) if out.strip() else []
-
-
 def test_a_dead_daemon_means_refused_and_its_port_is_worth_nothing(place: tuple[Path, Path], stack: ExitStack) -> None:
     root, pin_dir = place
     with daemon(root, pin_dir, 60_000) as (process, port):
@@ -135,25 +119,6 @@ def test_a_beat_of_another_time_is_none(guarded: Guarded, offset_s: int) -> None
     assert guarded.run(CONNECT) == "connected"
 
 
-def test_a_restart_swaps_the_programs_and_keeps_the_maps(guarded: Guarded) -> None:
-    agent = cgroups.cgroup_id(guarded.agent)
-    before = guarded.redirect.hooks()
-    assert guarded.run(CONNECT) == "connected"
-    guarded.redirect.close()
-    assert pins.status(guarded.pin_dir).attached
-    with ExitStack() as stack:
-        again = Redirect.attach(guarded.root, guarded.pin_dir, 60_000)
-        stack.callback(again.close)
-        after = again.hooks()
-        assert again.remarks == ()
-        assert again.guarded() == {agent: 7}
-        assert again.counters()["redirected"] == 1
-        assert all(hook.attached for hook in after)
-        assert not {hook.program_id for hook in before} & {hook.program_id for hook in after}
-        assert programs_at(guarded.root) == sorted(hook.program_id for hook in after)
-        assert guarded.run(CONNECT) == "connected"
-
-
 def test_a_restart_never_leaves_a_moment_unguarded(guarded: Guarded) -> None:
     program = """
 free = connects = 0
@@ -198,126 +163,15 @@ def drain(listener: socket.socket) -> int:
         return count
 
 
-def test_another_daemon_is_kept_out(guarded: Guarded) -> None:
-    with pytest.raises(KernelError, match="another hostguard daemon"):
-        Redirect.attach(guarded.root, guarded.pin_dir, 60_000)
-    assert guarded.run(CONNECT) == "connected"
-
-
-def test_pins_for_another_cgroup_are_attached_here_and_it_is_said(guarded: Guarded, stack: ExitStack) -> None:
+def test_a_cgroup_that_the_hooks_do_not_see_cannot_be_guarded(guarded: Guarded, stack: ExitStack) -> None:
     elsewhere = stack.enter_context(attach_root())
-    guarded.redirect.close()
-    again = Redirect.attach(elsewhere, guarded.pin_dir, 60_000)
-    stack.callback(again.close)
-    assert len(again.remarks) == len(pins.HOOKS)
-    assert all(str(guarded.root) in remark for remark in again.remarks)
-    assert {hook.cgroup for hook in again.hooks()} == {elsewhere}
-    assert programs_at(guarded.root) == []
-    assert len(programs_at(elsewhere)) == len(pins.HOOKS)
-    assert sorted(path.name for path in (guarded.pin_dir / "links").iterdir()) == sorted(pins.HOOKS)
-
-
-def test_a_cgroup_made_again_is_told_and_attached_anew(place: tuple[Path, Path], stack: ExitStack) -> None:
-    root, pin_dir = place
-    Redirect.attach(root, pin_dir, 60_000).close()
-    cgroups.remove(root)
-    cgroups.create(root)
-    status = pins.status(pin_dir)
-    assert not status.attached
-    assert all(hook.detail for hook in status.hooks)
-    again = Redirect.attach(root, pin_dir, 60_000)
-    stack.callback(again.close)
-    assert len(again.remarks) == len(pins.HOOKS)
-    assert pins.status(pin_dir).attached
-
-
-@pytest.mark.parametrize("bad", ["{tmp}", "/no/such", "/sys/fs/cgroup"])
-def test_no_cgroup2_attaches_nothing(bad: str, tmp_path: Path, stack: ExitStack) -> None:
-    pin_dir = stack.enter_context(pin_directory())
-    with pytest.raises(KernelError):
-        Redirect.attach(Path(bad.format(tmp=tmp_path)), pin_dir, 60_000)
-    assert not pin_dir.exists()
-
-
-@pytest.mark.parametrize("name", ["{tmp}/pins", "/sys/fs/bpf/no.dots.here"])
-def test_a_pin_directory_that_cannot_be_attaches_nothing(name: str, tmp_path: Path, place: tuple[Path, Path]) -> None:
-    pin_dir = Path(name.format(tmp=tmp_path))
-    with pytest.raises(KernelError, match=str(pin_dir)):
-        Redirect.attach(place[0], pin_dir, 60_000)
-    assert programs_at(place[0]) == []
-    assert not os.path.exists(pin_dir)
-    assert not pins.detach(pin_dir)
-
-
-def spoil(pin_dir: Path, hook: str, map_name: str) -> None:
-    """Put something that is no link where a hook's link belongs."""
-    pins.link_path(pin_dir, hook).unlink(missing_ok=True)
-    with pins.opened(pins.map_path(pin_dir, map_name)) as fd:
-        assert fd is not None
-        libbpf.pin(fd, pins.link_path(pin_dir, hook))
-
-
-def test_a_failure_half_way_undoes_what_was_attached(place: tuple[Path, Path]) -> None:
-    root, pin_dir = place
-    Redirect.attach(root, pin_dir, 60_000).close()
-    for hook in list(pins.HOOKS)[:-1]:
-        pins.link_path(pin_dir, hook).unlink()
-    spoil(pin_dir, "connect6", "counters")
-    assert programs_at(root) == []
-    with pytest.raises(KernelError, match="connect6"):
-        Redirect.attach(root, pin_dir, 60_000)
-    assert programs_at(root) == []
-    assert [path.name for path in (pin_dir / "links").iterdir()] == ["connect6"]
-    pins.link_path(pin_dir, "connect6").unlink()
-    Redirect.attach(root, pin_dir, 60_000).detach()
-
-
-def test_a_failure_half_way_swaps_the_old_programs_back(place: tuple[Path, Path]) -> None:
-    root, pin_dir = place
-    Redirect.attach(root, pin_dir, 60_000).close()
-    spoil(pin_dir, "connect6", "counters")
-    before = programs_at(root)
-    with pytest.raises(KernelError, match="connect6"):
-        Redirect.attach(root, pin_dir, 60_000)
-    assert programs_at(root) == before
-    assert len(before) == len(pins.HOOKS) - 1
-    pins.link_path(pin_dir, "connect6").unlink()
-
-
-def test_a_failure_half_way_leaves_the_other_cgroup_attached(place: tuple[Path, Path], stack: ExitStack) -> None:
-    root, pin_dir = place
-    elsewhere = stack.enter_context(attach_root())
-    Redirect.attach(root, pin_dir, 60_000).close()
-    spoil(pin_dir, "connect6", "counters")
-    before = programs_at(root)
-    with pytest.raises(KernelError, match="connect6"):
-        Redirect.attach(elsewhere, pin_dir, 60_000)
-    assert programs_at(elsewhere) == []
-    assert programs_at(root) == before
-    assert {hook.cgroup for hook in [pins.read_hook(pin_dir, name) for name in list(pins.HOOKS)[:-1]]} == {root}
-    pins.link_path(pin_dir, "connect6").unlink()
-
-
-def test_a_map_of_another_layout_is_refused_with_its_name(place: tuple[Path, Path]) -> None:
-    root, pin_dir = place
-    Redirect.attach(root, pin_dir, 60_000).detach()
-    (pin_dir / "maps").mkdir(parents=True)
-    command = ["bpftool", "map", "create", str(pins.map_path(pin_dir, "origins")), "type", "hash"]
-    subprocess.run([*command, "key", "4", "value", "4", "entries", "1", "name", "hg_origins"], check=True)
-    with pytest.raises(KernelError, match="maps/origins"):
-        Redirect.attach(root, pin_dir, 60_000)
-    assert programs_at(root) == []
-    assert [path.name for path in (pin_dir / "maps").iterdir()] == ["origins"]
-
-
-def test_detach_frees_the_host_even_while_a_daemon_holds_on(guarded: Guarded) -> None:
-    assert guarded.run(CONNECT) == "connected"
-    assert pins.detach(guarded.pin_dir)
-    assert guarded.run(CONNECT) == "ECONNREFUSED"
-    assert programs_at(guarded.root) == []
-    assert guarded.redirect.counters()["redirected"] == 1
-    assert not guarded.pin_dir.exists()
-    assert not pins.detach(guarded.pin_dir)
+    with pytest.raises(KernelError, match="does not lie below"):
+        guarded.redirect.guard(cgroups.cgroup_id(elsewhere), 1)
+    gone = cgroups.create(guarded.root / "gone")
+    cgroups.remove(guarded.root / "gone")
+    with pytest.raises(KernelError, match="there is none"):
+        guarded.redirect.guard(gone, 1)
+    assert list(guarded.redirect.guarded()) == [cgroups.cgroup_id(guarded.agent)]
 
 
 def test_status_tells_the_truth_without_a_daemon(guarded: Guarded) -> None:
@@ -340,18 +194,6 @@ def test_status_of_nothing_is_all_off(tmp_path: Path) -> None:
     assert not status.attached
     assert len(status.hooks) == len(pins.HOOKS)
     assert set(status.counters.values()) == {0}
-
-
-def test_descriptors_are_all_given_back(place: tuple[Path, Path]) -> None:
-    root, pin_dir = place
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(2):
-        Redirect.attach(root, pin_dir, 60_000).close()
-    spoil(pin_dir, "connect6", "counters")
-    with pytest.raises(KernelError):
-        Redirect.attach(root, pin_dir, 60_000)
-    assert len(os.listdir("/proc/self/fd")) == before
-    pins.link_path(pin_dir, "connect6").unlink()
 
 
 def test_a_listener_that_is_not_on_loopback_is_refused(guarded: Guarded) -> None:

@@ -12,7 +12,6 @@ from guarded_cgroups import network_namespace, output_of, python_in
 from guarded_redirect import Guarded
 
 from hostguard.kernel import cgroups
-from hostguard.kernel.flows import origin_of
 
 pytestmark = pytest.mark.kernel
 
@@ -217,74 +216,6 @@ print(*sock.getpeername())
         seen = guarded.run(program, str(guarded.agent), str(guarded.outside), str(port), cgroup=guarded.outside)
     assert seen == f"127.0.0.1 {port}"
     assert guarded.redirect.counters()["redirected"] == 1
-
-
-DIAL_FROM = """
-for port in map(int, sys.argv[3:]):
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, (1).to_bytes(4, "little") + bytes(4))
-    sock.bind(("127.0.0.1", int(sys.argv[1])))
-    sock.connect((sys.argv[2], port))
-    print(sock.getsockname()[1])
-    sock.close()
-"""
-
-
-def test_a_direct_dial_of_the_listener_has_no_record(guarded: Guarded) -> None:
-    port = guarded.sock4.getsockname()[1]
-    guarded.run(CONNECT, "127.0.0.1", str(port), cgroup=guarded.outside)
-    sock, origin = guarded.accept_open()
-    sock.close()
-    assert origin is None
-
-
-def test_a_direct_dial_from_the_source_of_a_redirected_connection_has_no_record(guarded: Guarded) -> None:
-    source = guarded.run(DIAL_FROM, "0", "127.0.0.9", "7")
-    guarded.run(DIAL_FROM, source, "127.0.0.1", str(guarded.sock4.getsockname()[1]), cgroup=guarded.outside)
-    for _ in range(2):
-        sock, peer = guarded.sock4.accept()
-        with sock:
-            assert peer[1] == int(source)
-            assert origin_of(sock, guarded.redirect, peer) is None
-    assert guarded.redirect.counters()["cleared_direct_dial"] == 1
-
-
-def test_a_record_is_taken_once(guarded: Guarded) -> None:
-    guarded.run(CONNECT, "127.0.0.9", "7")
-    sock, peer = guarded.sock4.accept()
-    with sock:
-        assert origin_of(sock, guarded.redirect, peer) is not None
-        assert origin_of(sock, guarded.redirect, peer) is None
-
-
-def test_two_connections_from_one_source_before_the_first_is_accepted_are_both_refused(guarded: Guarded) -> None:
-    source = guarded.run(DIAL_FROM, "0", "127.0.0.9", "7")
-    guarded.run(DIAL_FROM, source, "127.0.0.9", "8")
-    for _ in range(2):
-        sock, peer = guarded.sock4.accept()
-        with sock:
-            assert peer[1] == int(source)
-            assert origin_of(sock, guarded.redirect, peer) is None
-    assert guarded.redirect.counters()["ambiguous"] == 1
-
-
-def test_a_connection_elsewhere_from_the_same_source_leaves_the_record(guarded: Guarded) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        source = guarded.run(DIAL_FROM, "0", "127.0.0.9", "7")
-        guarded.run(DIAL_FROM, source, "127.0.0.1", str(server.getsockname()[1]), cgroup=guarded.outside)
-    sock, peer = guarded.sock4.accept()
-    with sock:
-        origin = origin_of(sock, guarded.redirect, peer)
-        assert origin is not None
-        assert origin.port == 7
-
-
-def test_a_connection_that_was_reset_can_be_asked_for(guarded: Guarded) -> None:
-    guarded.run(DIAL_FROM, "0", "127.0.0.9", "7")
-    sock, _ = guarded.sock4.accept()
-    with sock:
-        assert origin_of(sock, guarded.redirect) is None
 
 
 BIND_DEVICE = """
