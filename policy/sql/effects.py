@@ -11,10 +11,20 @@ from .analysis import Analysis
 from .found import Found
 from .outputs import describe_outputs
 from .parse import Statement, Unreadable, parse
+from .postgres_names import names
 from .visit import visit
 
 FAMILIES = (definitions, dml, expressions, maintenance, privileges, query, relations, session)
 """The modules whose handlers make up the table."""
+
+SHAPED = names(
+    """
+    SelectStmt InsertStmt UpdateStmt DeleteStmt MergeStmt TransactionStmt DeclareCursorStmt FetchStmt ClosePortalStmt ExecuteStmt
+    DeallocateStmt ListenStmt UnlistenStmt NotifyStmt TruncateStmt LockStmt
+    """
+)
+"""Statements whose literals are values unless a handler says otherwise. In all others a string may be a keyword in disguise
+(``LANGUAGE 'c'``), a setting's value, a file."""
 
 NO_CTES: frozenset[str] = frozenset()
 
@@ -36,6 +46,7 @@ def _analyse(text: str, statements: tuple[Statement, ...]) -> Analysis:
         found.text = statement.text(text)
         if "valuesLists" in statement.tree.get("SelectStmt", {}):
             found.effects.add("select")
+        found.literal_sensitive |= next(iter(statement.tree)) not in SHAPED
         visit(statement.tree, NO_CTES, found)
     outputs, shown = describe_outputs([statement.tree for statement in statements])
     return found.analysis(len(statements), outputs, shown)

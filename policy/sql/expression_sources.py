@@ -22,6 +22,7 @@ NAMED_AFTER = {
     "A_ArrayExpr": "array",
     "RowExpr": "row",
     "GroupingFunc": "grouping",
+    "MergeSupportFunc": "merge_action",
 }
 
 

@@ -124,7 +124,7 @@ CURATED: dict[str, str] = {
         pg_my_temp_schema pg_numa_available pg_options_to_table pg_postmaster_start_time pg_size_bytes pg_size_pretty
         pg_timezone_names pg_timezone_abbrevs pg_timezone_abbrevs_abbrevs pg_timezone_abbrevs_zone pg_trigger_depth
         pg_typeof pg_visible_in_snapshot pg_wal_lsn_diff pg_walfile_name pg_walfile_name_offset pg_split_walfile_name
-        name point lseg box line oidvector int2vector char dsnowball_init dsnowball_lexize merge_action grouping""",
+        name point lseg box line oidvector int2vector char dsnowball_init dsnowball_lexize""",
 }
 """Class → the functions judged to belong to it; the rest follows from volatility and prefix."""
 

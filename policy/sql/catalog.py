@@ -1,0 +1,207 @@
+"""What hostguard knows of one database's relations, from rows that the server answers to `QUERY`.
+
+Both queries are run on connections whose search_path somebody else chose, so nothing in them is looked up along it: relations,
+functions, types, operators are all qualified. An unqualified ``=`` would call whatever function a schema in front of
+``pg_catalog`` attached to that symbol, with the rights of whoever asks.
+
+A catalog is a snapshot: whoever holds one must fetch it anew after DDL, and must not trust it to know tables made since.
+
+Dependencies of views are those that PostgreSQL keeps itself in ``pg_depend`` (by relation and column). A view that uses a whole
+row has no column-level entry for it, so views whose stored query holds a whole-row reference count as depending on every
+column. Functions called by a view are not looked into; `calls_functions` names those views.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+MAX_ROWS = 1_000_000
+"""Most rows to keep (a relation, a column, an inheritance link, a view's dependency are a row each): some 150 MB."""
+
+QUERY = r"""
+SELECT 'relation'::pg_catalog.text, c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
+       c.relkind::pg_catalog.text
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f', 'S'])
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast'])
+   AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
+UNION ALL
+SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, ''
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+   AND c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast'])
+   AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
+UNION ALL
+SELECT 'child', i.inhparent::pg_catalog.text, i.inhrelid::pg_catalog.text, '', '' FROM pg_catalog.pg_inherits i
+UNION ALL
+SELECT 'view', r.ev_class::pg_catalog.text, d.refobjid::pg_catalog.text,
+       CASE WHEN r.ev_action::pg_catalog.text OPERATOR(pg_catalog.~~) '%:varattno 0 %' THEN '0'
+            ELSE d.refobjsubid::pg_catalog.text END, ''
+  FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid
+ WHERE c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['v', 'm'])
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+   AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+   AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+   AND d.refobjid OPERATOR(pg_catalog.<>) r.ev_class
+UNION ALL
+SELECT 'calls', r.ev_class::pg_catalog.text, '', '', ''
+  FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.refobjid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+ WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+   AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+"""
+"""One text for the simple protocol, PostgreSQL 15 to 18: rows of five texts, the first of which says what the row is."""
+
+SESSION_QUERY = "SELECT u.s::pg_catalog.text FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS u (s, n) ORDER BY u.n"
+"""The session's effective search_path, one row a schema: as rows, no name in it needs quoting."""
+
+Row = Sequence[str | None]
+
+
+class CatalogTooLarge(Exception):
+    """The server has more relations than hostguard keeps; its message says how many were allowed."""
+
+
+class CatalogMalformed(Exception):
+    """The rows are not what QUERY gives; its message quotes the first that isn't."""
+
+
+class Relation(msgspec.Struct, frozen=True):
+    """One relation of the database."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    """pg_class.relkind: r table, p partitioned, v view, m materialized view, f foreign table, S sequence."""
+
+
+class Catalog:
+    """The relations of one database, their columns, inheritance, views."""
+
+    def __init__(self) -> None:
+        self._relations: dict[int, Relation] = {}
+        self._by_place: dict[tuple[str, str], int] = {}
+        self._by_name: defaultdict[str, list[int]] = defaultdict(list)
+        self._columns: defaultdict[int, dict[int, str]] = defaultdict(dict)
+        self._children: defaultdict[int, set[int]] = defaultdict(set)
+        self._parents: defaultdict[int, set[int]] = defaultdict(set)
+        self._views: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
+        self._above: defaultdict[int, set[int]] = defaultdict(set)
+        self._calling: set[int] = set()
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Row]) -> Catalog:
+        """The catalog that the rows of QUERY describe.
+
+        Raises CatalogTooLarge beyond `MAX_ROWS`, CatalogMalformed for anything that QUERY can't have answered.
+        """
+        catalog = cls()
+        for count, row in enumerate(rows):
+            if count >= MAX_ROWS:
+                raise CatalogTooLarge(f"more than {MAX_ROWS} rows of catalog")
+            try:
+                catalog._add(*row)
+            except (TypeError, ValueError) as error:
+                raise CatalogMalformed(f"catalog row {row!r}") from error
+        return catalog
+
+    def _add(self, kind: str | None, first: str | None, second: str | None, third: str | None, fourth: str | None) -> None:
+        if first is None or second is None or third is None or fourth is None:
+            raise ValueError("null")
+        oid = int(first)
+        if kind == "relation":
+            self._relations[oid] = Relation(oid, second, third, fourth)
+            self._by_place[second, third] = oid
+            self._by_name[third].append(oid)
+        elif kind == "column":
+            self._columns[oid][int(second)] = third
+        elif kind == "child":
+            self._children[oid].add(int(second))
+            self._parents[int(second)].add(oid)
+        elif kind == "view":
+            self._views[int(second)].add((oid, int(third)))
+            self._above[int(second)].add(oid)
+        elif kind == "calls":
+            self._calling.add(oid)
+        else:
+            raise ValueError(kind)
+
+    def all_oids(self) -> frozenset[int]:
+        """Every relation's OID."""
+        return frozenset(self._relations)
+
+    def relation(self, oid: int) -> Relation | None:
+        """The relation with this OID."""
+        return self._relations.get(oid)
+
+    def oids_of(self, schema: str, table: str) -> tuple[int, ...]:
+        """The OID of a relation: one or none."""
+        oid = self._by_place.get((schema, table))
+        return () if oid is None else (oid,)
+
+    def named(self, name: str) -> tuple[Relation, ...]:
+        """Every relation of this name, in any schema, ordered by schema."""
+        return tuple(sorted((self._relations[oid] for oid in self._by_name.get(name, ())), key=lambda relation: relation.schema))
+
+    def columns(self, oid: int) -> dict[int, str]:
+        """A relation's columns: attribute number → name."""
+        return dict(self._columns.get(oid, {}))
+
+    def attnum(self, oid: int, column: str) -> int | None:
+        """The attribute number of a relation's column."""
+        return next((number for number, name in self._columns.get(oid, {}).items() if name == column), None)
+
+    def descendants(self, oid: int) -> frozenset[int]:
+        """Children and partitions at any depth, the relation itself left out."""
+        return _reachable(oid, self._children)
+
+    def ancestors(self, oid: int) -> frozenset[int]:
+        """The relations whose rows include this one's, at any height."""
+        return _reachable(oid, self._parents)
+
+    def views_over(self, oid: int, attnum: int) -> frozenset[int]:
+        """Views, at any depth, that may show or use this column.
+
+        The first level is known by column. Above that a view of a view counts whichever of its columns it uses, as PostgreSQL
+        does not keep which column of a view came from which.
+        """
+        first = {view for view, column in self._views.get(oid, ()) if column in (0, attnum)}
+        return frozenset(first).union(*(_reachable(view, self._above) for view in first))
+
+    def calls_functions(self) -> frozenset[int]:
+        """Views, at any depth, that call a function PostgreSQL did not bring: what they read can't be told."""
+        return frozenset(self._calling).union(*(_reachable(view, self._above) for view in self._calling))
+
+
+def _reachable(start: int, links: dict[int, set[int]]) -> frozenset[int]:
+    seen: set[int] = set()
+    waiting = [start]
+    while waiting:
+        for following in links.get(waiting.pop(), ()):
+            if following not in seen and following != start:
+                seen.add(following)
+                waiting.append(following)
+    return frozenset(seen)
+
+
+def search_path(rows: Iterable[Row]) -> tuple[str, ...]:
+    """The search_path that the rows of SESSION_QUERY give, implicit schemas included. Raises CatalogMalformed."""
+    schemas = []
+    for row in rows:
+        if len(row) != 1 or row[0] is None:
+            raise CatalogMalformed(f"search_path row {row!r}")
+        schemas.append(row[0])
+    return tuple(schemas)
