@@ -64,7 +64,11 @@ SELECT 'calls', r.ev_class::pg_catalog.text, '', '', ''
 """
 """One text for the simple protocol, PostgreSQL 15 to 18: rows of five texts, the first of which says what the row is."""
 
-SESSION_QUERY = "SELECT u.s::pg_catalog.text FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS u (s, n) ORDER BY u.n"
+SESSION_QUERY = """
+SELECT u.s::pg_catalog.text
+  FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS u (s, n)
+ ORDER BY u.n
+"""
 """The session's effective search_path, one row a schema: as rows, no name in it needs quoting."""
 
 Row = Sequence[str | None]
