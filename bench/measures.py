@@ -1,0 +1,113 @@
+"""What is measured: each function takes a way to the server and returns one figure."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ways import Way
+
+CLIENTS = Path(__file__).resolve().parent / "clients"
+IDLE_FLOWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long to measure."""
+
+    seconds: int
+    """Of each pgbench run."""
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One line of the report."""
+
+    name: str
+    unit: str
+    of: Callable[[Way, Effort], float]
+    more_is_better: bool = False
+    bar: float | None = None
+    """The most that hostguard may take, in times direct (or in `unit` where a direct connection has no figure)."""
+    peers: str = ""
+    """What /docs/architecture.md quotes of others, measured on a machine like ours."""
+    without_direct: bool = False
+
+
+def pgbench(way: Way, effort: Effort, *options: str) -> str:
+    """The words of one pgbench run, warmed up by the rounds before it."""
+    return way.run(["pgbench", "-n", "-T", str(effort.seconds), *options])
+
+
+def figure(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    if found is None:
+        raise RuntimeError(f"pgbench did not tell {pattern}:\n{text}")
+    return float(found[1])
+
+
+def latency(mode: str, clients: int) -> Callable[[Way, Effort], float]:
+    """Average microseconds of a select by primary key."""
+
+    def measure(way: Way, effort: Effort) -> float:
+        text = pgbench(way, effort, "-S", "-M", mode, "-c", str(clients), "-j", str(min(clients, 2)))
+        return figure(r"latency average = ([\d.]+) ms", text) * 1000
+
+    return measure
+
+
+def connections(way: Way, effort: Effort) -> float:
+    """New connections a second, four at a time, one statement each."""
+    text = pgbench(way, effort, "-C", "-c", "4", "-j", "2", "-f", str(CLIENTS / "one.sql"))
+    return figure(r"tps = ([\d.]+)", text)
+
+
+def rows(way: Way, _effort: Effort) -> float:
+    """Seconds for 200,000 rows with an e-mail, a card and a number, read by libpq without decoding any value."""
+    return float(way.run([sys.executable, CLIENTS / "rows.py"]))
+
+
+def idle_memory(way: Way, _effort: Effort) -> float:
+    """KiB that each of 500 idle connections adds to the process between."""
+    for count in (50, IDLE_FLOWS):
+        before = resident_kib(way.pid)
+        client = way.start([sys.executable, CLIENTS / "idle.py", str(count)])
+        assert client.stdout is not None
+        line = client.stdout.readline()
+        if line != "ready\n":
+            raise RuntimeError(f"{way.name}: {client.communicate()[1]}")
+        after = resident_kib(way.pid)
+        client.communicate("over\n", timeout=60)
+    return max(0, after - before) / IDLE_FLOWS
+
+
+def resident_kib(pid: int) -> int:
+    """Resident set of a process."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(figure(r"VmRSS:\s+(\d+) kB", status))
+
+
+MEASURES = (
+    Measure(
+        "select by key, prepared, 1 client",
+        "µs",
+        latency("prepared", 1),
+        bar=2.0,
+        peers="pgbouncer 1.53, C forwarder 1.43, uvloop forwarder 1.94, hoopinspect 2.06",
+    ),
+    Measure(
+        "select by key, simple, 1 client",
+        "µs",
+        latency("simple", 1),
+        peers="pgbouncer 1.30, C forwarder 1.22, uvloop forwarder 1.47, hoopinspect 1.99",
+    ),
+    Measure("select by key, prepared, 8 clients", "µs", latency("prepared", 8)),
+    Measure("select by key, simple, 8 clients", "µs", latency("simple", 8)),
+    Measure("200,000 rows, masked by hostguard", "s", rows, bar=3.0, peers="hoopinspect, masking: 27"),
+    Measure("new connections", "/s", connections, more_is_better=True),
+    Measure("memory of an idle flow", "KiB", idle_memory, bar=64, without_direct=True),
+)
