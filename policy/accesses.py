@@ -69,14 +69,13 @@ class Resolver:
         return "/".join((self._database, path(*names)))
 
     def relations(self, access: Access) -> list[tuple[str, str]]:
-        """(schema, name) of every relation that a table access may be about; one that does not exist stands where it would be made."""
+        """(schema, name) of every relation that a table access may be about; without any, where it would be made."""
         name = access.name
         assert name is not None
         self._check_database(name)
-        if name.schema is None and self._session.search_path is None:
-            # The catalog tells where relations of this name are, but not where a new one would be.
-            if self._catalog is None or _makes(access):
-                raise Unresolved(f"which {name} is meant depends on the search_path, which is not certain: write its schema")
+        # Without a path the catalog tells where relations of this name are, but not where a new one would be.
+        if name.schema is None and self._session.search_path is None and (self._catalog is None or _makes(access)):
+            raise Unresolved(f"which {name} is meant depends on the search_path, which is not certain: write its schema")
         if name.schema is None and _makes(access):
             return [(created_in(self._session.search_path), name.name)]
         return [(found.schema or "", found.name) for found in resolve(name, self._session.search_path, self._catalog)]

@@ -1,7 +1,7 @@
 """Held operations that wait for a user's yes or no.
 
-Theory of operation: a request is a state machine (`TRANSITIONS`), and every change goes through `RequestBook._move`. An approval is
-bound to one exact operation by its digest and is used up by the one call of `use` that finds it approved. The book does no
+Theory of operation: a request is a state machine (`TRANSITIONS`), and every change goes through `RequestBook._move`. An approval
+is bound to one exact operation by its digest and is used up by the one call of `use` that finds it approved. The book does no
 I/O and knows no clock: `now` is seconds on any clock that never goes back, the same for all calls.
 """
 
@@ -228,7 +228,7 @@ class RequestBook:
         )
 
     def use(self, request_id: str, digest: str, now: float) -> Approval:
-        """The approval, for the one caller that gets it; the operation is then judged with it once more, on the policy of the day.
+        """The approval, for the one caller that gets it; the operation is then judged with it once more.
 
         Raises `AlreadyDecided` unless the request is approved and unused, `NotAllowed` for another operation's digest.
         """

@@ -9,32 +9,41 @@ SAMPLES = "catalog.samples"
 BUILT_IN_TAGS = (DEFINITIONS, SAMPLES)
 
 HOLDS_SAMPLES = frozenset(
-    """
-    pg_statistic pg_stats pg_statistic_ext_data pg_stats_ext pg_stats_ext_exprs pg_stat_activity pg_stat_statements
-    pg_largeobject
-    """.split()
+    str.split(
+        """
+        pg_statistic pg_stats pg_statistic_ext_data pg_stats_ext pg_stats_ext_exprs pg_stat_activity
+        pg_stat_statements pg_largeobject
+        """
+    )
 )
 """In ``pg_catalog``, and ``pg_stat_statements`` wherever its extension put it (PostgreSQL 18 docs §52, §53, §27.2)."""
 
-# Judged by hand from PostgreSQL 18's catalogs. Left out: password hashes and secrets (pg_authid, pg_shadow, pg_user_mapping*,
-# pg_subscription, pg_foreign_server*), files (pg_hba_file_rules, pg_file_settings, pg_config, …), activity (pg_stat*, pg_locks, …),
-# counters (pg_sequences), and everything in HOLDS_SAMPLES.
+# Judged by hand from PostgreSQL 18's catalogs. Left out: secrets (pg_authid, pg_shadow, pg_user_mapping*, pg_subscription,
+# pg_foreign_server*, pg_db_role_setting), files (pg_hba_file_rules, pg_file_settings, pg_config, …), activity (pg_stat*,
+# pg_locks, …), counters (pg_sequences), everything in HOLDS_SAMPLES.
 _HARMLESS = frozenset(
-    """
-    pg_aggregate pg_am pg_amop pg_amproc pg_attrdef pg_attribute pg_auth_members pg_available_extension_versions
-    pg_available_extensions pg_cast pg_class pg_collation pg_constraint pg_conversion pg_cursors pg_database
-    pg_default_acl pg_depend pg_description pg_enum pg_event_trigger pg_extension pg_foreign_data_wrapper pg_foreign_table pg_group
-    pg_index pg_indexes pg_inherits pg_init_privs pg_language pg_matviews pg_namespace pg_opclass pg_operator pg_opfamily
-    pg_partitioned_table pg_policies pg_policy pg_prepared_statements pg_proc pg_publication pg_publication_namespace
-    pg_publication_rel pg_publication_tables pg_range pg_rewrite pg_roles pg_rules pg_seclabel pg_seclabels pg_sequence pg_settings
-    pg_shdepend pg_shdescription pg_shseclabel pg_statistic_ext pg_tables pg_tablespace pg_timezone_abbrevs pg_timezone_names
-    pg_transform pg_trigger pg_ts_config pg_ts_config_map pg_ts_dict pg_ts_parser pg_ts_template pg_type pg_user pg_views
-    """.split()
+    str.split(
+        """
+        pg_aggregate pg_am pg_amop pg_amproc pg_attrdef pg_attribute pg_auth_members
+        pg_available_extension_versions pg_available_extensions pg_cast pg_class pg_collation pg_constraint
+        pg_conversion pg_cursors pg_database pg_default_acl pg_depend pg_description pg_enum pg_event_trigger
+        pg_extension pg_foreign_data_wrapper pg_foreign_table pg_group pg_index pg_indexes pg_inherits
+        pg_init_privs pg_language pg_matviews pg_namespace pg_opclass pg_operator pg_opfamily
+        pg_partitioned_table pg_policies pg_policy pg_prepared_statements pg_proc pg_publication
+        pg_publication_namespace pg_publication_rel pg_publication_tables pg_range pg_rewrite pg_roles pg_rules
+        pg_seclabel pg_seclabels pg_sequence pg_settings pg_shdepend pg_shdescription pg_shseclabel
+        pg_statistic_ext pg_tables pg_tablespace pg_timezone_abbrevs pg_timezone_names pg_transform pg_trigger
+        pg_ts_config pg_ts_config_map pg_ts_dict pg_ts_parser pg_ts_template pg_type pg_user pg_views
+        """
+    )
 )
 _INFORMATION_SCHEMA_SECRETS = frozenset(
-    """
-    _pg_foreign_servers _pg_foreign_tables _pg_user_mappings foreign_server_options foreign_table_options user_mapping_options
-    """.split()
+    str.split(
+        """
+        _pg_foreign_servers _pg_foreign_tables _pg_user_mappings foreign_server_options foreign_table_options
+        user_mapping_options
+        """
+    )
 )
 
 

@@ -12,6 +12,9 @@ from cedarpy import pst
 from .asks import Answer, Approval, Ask, Uid, entities_of
 from .rules import Rule, schema
 
+MAX_SLICES = 1024
+"""Principals whose slices are kept; a slice costs some KiB and a millisecond."""
+
 
 class Rulebook:
     """The policies of one epoch with the entities that stand for the configuration. Immutable but for its memory of slices."""
@@ -31,10 +34,12 @@ class Rulebook:
         return [rule for rule in self.rules.values() if _scope_matches(rule.node.principal, principal, member_of)]
 
     def slice(self, principal: Uid, groups: Iterable[Uid]) -> cedarpy.PolicySet:
-        """The policy set of `concerning`. It decides as the whole set does: a policy whose scope doesn't match decides nothing."""
+        """The policy set of `concerning`. It decides as the whole set does: a scope that doesn't match decides nothing."""
         key = frozenset([principal, *groups])
         found = self._slices.get(key)
         if found is None:
+            if len(self._slices) >= MAX_SLICES:
+                self._slices.clear()
             found = self._slices[key] = policy_set(self.concerning(principal, groups))
         return found
 

@@ -44,7 +44,7 @@ def check(policy: Policy) -> Report:
         "policies": len(rules) - len(base),
         "base policies": len(base),
     }
-    return Report(counts, tuple([*_matching_nothing(policy), *_unserved(policy), *_unseen(policy), *_unapproved(policy)]))
+    return Report(counts, (*_matching_nothing(policy), *_unserved(policy), *_unseen(policy), *_unapproved(policy)))
 
 
 def _matching_nothing(policy: Policy) -> Iterator[str]:

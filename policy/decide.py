@@ -3,9 +3,9 @@
 Theory of operation
 -------------------
 `Decider` holds what changes seldom: the `Policy` (one epoch), the catalog of every database, and one `Scope` for each
-(epoch, agent, resource, session facts, catalog), in which everything that a decision depends on is fixed but the text. `FlowPolicy`
-belongs to one flow and keeps its scope's cache at hand: while the session is the very object of the last operation and nobody has
-changed a policy or a catalog, an operation costs one look-up of its text, and nothing is parsed or built.
+(epoch, agent, resource, session facts, catalog), in which everything that a decision depends on is fixed but the text.
+`FlowPolicy` belongs to one flow and keeps its scope's cache at hand: while the session is the very object of the last operation
+and nobody has changed a policy or a catalog, an operation costs one look-up of its text, and nothing is parsed or built.
 
 A text that was not seen is looked up by its shape (the text without its literals) before it is judged, unless literals matter.
 What depends on the flow's own past (EXECUTE, FETCH, what they name) is never shared, nor is what was judged with an approval.
@@ -47,7 +47,7 @@ class Policy:
     """One epoch: a document with its policies, parsed. Immutable."""
 
     def __init__(self, document: Document, epoch: int = 1) -> None:
-        """`document` as `document.load` gave it; raises ValueError when its policies don't parse, which `load` would have told."""
+        """`document` as `document.load` gave it. Raises ValueError when a policy is wrong, which `load` would have told."""
         errors: list[RuleError] = []
         rules = parse(document.sources, errors)
         if errors:

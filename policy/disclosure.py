@@ -112,10 +112,11 @@ class Disclosure:
         reading = {a for a in dirty if _reads_rows(a, analysis)}
         keeper = keeps_values(analysis) if reading else ""
         if keeper:
-            return f"no policy permits derive: {keeper} could keep hidden columns of {_said(reading, 'select')} where no mask reaches them"
+            hidden = f"hidden columns of {_said(reading, 'select')}"
+            return f"no policy permits derive: {keeper} could keep {hidden} where no mask reaches them"
         if any(access.action in ("insert", "update", "merge") for access in dirty):
             for reference in self._assigned(text):
-                return f"no policy permits derive: the assignment from {reference} could keep a hidden column where no mask reaches it"
+                return f"no policy permits derive: assigning {reference} could keep a hidden column where no mask reaches it"
         return ""
 
     def _is_dirty(self, access: Access, resolver: Resolver) -> bool:

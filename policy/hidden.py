@@ -21,7 +21,7 @@ _STRICTEST = ("null", "redact", "constant", "hash", "partial")
 def hidden_columns(document: Document, asker: Asker, resource: str, database: str, hash_key: bytes) -> Hidden:
     """The tagged columns of a database that the agent may not `reveal`.
 
-    A column of several tags must be revealed for each: the permit to see ``pii`` is none to see a card number that is ``pii`` too.
+    A column of several tags must be revealed for each: the permit to see ``pii`` is none for a card number that is ``pii`` too.
     """
     found: dict[tuple[str, str], dict[str, Mask]] = {}
     for tag, column in _unrevealed(document, asker, path(resource, database)):

@@ -35,7 +35,7 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
-    """`hidden` laid over `catalog`. O(hidden columns × relations around them)."""
+    """`hidden` laid over `catalog`. O(hidden columns * relations around them)."""
     masks: dict[tuple[int, int], Mask] = {}
     # A view that calls a function may show anything.
     views = set(catalog.calls_functions()) if hidden else set()

@@ -28,14 +28,14 @@ class Daemon(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pin_dir: AbsolutePath = "/sys/fs/bpf/hostguard"
     """Directory in a BPF file system where the kernel hooks are pinned. Default ``/sys/fs/bpf/hostguard``."""
     attach: Annotated[str, msgspec.Meta(pattern=r"^(auto\Z|/)", description='"auto" or an absolute path')] = "auto"
-    """The cgroup directory that the hooks are attached to; ``auto`` is the root of the cgroup2 mount. Default ``auto``."""
+    """The cgroup directory to attach the hooks to; ``auto`` is the root of the cgroup2 mount. Default ``auto``."""
 
 
 class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[log]``: how sure a record is before its operation goes on."""
 
     durability: Literal["batch", "strict"] = "batch"
-    """``strict``: synced to disk before the operation is forwarded; ``batch``: written before, synced after. Default ``batch``."""
+    """``strict``: synced to disk before the operation is forwarded; ``batch``: written before, synced later. Default ``batch``."""
     batch_ms: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
     """``batch``: milliseconds after which a record is synced at the latest. Default 50."""
 
