@@ -16,7 +16,7 @@ from pathlib import Path
 from . import libbpf
 from .errors import KernelError
 from .layouts import SETTINGS
-from .pins import HOOKS, MAPS, OBJECT, link_path, map_path, opened, read_hook, remove_empty, unfinished
+from .pins import HOOKS, MAPS, OBJECT, detach_link, link_path, map_path, opened, read_hook, remove_empty, unfinished
 
 
 class Attempt:
@@ -25,6 +25,7 @@ class Attempt:
     def __init__(self, cgroup: Path, pin_dir: Path, always: ExitStack, undo: ExitStack) -> None:
         self.remarks: list[str] = []
         """What was found and what was done about it, a sentence each."""
+        self._replaced: list[tuple[int, str]] = []
         self._pin_dir = pin_dir
         self._always = always
         self._undo = undo
@@ -60,7 +61,7 @@ class Attempt:
         loaded.load()
         # A link that an attempt pinned beside another, then died, is attached as well.
         for path in unfinished(self._pin_dir):
-            path.unlink()
+            detach_link(path)
         for hook in HOOKS:
             self._attach(hook, loaded.program_fd(f"hg_{hook}"))
 
@@ -74,6 +75,11 @@ class Attempt:
             self._undo.callback(os.close, fd)
             fds[name] = fd
         return fds
+
+    def finish(self) -> None:
+        """End the links that were replaced. The last step: they can't be attached again."""
+        for held, hook in self._replaced:
+            libbpf.link_detach(held, hook)
 
     def _attach(self, hook: str, program: int) -> None:
         path = link_path(self._pin_dir, hook)
@@ -92,10 +98,9 @@ class Attempt:
 
     def _pin_new(self, hook: str, program: int, path: Path) -> None:
         link = libbpf.link_create(program, self._cgroup_fd, HOOKS[hook], hook)
-        try:
-            libbpf.pin(link, path)
-        finally:
-            os.close(link)
+        self._always.callback(os.close, link)
+        self._undo.callback(libbpf.link_detach, link, hook)
+        libbpf.pin(link, path)
         self._undo.callback(path.unlink, missing_ok=True)
 
     def _swap(self, hook: str, held: int, program: int, previous_id: int) -> None:
@@ -116,3 +121,4 @@ class Attempt:
         os.replace(beside, path)
         self._undo.callback(libbpf.pin, held, path)
         self._undo.callback(path.unlink)
+        self._replaced.append((held, hook))

@@ -56,6 +56,7 @@ class Redirect:
                 lock_fd = attempt.lock()
                 attempt.attach_all(heartbeat_limit_ms)
                 redirect = cls(at, pin_dir, lock_fd, attempt.open_maps(), tuple(attempt.remarks))
+                attempt.finish()
                 undo.pop_all()
         except OSError as error:
             raise KernelError.of(error, error.filename or str(pin_dir), "cannot attach the redirect") from error

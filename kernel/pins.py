@@ -173,7 +173,12 @@ def detach(pin_dir: Path) -> bool:
     if not os.path.exists(pin_dir):
         return False
     links = [*(link_path(pin_dir, hook) for hook in reversed(HOOKS)), *unfinished(pin_dir)]
-    failures = [failure for path in links if (failure := _detach_link(path))]
+    failures = []
+    for path in links:
+        try:
+            detach_link(path)
+        except KernelError as error:
+            failures.append(error)
     if failures:
         raise failures[0]
     for name in MAPS:
@@ -192,15 +197,16 @@ def remove_empty(pin_dir: Path) -> None:
                 raise KernelError.of(error, str(directory), "cannot remove the pin directory") from error
 
 
-def _detach_link(path: Path) -> KernelError | None:
+def detach_link(path: Path) -> None:
+    """Detach the link pinned at `path`, remove the pin; nothing to do is fine. Raises KernelError.
+
+    Removing the pin alone would do it, but some milliseconds later: the kernel frees the inode after an RCU grace period.
+    """
     try:
         with opened(path) as fd:
             if fd is None:
-                return None
+                return
             libbpf.link_detach(fd, path.name)
         path.unlink()
-    except KernelError as error:
-        return error
     except OSError as error:
-        return KernelError.of(error, str(path), "cannot remove the pin")
-    return None
+        raise KernelError.of(error, str(path), "cannot remove the pin") from error

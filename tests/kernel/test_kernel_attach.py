@@ -89,7 +89,7 @@ def test_a_pin_directory_that_cannot_be_attaches_nothing(name: str, tmp_path: Pa
 def spoiled(pin_dir: Path, hook: str) -> Iterator[None]:
     """For a while something that is no link lies where a hook's link belongs."""
     path = pins.link_path(pin_dir, hook)
-    path.unlink(missing_ok=True)
+    pins.detach_link(path)
     with pins.opened(pins.map_path(pin_dir, "counters")) as fd:
         assert fd is not None
         libbpf.pin(fd, path)
@@ -103,7 +103,7 @@ def test_a_failure_half_way_undoes_what_was_attached(place: tuple[Path, Path]) -
     root, pin_dir = place
     Redirect.attach(root, pin_dir, 60_000).close()
     for hook in list(pins.HOOKS)[:-1]:
-        pins.link_path(pin_dir, hook).unlink()
+        pins.detach_link(pins.link_path(pin_dir, hook))
     with spoiled(pin_dir, "connect6"):
         assert programs_at(root) == []
         with pytest.raises(KernelError, match="connect6"):
@@ -111,6 +111,25 @@ def test_a_failure_half_way_undoes_what_was_attached(place: tuple[Path, Path]) -
         assert programs_at(root) == []
         assert [path.name for path in (pin_dir / "links").iterdir()] == ["connect6"]
     Redirect.attach(root, pin_dir, 60_000).detach()
+
+
+def test_a_failure_half_way_of_the_first_attempt_leaves_no_maps(place: tuple[Path, Path]) -> None:
+    root, pin_dir = place
+    blocker = pins.link_path(pin_dir, "connect6")
+    blocker.parent.mkdir(parents=True)
+    make_map(blocker)
+    try:
+        with pytest.raises(KernelError, match="connect6"):
+            Redirect.attach(root, pin_dir, 60_000)
+        assert [path for path in pin_dir.rglob("*") if not path.is_dir()] == [blocker]
+    finally:
+        blocker.unlink()
+
+
+def make_map(path: Path) -> None:
+    """Pin a map that is none of ours."""
+    command = ["bpftool", "map", "create", str(path), "type", "hash"]
+    subprocess.run([*command, "key", "4", "value", "4", "entries", "1", "name", "hg_origins"], check=True)
 
 
 def test_a_failure_half_way_swaps_the_old_programs_back(place: tuple[Path, Path]) -> None:
@@ -158,8 +177,7 @@ def test_a_map_of_another_layout_is_refused_with_its_name(place: tuple[Path, Pat
     root, pin_dir = place
     Redirect.attach(root, pin_dir, 60_000).detach()
     (pin_dir / "maps").mkdir(parents=True)
-    command = ["bpftool", "map", "create", str(pins.map_path(pin_dir, "origins")), "type", "hash"]
-    subprocess.run([*command, "key", "4", "value", "4", "entries", "1", "name", "hg_origins"], check=True)
+    make_map(pins.map_path(pin_dir, "origins"))
     with pytest.raises(KernelError, match="maps/origins"):
         Redirect.attach(root, pin_dir, 60_000)
     assert programs_at(root) == []

@@ -133,7 +133,7 @@ sock.connect(("127.0.0.1", int(sys.argv[1])))
     assert child.stdout is not None
     assert child.stdout.readline() == "connected\n"
     assert guarded.accept().port == 7
-    pins.link_path(guarded.pin_dir, "connect4").unlink()
+    pins.detach_link(pins.link_path(guarded.pin_dir, "connect4"))
     child.communicate("go\n", timeout=10)
     sock, origin = guarded.accept_open()
     sock.close()
