@@ -24,7 +24,9 @@ MAX_ANCESTORS = 16
 _STAT_BYTES = 4096
 _STATUS_BYTES = 4096
 _ENDED = (b"Z", b"X")
-"""States of a process that has ended and waits to be reaped: its program, arguments and cgroup are gone already."""
+"""States of a process that waits to be reaped. So does one whose first thread has ended though others run: it looks the same."""
+_PF_EXITING = 0x4
+"""include/linux/sched.h: the task is in do_exit. Program and arguments go away before the state says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def _stat(folder: int) -> _Stat | None:
     """None once it has ended. ``pid (comm) state ppid … starttime …``: comm may hold parentheses, it ends at the last one."""
     head, _, tail = _read_file(folder, "stat", _STAT_BYTES).rpartition(b") ")
     fields = tail.split()
-    if len(fields) < 20 or fields[0] in _ENDED:
+    if len(fields) < 20 or fields[0] in _ENDED or int(fields[6]) & _PF_EXITING:
         return None
     return _Stat(_text(head.partition(b"(")[2]), int(fields[1]), int(fields[19]))
 

@@ -118,7 +118,10 @@ def is_whole(data: bytes) -> bool:
 
 def kind_of(data: bytes) -> bytes:
     """An entry's kind without decoding the rest: it is the first value of the map. O(1); nonsense for what is no entry."""
-    start = 8 if data[0] == _MAP_16 else 6
+    if len(data) < 9:
+        return b""
+    # The count of fields (1 or 3 bytes), the key (5), the value's type and length (1).
+    start = 9 if data[0] == _MAP_16 else 7
     return data[start : start + (data[start - 1] & 0x1F)]
 
 

@@ -20,6 +20,9 @@ from .packing import LogCorrupt, kind_of, tag_of, unpack
 CHUNK_BYTES = 1 << 20
 """How much is read at a time; more than one frame at its longest."""
 
+MAX_INDEX = 1 << 64
+"""What msgpack's integers hold; no log gets there."""
+
 Record = tuple[int, Entry | Unknown]
 """An entry with its index in the log."""
 
@@ -63,6 +66,8 @@ class Reader:
 
         Others are passed over by a look at their bytes, without a check of theirs.
         """
+        if number not in range(MAX_INDEX):
+            return
         mark = b"\xa4flow" + msgspec.msgpack.encode(number) + b"\xa3seq"
         while found := self._poll_raw():
             for index, data in found:

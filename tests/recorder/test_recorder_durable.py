@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import resource
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hostguard.recorder.durable import LogBusy, LogUnavailable, LogWriter, Syscalls, payload_path
-from hostguard.recorder.entry import Cancel, FlowOpen, LogCut, LogResumed, Operation, Unknown
+from hostguard.recorder.entry import Cancel, FlowOpen, LogCut, LogResumed, Operation
 from hostguard.recorder.log import Log
 from hostguard.recorder.packing import frame
 from hostguard.recorder.reader import Reader
@@ -92,7 +89,7 @@ def test_a_second_writer_is_told_who_holds_the_log(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_unavailable_and_leaves_no_lock(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(LogUnavailable, match="Not a directory|File exists"):
+    with pytest.raises(LogUnavailable, match=r"Not a directory|File exists"):
         LogWriter(tmp_path / "file" / "log")
 
 
@@ -136,9 +133,17 @@ def test_a_log_cut_at_every_byte_of_its_last_append_keeps_every_complete_entry(t
 
 @pytest.mark.parametrize(
     "tail",
-    [bytes(1), bytes(2), bytes(5000), b"\x00\x05hello", b"\xff" * 70000, os.urandom(300), framed(9)[:-1] + b"\x00", b"\x00\x2a" + bytes(42)],
-    ids=["one zero", "an empty frame", "zeros", "text", "ones", "garbage", "a wrong CRC", "zeros with a length"],
-)  # fmt: skip
+    [
+        pytest.param(bytes(1), id="one zero"),
+        pytest.param(bytes(2), id="an empty frame"),
+        pytest.param(bytes(5000), id="zeros"),
+        pytest.param(b"\x00\x05hello", id="text"),
+        pytest.param(b"\xff" * 70000, id="ones"),
+        pytest.param(os.urandom(300), id="garbage"),
+        pytest.param(framed(9)[:-1] + b"\x00", id="a wrong CRC"),
+        pytest.param(b"\x00\x2a" + bytes(42), id="zeros with a length"),
+    ],
+)
 def test_a_tail_that_is_no_entry_is_cut_and_kept_apart(tmp_path: Path, tail: bytes) -> None:
     log = Log(tmp_path, ticking)
     log.append(0, Cancel(1))
@@ -190,7 +195,7 @@ def test_a_failed_write_is_taken_back_before_the_next_append(tmp_path: Path, per
     log = Log(tmp_path, ticking, syscalls=disk.syscalls())
     log.append(0, Cancel(1))
     disk.broken, disk.persisted = {"write", "ftruncate"}, persisted
-    with pytest.raises(LogUnavailable, match="write: .*Input/output"):
+    with pytest.raises(LogUnavailable, match=r"write: .*Input/output"):
         log.append(0, Cancel(2), Cancel(3))
     assert not log.available
     disk.broken = {"ftruncate"}
@@ -326,12 +331,8 @@ def test_a_real_short_write_is_taken_back(tmp_path: Path) -> None:
         log.append(0, Cancel(1))
         size = only_segment(tmp_path).stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
-        try:
+        with pytest.raises(LogUnavailable, match="only 100 of"):
             log.append(0, Cancel(2), Cancel(3))
-        except LogUnavailable as error:
-            assert "only 100 of" in str(error), error
-        else:
-            raise AssertionError("the write fitted")
         assert only_segment(tmp_path).stat().st_size == size
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         log.append(0, Cancel(4))
@@ -339,6 +340,16 @@ def test_a_real_short_write_is_taken_back(tmp_path: Path) -> None:
 
     assert in_child(body) == 0
     assert targets(tmp_path) == [1, 4]
+
+
+def append_until_refused(log: Log) -> int:
+    """How many appends of two entries succeeded."""
+    for number in range(10_000):
+        try:
+            log.append(0, Cancel(number), Cancel(number))
+        except LogUnavailable:
+            return number
+    raise AssertionError("the disk never filled")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small tmpfs")
@@ -350,10 +361,7 @@ def test_a_full_disk_refuses_appends_until_there_is_room(tmp_path: Path) -> None
         ballast = small / "ballast"
         ballast.write_bytes(bytes(16384))
         log = Log(small / "log", ticking)
-        stored = 0
-        with pytest.raises(LogUnavailable, match="No space|fit"):
-            for stored in range(10_000):
-                log.append(0, Cancel(stored), Cancel(stored))
+        stored = append_until_refused(log)
         for _ in range(3):
             with pytest.raises(LogUnavailable):
                 log.append(0, Cancel(-1), Operation(1, "query", "x" * 2000))
@@ -364,71 +372,3 @@ def test_a_full_disk_refuses_appends_until_there_is_room(tmp_path: Path) -> None
         assert targets(small / "log") == [number for number in range(stored) for _ in (0, 1)] + [77_777]
     finally:
         subprocess.run(["umount", small], check=True)
-
-
-WRITER = """
-import sys, time
-from pathlib import Path
-from hostguard.recorder.entry import Cancel, Operation
-from hostguard.recorder.log import Log
-log = Log(Path(sys.argv[1]), lambda: (time.time_ns(), time.monotonic_ns()), segment_bytes=20_000)
-number = int(sys.argv[2])
-while True:
-    log.append(0, Cancel(number), Operation(number, "query", "x" * (70_000 if number % 50 == 0 else number % 200)))
-    if number % 7 == 0:
-        log.sync()
-    number += 1
-    print(number, flush=True)
-"""
-
-
-def kill_and_check(folder: Path, chance: random.Random) -> int:
-    """One writer, killed at a random moment; returns how many entries there are now."""
-    promised = len(targets(folder))
-    child = subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(promised)], stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    with child.stdout:
-        for _ in range(chance.randrange(1, 300)):
-            promised = int(child.stdout.readline())
-        for _ in range(chance.randrange(2000)):
-            pass
-        child.kill()
-        child.wait()
-    log = Log(folder, ticking, segment_bytes=20_000)
-    position = log.position
-    log.close()
-    found = targets(folder)
-    assert found == list(range(len(found)))
-    assert len(found) >= promised, "an append that had returned is lost"
-    reader = Reader(folder)
-    entries = [entry for _, entry in reader.entries()]
-    assert len(entries) == position
-    assert not any(isinstance(entry, Unknown) for entry in entries)
-    for entry in entries:
-        if isinstance(entry, Operation) and not isinstance(entry.text, str):
-            assert entry.text is not None
-            assert reader.payload(entry.text) is not None
-    return position
-
-
-def test_a_writer_killed_at_any_moment_leaves_all_it_had_appended(tmp_path: Path) -> None:
-    seed = random.randrange(1 << 32)
-    print("seed", seed)
-    chance = random.Random(seed)
-    for _ in range(20):
-        kill_and_check(tmp_path / "log", chance)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(0)
-def test_a_writer_killed_again_and_again(tmp_path: Path) -> None:
-    seed = random.randrange(1 << 32)
-    print("seed", seed)
-    chance = random.Random(seed)
-    until = time.monotonic() + float(os.environ.get("HOSTGUARD_SOAK_S", "60"))
-    runs = 0
-    while time.monotonic() < until:
-        if kill_and_check(tmp_path / f"log{runs // 50}", chance) == 0:
-            raise AssertionError("the writer never began")
-        runs += 1
-    print("runs", runs)

@@ -1,0 +1,93 @@
+"""Writers killed with SIGKILL at random moments."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hostguard.recorder.entry import Cancel, Operation, Unknown
+from hostguard.recorder.log import Log
+from hostguard.recorder.reader import Reader
+
+
+def ticking() -> tuple[int, int]:
+    return (1, 2)
+
+
+def targets(folder: Path) -> list[int]:
+    """What the log holds: the numbers of its `Cancel` entries."""
+    return [entry.target for _, entry in Reader(folder).entries() if isinstance(entry, Cancel)]
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from hostguard.recorder.entry import Cancel, Operation
+from hostguard.recorder.log import Log
+log = Log(Path(sys.argv[1]), lambda: (time.time_ns(), time.monotonic_ns()), segment_bytes=20_000)
+number = int(sys.argv[2])
+while True:
+    log.append(0, Cancel(number), Operation(number, "query", "x" * (70_000 if number % 50 == 0 else number % 200)))
+    if number % 7 == 0:
+        log.sync()
+    number += 1
+    print(number, flush=True)
+"""
+
+
+def kill_and_check(folder: Path, chance: random.Random) -> int:
+    """One writer, killed at a random moment; returns how many entries there are now."""
+    promised = len(targets(folder))
+    child = subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(promised)], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    with child.stdout:
+        for _ in range(chance.randrange(1, 300)):
+            promised = int(child.stdout.readline())
+        for _ in range(chance.randrange(2000)):
+            pass
+        child.kill()
+        child.wait()
+    log = Log(folder, ticking, segment_bytes=20_000)
+    position = log.position
+    log.close()
+    found = targets(folder)
+    assert found == list(range(len(found)))
+    assert len(found) >= promised, "an append that had returned is lost"
+    reader = Reader(folder)
+    entries = [entry for _, entry in reader.entries()]
+    assert len(entries) == position
+    assert not any(isinstance(entry, Unknown) for entry in entries)
+    for entry in entries:
+        if isinstance(entry, Operation) and not isinstance(entry.text, str):
+            assert entry.text is not None
+            assert reader.payload(entry.text) is not None
+    return position
+
+
+def test_a_writer_killed_at_any_moment_leaves_all_it_had_appended(tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    for _ in range(20):
+        kill_and_check(tmp_path / "log", chance)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_a_writer_killed_again_and_again(tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    until = time.monotonic() + float(os.environ.get("HOSTGUARD_SOAK_S", "60"))
+    runs = 0
+    while time.monotonic() < until:
+        if kill_and_check(tmp_path / f"log{runs // 50}", chance) == 0:
+            raise AssertionError("the writer never began")
+        runs += 1
+    print("runs", runs)
