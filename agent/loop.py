@@ -28,11 +28,12 @@ from ..recorder.log import Log
 from .cancels import Cancels
 from .drain import Drain
 from .durability import Durability
+from .ends import ClientEnd, ServerEnd
 from .facts import Facts
 from .flow import Flow, Tally
 from .gate import Gate
 from .holds import Holds
-from .relay import ClientEnd, Relay, ServerEnd
+from .relay import Relay
 from .resources import Resources
 
 BACKLOG = 1024
@@ -130,7 +131,7 @@ class Loop:
             self._refuse(transport, _stranger(source))
             return None
         if self._self_test(origin):
-            _reset(transport)
+            transport.close()  # no reset: it could reach the probe before its connect() returns, which would then fail
             return None
         process = _process(origin)
         rule = self.services.workloads.workload_of(origin.workload, process)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from hostguard.agent.cli.main import COMMANDS, main
 from hostguard.agent.cli.reference import reference
 
