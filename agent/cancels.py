@@ -1,4 +1,4 @@
-"""Which flow a PostgreSQL CancelRequest means: the one that was given that key, and only for the same agent."""
+"""Which flow a PostgreSQL CancelRequest means: the one of the same agent that was given that key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The composition root: builds everything from one configuration, proves that the guard holds, serves, and ends in order.
+"""The composition root: a whole daemon from one configuration, or nothing of it.
 
 Order of start. Nothing may be half up, so each step registers how to undo it, and the daemon says "guarding" only after its own
 probe connections have come through its own hooks: configuration, log, kernel hooks, guarded cgroups, listeners, self-test,
@@ -90,6 +90,8 @@ class Daemon:
         policy = Policy(document)
         log = _open_log(paths, undo)
         redirect = _attach(document, paths, undo)
+        for remark in redirect.remarks:
+            print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
         tally = Tally()
         gate = Gate(log, tally)
