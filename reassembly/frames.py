@@ -12,6 +12,7 @@ import struct
 
 HEADER = struct.Struct(">BI")
 HEADER_SIZE = HEADER.size
+_MAX_LENGTH = 0x7FFFFFFF
 _UNPACK = HEADER.unpack_from
 
 
@@ -58,14 +59,13 @@ class FrameBuffer:
     def head(self) -> tuple[int, int] | None:
         """(tag, size of the whole frame) of the next frame, or None while its first five bytes are not here.
 
-        Raises FrameFault on a length below 4. The size is unsigned: a "negative" length is a huge one and falls to the caller's
-        cap.
+        Raises FrameFault on a length below 4, which does not even hold itself, or negative. Caps by type are the caller's.
         """
         if len(self.data) - self.pos < HEADER_SIZE and not self.want(HEADER_SIZE):
             return None
         tag, length = _UNPACK(self.data, self.pos)
-        if length < 4:
-            raise FrameFault(f"a message of type {chr(tag)!r} claims a length of {length}, less than the length field itself")
+        if length < 4 or length > _MAX_LENGTH:
+            raise FrameFault(f"a message of type {chr(tag)!r} claims an impossible length")
         return tag, length + 1
 
     def take(self, size: int) -> bytes:

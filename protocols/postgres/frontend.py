@@ -18,34 +18,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from ...reassembly.frames import HEADER_SIZE, FrameBuffer
-from ..events import Ask, Close, Decision, Operation, OperationKind, Verdict
-from . import encodings, hidden, messages, refuse
+from ..events import Ask, Close, Decision, Operation, OperationKind
+from . import encodings, messages
 from .link import Link, PeerFault, Phase
 from .messages import FRONTEND
-from .names import STALL, Portal, Stall, Statement, forget_hidden
+from .names import STALL, Portal, Stall, Statement
 from .pipeline import Kind, Slot
+from .release import Asked, end_epoch, forward, release
 
 _COPY_DATA = ord("d")
 _WHILE_COPYING = frozenset(b"dcfSHX")
 _COPY_TAGS = frozenset(b"dcf")
 # PostgreSQL's PQ_LARGE_MESSAGE_LIMIT: no message of either side is longer.
 MAX_STREAMED_BYTES = 0x3FFFFFFF
-_CALL_CHANGES = hidden.Hidden(facts=True)
-
-
-class Asked(msgspec.Struct, gc=False):
-    """The operation that waits for its decision."""
-
-    operation: Operation
-    kind: Kind
-    frame: bytes
-    statement: Statement | None = None
-    name: bytes = b""
-    """PREPARE: the statement's name as sent. EXECUTE: the portal's."""
-    portal: Portal | None = None
 
 
 class Frontend:
@@ -177,13 +163,13 @@ class Frontend:
         slot = Slot(Kind.BIND, link.epoch)
         portal = Portal(statement, message.parameters, message.formats, link.epoch, len(body))
         slot.portal_change = link.portals.change(message.portal, portal, link.epoch)
-        self._forward(slot, frame)
+        forward(self._link, slot, frame)
         return True
 
     def _describe(self, frame: bytes, body: bytes) -> bool:
         is_portal, name = messages.subject(body)
         if not is_portal:
-            self._forward(Slot(Kind.DESCRIBE_STATEMENT, self._link.epoch), frame)
+            forward(self._link, Slot(Kind.DESCRIBE_STATEMENT, self._link.epoch), frame)
             return True
         portal = self._portal(name)
         if isinstance(portal, Stall):
@@ -192,7 +178,7 @@ class Frontend:
         if portal is not None:
             slot.portal = portal
             portal.describing = True
-        self._forward(slot, frame)
+        forward(self._link, slot, frame)
         return True
 
     def _close(self, frame: bytes, body: bytes) -> bool:
@@ -203,7 +189,7 @@ class Frontend:
             slot.portal_change = link.portals.change(name, None, link.epoch)
         else:
             slot.statement_change = link.statements.change(name, None, link.epoch)
-        self._forward(slot, frame)
+        forward(self._link, slot, frame)
         return True
 
     def _execute(self, frame: bytes, body: bytes) -> bool:
@@ -242,7 +228,7 @@ class Frontend:
         slot.scrub_section = link.scrubbing
         link.pipeline.add(slot)
         link.out.to_server(frame)
-        self._end_epoch()
+        end_epoch(link)
         return True
 
     def _flush(self, frame: bytes, body: bytes) -> bool:
@@ -270,108 +256,14 @@ class Frontend:
         self._link.phase = Phase.CLOSED
         return True
 
-    # Decisions
-
     def resume(self, decision: Decision) -> None:
-        """Forward the operation that was asked about, or the poison in its place."""
+        """Carry out the decision on the operation that was asked about."""
         asked = self.asked
         assert asked is not None
         self.asked = None
-        link = self._link
-        slot = Slot(asked.kind, link.epoch)
-        slot.operation = asked.operation
-        if decision.verdict is Verdict.ALLOW:
-            slot.plan = decision.plan
-            frame = asked.frame
-            if asked.kind is not Kind.PARSE:
-                self._note_effects(slot, asked, decision)
-        else:
-            slot.refusal = refuse.refusal(decision)
-            poison = self._poison(asked)
-            slot.poison = poison.code
-            frame = poison.message
-        _RESUME[asked.kind](self, slot, asked, frame)
-
-    def _poison(self, asked: Asked) -> refuse.Poison:
-        match asked.kind:
-            case Kind.QUERY:
-                return refuse.QUERY
-            case Kind.PARSE:
-                return refuse.parse(asked.name)
-            case Kind.EXECUTE:
-                return refuse.execute(self._link.poison_portal)
-            case _:
-                return refuse.FUNCTION_CALL
-
-    def _note_effects(self, slot: Slot, asked: Asked, decision: Decision) -> None:
-        """The operation will run: what it may change beside its reply."""
-        link = self._link
-        text = asked.operation.text
-        match asked.kind:
-            case Kind.QUERY:
-                may = hidden.of(text)
-            case Kind.EXECUTE:
-                may = asked.statement.hidden if asked.statement is not None else hidden.EVERYTHING
-            case _:
-                may = _CALL_CHANGES
-        if may is not hidden.NOTHING:
-            forget_hidden(text, may, link.statements, link.portals)
-        if may.facts:
-            link.doubt_in_transaction = True
-        if link.doubt_in_transaction:
-            link.doubt_epoch = link.epoch
-        if decision.ends_portals:
-            link.portals.forget()
-            slot.scrub_section = link.scrubbing
-        if slot.plan is not None and slot.plan.scrub_errors:
-            link.scrubbing = True
-
-    def _resume_query(self, slot: Slot, asked: Asked, frame: bytes) -> None:
-        link = self._link
-        # A simple Query destroys the unnamed statement and portal, whatever comes of it.
-        if link.statements.knows(b""):
-            slot.statement_change = link.statements.change(b"", None, link.epoch)
-        if link.portals.knows(b""):
-            slot.portal_change = link.portals.change(b"", None, link.epoch)
-        self._forward(slot, frame)
-        self._end_epoch()
-
-    def _resume_parse(self, slot: Slot, asked: Asked, frame: bytes) -> None:
-        link = self._link
-        slot.statement_change = link.statements.change(asked.name, asked.statement, link.epoch)
-        self._forward(slot, frame)
-
-    def _resume_execute(self, slot: Slot, asked: Asked, frame: bytes) -> None:
-        link = self._link
-        if slot.plan is not None:
-            portal = asked.portal or Portal(None, (), (), link.epoch, 0)
-            slot.portal = portal
-            if portal.described is None and not portal.describing:
-                # No row passes before its columns are known, and what a client knows of them from another time may be
-                # stale: ask for this very portal.
-                ours = Slot(Kind.HIDDEN_DESCRIBE, link.epoch)
-                ours.portal = portal
-                portal.describing = True
-                self._forward(ours, messages.describe_portal(asked.name))
-        elif asked.portal is not None:
-            slot.portal = asked.portal
-        self._forward(slot, frame)
-
-    def _resume_function_call(self, slot: Slot, asked: Asked, frame: bytes) -> None:
-        self._forward(slot, frame)
-        self._end_epoch()
+        release(self._link, asked, decision)
 
     # Parts
-
-    def _forward(self, slot: Slot, frame: bytes) -> None:
-        link = self._link
-        link.out.to_server(frame)
-        link.section_open = True
-        link.pipeline.add(slot)
-
-    def _end_epoch(self) -> None:
-        self._link.epoch += 1
-        self._link.section_open = False
 
     def _ask(
         self,
@@ -430,10 +322,4 @@ _STEPS: dict[int, _Step] = {
     ord("c"): Frontend._copy_done,
     ord("f"): Frontend._copy_fail,
     ord("X"): Frontend._terminate,
-}
-_RESUME: dict[Kind, Callable[[Frontend, Slot, Asked, bytes], None]] = {
-    Kind.QUERY: Frontend._resume_query,
-    Kind.PARSE: Frontend._resume_parse,
-    Kind.EXECUTE: Frontend._resume_execute,
-    Kind.FUNCTION_CALL: Frontend._resume_function_call,
 }

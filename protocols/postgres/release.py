@@ -1,0 +1,141 @@
+"""An operation with its decision: forwarded, or poisoned in its place.
+
+Also here: what forwarding it makes uncertain. A decision comes once and is final, so this is the last look at an operation before
+the server sees it.
+"""
+
+# ruff: noqa: ARG001 (the ways of release share one signature)
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from ..events import Decision, Operation, Verdict
+from . import hidden, messages, refuse
+from .link import Link
+from .names import Portal, Statement, forget_hidden
+from .pipeline import Kind, Slot
+
+# A function called by number may be set_config; it can't be PREPARE or DECLARE, which are no functions.
+_CALL_CHANGES = hidden.Hidden(facts=True)
+
+
+class Asked(msgspec.Struct, gc=False):
+    """The operation that waits for its decision."""
+
+    operation: Operation
+    kind: Kind
+    frame: bytes
+    statement: Statement | None = None
+    name: bytes = b""
+    """PREPARE: the statement's name as sent. EXECUTE: the portal's."""
+    portal: Portal | None = None
+
+
+def release(link: Link, asked: Asked, decision: Decision) -> None:
+    """Forward the operation that was asked about, or the poison in its place."""
+    slot = Slot(asked.kind, link.epoch)
+    slot.operation = asked.operation
+    if decision.verdict is Verdict.ALLOW:
+        slot.plan = decision.plan
+        frame = asked.frame
+        if asked.kind is not Kind.PARSE and not link.pipeline.skipping:
+            _note_effects(link, slot, asked, decision)
+    else:
+        slot.refusal = refuse.refusal(decision)
+        poison = _poison(link, asked)
+        slot.poison = poison.code
+        frame = poison.message
+    _RELEASE[asked.kind](link, slot, asked, frame)
+
+
+def forward(link: Link, slot: Slot, frame: bytes) -> None:
+    """A message of the extended protocol goes out; its reply is expected as `slot` says."""
+    link.out.to_server(frame)
+    link.section_open = True
+    link.pipeline.add(slot)
+
+
+def end_epoch(link: Link) -> None:
+    """A message that begets a ReadyForQuery went out."""
+    link.epoch += 1
+    link.section_open = False
+
+
+def _poison(link: Link, asked: Asked) -> refuse.Poison:
+    match asked.kind:
+        case Kind.QUERY:
+            return refuse.QUERY
+        case Kind.PARSE:
+            return refuse.parse(asked.name)
+        case Kind.EXECUTE:
+            return refuse.execute(link.poison_portal)
+        case _:
+            return refuse.FUNCTION_CALL
+
+
+def _note_effects(link: Link, slot: Slot, asked: Asked, decision: Decision) -> None:
+    """The operation will run: what it may change beside its reply."""
+    text = asked.operation.text
+    match asked.kind:
+        case Kind.QUERY:
+            may = hidden.of(text)
+        case Kind.EXECUTE:
+            may = asked.statement.hidden if asked.statement is not None else hidden.EVERYTHING
+        case _:
+            may = _CALL_CHANGES
+    if may is not hidden.NOTHING:
+        forget_hidden(text, may, link.statements, link.portals)
+    if may.facts:
+        link.doubt_in_transaction = True
+    if link.doubt_in_transaction:
+        link.doubt_epoch = link.epoch
+    if decision.ends_portals:
+        link.portals.forget()
+        slot.scrub_section = link.scrubbing
+    if slot.plan is not None and slot.plan.scrub_errors:
+        link.scrubbing = True
+
+
+def _query(link: Link, slot: Slot, asked: Asked, frame: bytes) -> None:
+    # A simple Query destroys the unnamed statement and portal, whatever comes of it.
+    if link.statements.knows(b""):
+        slot.statement_change = link.statements.change(b"", None, link.epoch)
+    if link.portals.knows(b""):
+        slot.portal_change = link.portals.change(b"", None, link.epoch)
+    forward(link, slot, frame)
+    end_epoch(link)
+
+
+def _parse(link: Link, slot: Slot, asked: Asked, frame: bytes) -> None:
+    slot.statement_change = link.statements.change(asked.name, asked.statement, link.epoch)
+    forward(link, slot, frame)
+
+
+def _execute(link: Link, slot: Slot, asked: Asked, frame: bytes) -> None:
+    slot.portal = asked.portal
+    if slot.plan is not None:
+        portal = slot.portal = asked.portal or Portal(None, (), (), link.epoch, 0)
+        if portal.described is None and not portal.describing:
+            # No row passes before its columns are known, and what was told of the statement at another time may be stale:
+            # ask for this very portal.
+            ours = Slot(Kind.HIDDEN_DESCRIBE, link.epoch)
+            ours.portal = portal
+            portal.describing = True
+            forward(link, ours, messages.describe_portal(asked.name))
+    forward(link, slot, frame)
+
+
+def _function_call(link: Link, slot: Slot, asked: Asked, frame: bytes) -> None:
+    forward(link, slot, frame)
+    end_epoch(link)
+
+
+_RELEASE: dict[Kind, Callable[[Link, Slot, Asked, bytes], None]] = {
+    Kind.QUERY: _query,
+    Kind.PARSE: _parse,
+    Kind.EXECUTE: _execute,
+    Kind.FUNCTION_CALL: _function_call,
+}
