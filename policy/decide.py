@@ -187,7 +187,9 @@ class FlowPolicy:
         scope = self._look_up(operation.session)
         if scope is None:
             return refused(f"the policy no longer knows agent {self.agent} on {self.resource}", "Ask an operator of hostguard.")
-        return scope.judge(operation.text, approval, self._memory)
+        # The flow may be new, or its session's facts written anew, while the scope is not.
+        known = scope.texts.get(operation.text) if approval is None else None
+        return known if known is not None else scope.judge(operation.text, approval, self._memory)
 
     def _look_up(self, session: Session) -> Scope | None:
         if session is not self._session or self._decider.stamp is not self._stamp:

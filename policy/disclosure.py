@@ -89,7 +89,7 @@ class Disclosure:
             return False
         if "do" in analysis.effects or any(kind == UNKNOWN for _, kind in analysis.functions):
             return True
-        return any(self._may_be_dirty(access, resolver) for access in analysis.accesses if access.kind == "table")
+        return any(self._may_be_dirty(a, resolver) if a.kind == "table" else self._renames(a) for a in analysis.accesses)
 
     def _may_be_dirty(self, access: Access, resolver: Resolver) -> bool:
         relations = resolver.relations(access)
@@ -104,11 +104,10 @@ class Disclosure:
         if any(access.action == "copy_out" for access in dirty):
             return f"COPY out of {_said(dirty, 'copy_out')}, which has hidden columns, can't be masked"
         defined = [a for a in dirty if a.action in _CHANGES_MEANING and self._is_dirty(a, resolver)]
-        schemas = [a for a in analysis.accesses if a.kind == "schema" and a.action == "alter" and self._holds_hidden(a)]
-        if defined or schemas:
-            return (
-                f"no policy permits derive: changing the definition of {(defined + schemas)[0].name} could uncover hidden columns"
-            )
+        defined += [access for access in analysis.accesses if self._renames(access)]
+        if defined:
+            what = defined[0].name or defined[0].detail
+            return f"no policy permits derive: changing the definition of {what} could uncover hidden columns"
         reading = {a for a in dirty if _reads_rows(a, analysis)}
         keeper = keeps_values(analysis) if reading else ""
         if keeper:
@@ -122,8 +121,13 @@ class Disclosure:
     def _is_dirty(self, access: Access, resolver: Resolver) -> bool:
         return any(relation in self._names for relation in resolver.relations(access))
 
-    def _holds_hidden(self, access: Access) -> bool:
-        return access.name is not None and any(schema == access.name.name for schema, _ in self._names)
+    def _renames(self, access: Access) -> bool:
+        """Whether it may give another name to what tagged columns are in: tags go by name."""
+        if access.action != "alter":
+            return False
+        if access.kind == "schema":
+            return access.name is not None and any(schema == access.name.name for schema, _ in self._names)
+        return access.kind == "database" and access.detail.startswith("database ")
 
     def _assigned(self, text: str) -> Iterator[str]:
         try:

@@ -35,7 +35,7 @@ class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[log]``: how sure a record is before its operation goes on."""
 
     durability: Literal["batch", "strict"] = "batch"
-    """``strict``: synced to disk before the operation is forwarded; ``batch``: written before, synced later. Default ``batch``."""
+    """``strict``: synced before the operation is forwarded; ``batch``: written before, synced later. Default ``batch``."""
     batch_ms: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
     """``batch``: milliseconds after which a record is synced at the latest. Default 50."""
 
