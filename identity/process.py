@@ -23,10 +23,9 @@ MAX_LINK_BYTES = 4096
 MAX_ANCESTORS = 16
 _STAT_BYTES = 4096
 _STATUS_BYTES = 4096
-_ENDED = (b"Z", b"X")
-"""States of a process that waits to be reaped. So does one whose first thread has ended though others run: it looks the same."""
 _PF_EXITING = 0x4
-"""include/linux/sched.h: the task is in do_exit. Program and arguments go away before the state says so."""
+"""include/linux/sched.h: the task is in do_exit. Its program and arguments go away before its state says that it is a zombie. A
+process whose first thread has ended though others run looks the same, so it is described by what the kernel saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ def _stat(folder: int) -> _Stat | None:
     """None once it has ended. ``pid (comm) state ppid … starttime …``: comm may hold parentheses, it ends at the last one."""
     head, _, tail = _read_file(folder, "stat", _STAT_BYTES).rpartition(b") ")
     fields = tail.split()
-    if len(fields) < 20 or fields[0] in _ENDED or int(fields[6]) & _PF_EXITING:
+    if len(fields) < 20 or int(fields[6]) & _PF_EXITING:
         return None
     return _Stat(_text(head.partition(b"(")[2]), int(fields[1]), int(fields[19]))
 

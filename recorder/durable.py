@@ -59,6 +59,7 @@ class Syscalls:
     write: Callable[[int, bytes], int] = os.write
     fdatasync: Callable[[int], None] = os.fdatasync
     ftruncate: Callable[[int, int], None] = os.ftruncate
+    pwrite: Callable[[int, bytes, int], int] = os.pwrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +253,7 @@ class LogWriter:
             # O_APPEND makes Linux ignore pwrite's offset (pwrite(2), BUGS), so this needs a descriptor of its own.
             plain = os.open(segment_path(self._folder, segment_names(self._folder)[-1]), os.O_WRONLY | os.O_CLOEXEC)
             try:
-                written = os.pwrite(plain, data, start)
+                written = self._syscalls.pwrite(plain, data, start)
             finally:
                 os.close(plain)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The log as its owner writes it: entries numbered, stamped, and in order within their flow."""
+"""The log as its owner writes it: entries numbered, stamped, in order within their flow."""
 
 from __future__ import annotations
 

@@ -206,13 +206,13 @@ def read_all(data: bytes) -> None:
 VALID = st.sampled_from([framed(Cancel(1)), framed(Operation(1, "query", "SELECT 1")), framed(FlowOpen("a", "w", "r", pid=7))])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_entries_or_corrupt(data: bytes) -> None:
     read_all(data)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(VALID, min_size=1, max_size=4), st.data())
 def test_entries_with_bytes_cut_changed_or_repeated_are_entries_or_corrupt(parts: list[bytes], data: st.DataObject) -> None:
     whole = b"".join(parts)
@@ -222,7 +222,7 @@ def test_entries_with_bytes_cut_changed_or_repeated_are_entries_or_corrupt(parts
     read_all(whole[:end] + whole[start:])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["v", "flow", "seq", "operation", "verdict", "target", "text", "policies", "reason"]),

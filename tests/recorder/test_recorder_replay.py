@@ -267,3 +267,14 @@ def test_a_summary_counts_decisions_and_says_how_it_ended(listed: Path) -> None:
     assert [summary.end_ns is None for summary in found] == [False, True, False, False, True]
     assert (found[0].start_ns, found[0].end_ns) == (millisecond(1), millisecond(5))
     assert (found[0].flow, found[0].pid, found[0].comm) == (1, 42, "python3")
+
+
+def test_a_flow_that_turns_out_not_to_match_pushes_no_other_out_of_the_limit(tmp_path: Path) -> None:
+    log = log_in(tmp_path)
+    log.open_flow(opened("a"))
+    log.open_flow(opened("b"))
+    short = log.open_flow(opened("short"))
+    log.append(short, FlowClose("done"))
+    log.close()
+    found = summaries(Reader(tmp_path), Filters(since_ns=millisecond(5), limit=2))
+    assert [summary.agent for summary in found] == ["a", "b"]
