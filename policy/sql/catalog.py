@@ -29,7 +29,7 @@ SELECT 'relation'::pg_catalog.text, c.oid::pg_catalog.text, n.nspname::pg_catalo
    AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast'])
    AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
 UNION ALL
-SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, ''
+SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, a.attgenerated::pg_catalog.text
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
@@ -100,6 +100,7 @@ class Catalog:
         self._by_place: dict[tuple[str, str], int] = {}
         self._by_name: defaultdict[str, list[int]] = defaultdict(list)
         self._columns: defaultdict[int, dict[int, str]] = defaultdict(dict)
+        self._generated: defaultdict[int, set[int]] = defaultdict(set)
         self._children: defaultdict[int, set[int]] = defaultdict(set)
         self._parents: defaultdict[int, set[int]] = defaultdict(set)
         self._views: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
@@ -132,6 +133,8 @@ class Catalog:
             self._by_name[third].append(oid)
         elif kind == "column":
             self._columns[oid][int(second)] = third
+            if fourth:
+                self._generated[oid].add(int(second))
         elif kind == "child":
             self._children[oid].add(int(second))
             self._parents[int(second)].add(oid)
@@ -163,6 +166,10 @@ class Catalog:
     def columns(self, oid: int) -> dict[int, str]:
         """A relation's columns: attribute number → name."""
         return dict(self._columns.get(oid, {}))
+
+    def generated(self, oid: int) -> frozenset[int]:
+        """Attribute numbers of the columns that are computed from others (GENERATED ALWAYS AS)."""
+        return frozenset(self._generated.get(oid, ()))
 
     def attnum(self, oid: int, column: str) -> int | None:
         """The attribute number of a relation's column."""

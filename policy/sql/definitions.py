@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .analysis import Access, Name
 from .found import Found, Tree, relation_name, strings
-from .objects import act_on, act_on_relation, later, parts_of, refer, stored, word
+from .objects import RELATIONS, act_on, act_on_relation, later, parts_of, refer, stored, word
 from .postgres_names import names
 from .visit import Handler, Scope, children, handles, visit
 
@@ -288,8 +288,10 @@ def rename(body: Tree, _scope: Scope, found: Found) -> None:
         found.flags.add("cascade")
     if kind == "OBJECT_ATTRIBUTE":
         act_on("alter", "OBJECT_TYPE", parts_of({"RangeVar": body["relation"]}), found)
+    elif kind in RELATIONS:
+        act_on("alter", kind, parts_of({"RangeVar": body["relation"]}), found)
     elif "relation" in body:
-        act_on_relation("alter", body["relation"], found, "" if kind == "OBJECT_TABLE" else f"rename {word(kind)}")
+        act_on_relation("alter", body["relation"], found, f"{word(kind)} {body.get('subname', '')}".strip())
     elif "object" in body:
         act_on("alter", kind, parts_of(body["object"]), found)
     else:

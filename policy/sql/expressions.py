@@ -114,7 +114,7 @@ def sort_by(body: Tree, scope: Scope, found: Found) -> None:
 def function_call(body: Tree, scope: Scope, found: Found) -> None:
     """A function, aggregate or window function with its arguments."""
     name = name_of(strings(body["funcname"]))
-    kind = found.function(name)
+    kind = found.function(name, len(body.get("args", ())))
     if kind == "settings":
         _set_config(body.get("args", []), found)
     elif kind == "notifies":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .analysis import Access, Analysis, Name, Output
-from .functions import CONSEQUENCES, PURE, UNKNOWN, classify, is_builtin_operator
+from .functions import CONSEQUENCES, PURE, THREE_ARGUMENTS_PURE, UNKNOWN, classify, is_builtin_operator
 from .postgres_names import RELATIONS
 
 Tree = dict[str, Any]
@@ -98,9 +98,11 @@ class Found:
         self.effects.add(action)
         self.accesses.add(Access(action, "database", None, detail))
 
-    def function(self, name: Name) -> str:
-        """A function is called: its class, with what follows from it."""
+    def function(self, name: Name, arguments: int = 0) -> str:
+        """A function is called with so many arguments: its class, with what follows from it."""
         kind = classify(name)
+        if kind == "runs_sql_text" and arguments == 3 and name.name in THREE_ARGUMENTS_PURE:
+            kind = PURE
         self.functions.add((name, kind))
         if kind == PURE:
             return kind

@@ -157,6 +157,10 @@ CLASSES: dict[str, str] = _table()
 """Function name → class, for everything that PostgreSQL brings (and dblink, whose names speak for themselves)."""
 
 
+THREE_ARGUMENTS_PURE = frozenset({"ts_rewrite"})
+"""Functions that take a query's text with two arguments, and none with three."""
+
+
 def classify(name: Name) -> str:
     """The class of a function. dblink is known in whatever schema it was installed."""
     if name.schema in (None, "pg_catalog") and name.database is None:

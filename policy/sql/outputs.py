@@ -32,7 +32,7 @@ def _rows_of(tree: Tree, *, alone: bool) -> Outputs | None:
     """What a statement returns: None for no rows at all, empty where the columns can't be told."""
     for kind, body in tree.items():
         if kind == "SelectStmt":
-            return None if "intoClause" in body else Lineage().select(body) or ()
+            return None if _goes_into_a_table(body) else Lineage().select(body) or ()
         if kind in RETURNING:
             return Lineage().returning(body) or () if "returningClause" in body else None
         if kind in ("FetchStmt", "ExecuteStmt"):
@@ -46,6 +46,13 @@ def _rows_of(tree: Tree, *, alone: bool) -> Outputs | None:
         if kind == "DeclareCursorStmt" and alone:
             return _rows_of(body["query"], alone=True)
     return None
+
+
+def _goes_into_a_table(body: dict[str, Any]) -> bool:
+    """INTO stands in the first SELECT of a set operation."""
+    while "larg" in body:
+        body = body["larg"]
+    return "intoClause" in body
 
 
 def _copied(body: dict[str, Any]) -> Outputs:

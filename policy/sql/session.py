@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pglast.parser
 
+from .analysis import Access
 from .expressions import ROLE_SETTINGS
-from .found import Found, Tree, relation_name
+from .found import Found, Tree, name_of, relation_name, strings
+from .functions import UNKNOWN
 from .visit import Scope, children, handles, visit, visit_all
 
 ENDS = frozenset(
@@ -169,8 +171,11 @@ def do(_body: Tree, _scope: Scope, found: Found) -> None:
 
 @handles("CallStmt")
 def call(body: Tree, scope: Scope, found: Found) -> None:
-    """CALL: a procedure, whose body may do anything, transactions included."""
+    """CALL: a procedure, whose body may do anything, transactions included. A built-in's name makes it no built-in."""
+    name = name_of(strings(body["funccall"]["funcname"]))
+    found.functions.add((name, UNKNOWN))
+    found.accesses.add(Access("call", "function", name))
     found.flags.add("opaque")
     found.effects.add("call")
     found.ends_transaction = True
-    visit({"FuncCall": body["funccall"]}, scope, found)
+    children(body["funccall"], scope, found, skip=("funcname",))

@@ -325,8 +325,8 @@ def _arm(node: Tree, *, blank: bool) -> tuple[object, ...] | None:
             key = _key(body["arg"], blank=blank)
             return None if key is None else (body["nulltesttype"], key)
         if kind == "BoolExpr" and body["boolop"] == "NOT_EXPR":
-            key = _key(body["args"][0], blank=blank)
-            return None if key is None else ("NOT", key)
+            arm = _arm(body["args"][0], blank=blank)
+            return None if arm is None else _opposite(arm)
         key = _key(node, blank=blank)
         return None if key is None else ("", key)
     return None
