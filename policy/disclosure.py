@@ -50,8 +50,7 @@ class Disclosure:
         self._blind = layout is None and not offline
         self._names = layout.dirty if layout is not None else frozenset(hidden)
         self._columns = frozenset(column for columns in hidden.values() for column in columns)
-        masks, clean = (layout.masks, layout.clean) if layout is not None else ({}, frozenset())
-        self._plan = ReplyPlan(masks, clean)
+        self._plan = ReplyPlan(layout.masks, layout.clean, layout.visible) if layout is not None else ReplyPlan()
 
     def exposure(self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver, fetches: bool) -> Exposure:
         """For all that an operation runs. `fetches`: it reads a cursor that may read hidden columns."""
@@ -73,7 +72,8 @@ class Disclosure:
         harmless = _harmless(analyses[0]) if len(analyses) == 1 else frozenset()
         # The views over samples have no fixed OID, so beside them no table is known to be clean.
         clean = frozenset() if samples else self._plan.clean_tables
-        return Exposure(ReplyPlan(self._plan.masks, clean, COMPUTED, harmless, True), touches=True)
+        plan = ReplyPlan(self._plan.masks, clean, self._plan.clean_columns, COMPUTED, harmless, True)
+        return Exposure(plan, touches=True)
 
     def _without_rows(self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver) -> Exposure:
         """No rows come back, but errors and notices may, and what is written can be read later."""
@@ -82,7 +82,7 @@ class Disclosure:
         refusal = next(filter(None, (self._refusal(*part, resolver) for part in zip(analyses, texts, strict=True))), "")
         if refusal:
             return Exposure(None, refusal, _HINT, True)
-        return Exposure(ReplyPlan(self._plan.masks, self._plan.clean_tables, COMPUTED, scrub_errors=True), touches=True)
+        return Exposure(msgspec.structs.replace(self._plan, computed=COMPUTED, scrub_errors=True), touches=True)
 
     def _touches(self, analysis: Analysis, resolver: Resolver) -> bool:
         if not self.hidden:

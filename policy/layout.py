@@ -23,6 +23,9 @@ class Layout(msgspec.Struct, frozen=True):
 
     masks: Mapping[tuple[int, int], Mask]
     """(table OID, attribute number) of every hidden column, those of parents and children included."""
+    visible: frozenset[tuple[int, int]]
+    """(table OID, attribute number) of the other columns of the tables in `masks`. A generated column is none of them: it may be
+    computed from a hidden one."""
     clean: frozenset[int]
     """Relations that show no hidden column."""
     dirty: frozenset[tuple[str, str]]
@@ -50,8 +53,10 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
                         views |= catalog.views_over(relative, number)
     dirty = views | {oid for oid, _ in masks}
     relations = [relation for relation in map(catalog.relation, dirty) if relation is not None]
+    visible = {(oid, n) for oid in {table for table, _ in masks} for n in catalog.columns(oid).keys() - catalog.generated(oid)}
     return Layout(
         masks,
+        frozenset(visible - masks.keys()),
         (SYSTEM | catalog.all_oids()) - dirty if hidden else frozenset(),
         frozenset((relation.schema, relation.name) for relation in relations),
         catalog,

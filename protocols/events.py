@@ -90,8 +90,10 @@ class ReplyPlan(msgspec.Struct, frozen=True):
     """(table OID, attribute number) as the server names a column's origin, to the mask for it."""
     clean_tables: Collection[int] = frozenset()
     """Table OIDs known to hold no column that this plan hides."""
+    clean_columns: Collection[tuple[int, int]] = frozenset()
+    """(table OID, attribute number) of the columns that may be seen in tables that have hidden ones beside them."""
     computed: Mask | None = None
-    """For columns without an origin, whole rows, and tables that are neither in `masks` nor `clean_tables`."""
+    """For columns without an origin, whole rows, and whatever is in none of the three above."""
     clean_positions: frozenset[int] = frozenset()
     """Positions (from 0) proven to depend on nothing sensitive; relaxes `computed` for origin-less columns only."""
     scrub_errors: bool = False

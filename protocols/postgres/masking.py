@@ -24,7 +24,7 @@ def mask_for(column: Column, position: int, plan: ReplyPlan) -> Mask | None:
     if mask is not None:
         return mask
     # System columns (ctid, tableoid, xmin …) hold nothing of the row's data.
-    if column.attribute < 0 or column.table in plan.clean_tables:
+    if column.attribute < 0 or column.table in plan.clean_tables or (column.table, column.attribute) in plan.clean_columns:
         return None
     return plan.computed
 
