@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import subprocess
@@ -20,10 +21,25 @@ PROGRAMS = sorted(path.name for path in CLIENTS.glob("*.py") if path.name != "tr
 
 # What differs between any two runs, direct or not: numbers that the server counts up, and the time of day.
 DIFFERS = (
-    (re.compile(r"(lo_import|lo_unlink) \d{4,}"), r"\1 OID"),
     (re.compile(r"(Backend PID +\| )\d+ *"), r"\1PID"),
+    (re.compile(r"(from server process with PID )\d+"), r"\1PID"),
     (re.compile(r"^\w{3} \w{3} +\d+ [\d:]{8} \d{4}( \(every)", re.MULTILINE), r"TIME\1"),
 )
+
+# Made beforehand by somebody else: what the server says on its own account, in notices and errors with every field.
+FUNCTIONS = """
+CREATE FUNCTION says(what text) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE NOTICE '%', what USING HINT = 'a hint', DETAIL = 'a detail';
+  RAISE WARNING 'and a warning';
+  RETURN length(what);
+END $$;
+CREATE FUNCTION fails(what text) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION '%', what USING ERRCODE = 'P0123', HINT = 'a hint', DETAIL = 'a detail', SCHEMA = 's', TABLE = 't',
+    COLUMN = 'c', DATATYPE = 'd', CONSTRAINT = 'k';
+END $$;
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +77,12 @@ def operations(matrix: Guard) -> int:
     return sum(matrix.ask("status")["operations"].values())
 
 
+def difference(direct: str, guarded: str) -> str:
+    """What the guarded run observed otherwise, as a diff with lines of a readable length."""
+    lines = difflib.unified_diff(direct.splitlines(), guarded.splitlines(), "direct", "guarded", lineterm="", n=1)
+    return "\n".join(line[:500] for line in lines)
+
+
 def both_ways(matrix: Guard, server: Server, program: list[str | Path], minimum: int = 1) -> Observed:
     """Run a program directly, then guarded, each in a fresh database; they must agree. Returns what they observed."""
 
@@ -75,14 +97,14 @@ def both_ways(matrix: Guard, server: Server, program: list[str | Path], minimum:
     found = []
     ways: tuple[Callable[[dict[str, str]], subprocess.CompletedProcess[str]], ...] = (direct, guarded)
     for way in ways:
-        with server.database("matrix") as database:
+        with server.database("matrix", FUNCTIONS) as database:
             found.append(observed(way(environment(server, database))))
         if way is direct:
             assert operations(matrix) == before, "the direct run went through the guard"
     assert operations(matrix) >= before + minimum, "the guarded run did not go through the guard"
-    assert found[1].out.splitlines() == found[0].out.splitlines()
-    assert found[1].err.splitlines() == found[0].err.splitlines()
-    assert found[1] == found[0]
+    changes = difference(found[0].out, found[1].out) + difference(found[0].err, found[1].err)
+    assert not changes, changes
+    assert found[0].exit_code == found[1].exit_code
     return found[0]
 
 
@@ -105,7 +127,6 @@ def psqls() -> list[Path]:
         ("psql_tour.sql", [], 0),
         ("psql_stop.sql", [], 3),
         ("psql_stop.sql", ["--single-transaction"], 3),
-        ("psql_large_objects.sql", [], 0),
     ],
 )
 def test_psql_observes_the_same(
@@ -134,7 +155,7 @@ def test_psql_fails_to_connect_the_same(matrix: Guard, server: Server) -> None:
 @pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
 def test_pgbench_does_the_same_work(matrix: Guard, server: Server, mode: str) -> None:
     pgbench = server.bin / "pgbench"
-    with server.database("matrix") as database:
+    with server.database("matrix", FUNCTIONS) as database:
         variables = environment(server, database)
         made = matrix.run("matrix", [pgbench, "--initialize", "--quiet"], variables)
         assert made.returncode == 0, made.stderr

@@ -192,7 +192,9 @@ async def messages(connection: asyncpg.Connection) -> None:
     await connection.execute("NOTIFY news, 'hello'")
     say("heard", await asyncio.wait_for(heard.get(), 20))
     await connection.remove_listener("news", listen)
-    await connection.execute("DO $$ BEGIN RAISE NOTICE 'noted'; RAISE WARNING 'warned'; END $$")
+    await connection.execute("SELECT says('noted')")
+    async with errors("raised", connection):
+        await connection.execute("SELECT fails('raised')")
     async with errors("timed out and cancelled", connection):
         await connection.fetch("SELECT pg_sleep(600)", timeout=0.3)
     say("usable again", await connection.fetchval("SELECT 1"))

@@ -43,7 +43,8 @@ def native() -> None:
             "SELECT 1; SELECT 2",
             "SELECT * FROM missing",
             "SELECT 1/0",
-            "DO $$ BEGIN RAISE NOTICE 'noted'; END $$",
+            "SELECT says('noted')",
+            "SELECT fails('raised')",
             "SHOW transaction_isolation",
         ):
             attempt(text, lambda text=text: [connection.run(text), described(connection), connection.row_count])  # type: ignore[misc]

@@ -71,15 +71,13 @@ SELECT 1 AS a \; SELECT 2 AS b;
 PREPARE p (int) AS SELECT name FROM customers WHERE id = $1;
 EXECUTE p(3);
 DEALLOCATE p;
-DO $$ BEGIN RAISE NOTICE 'noticed'; RAISE WARNING 'warned'; END $$;
+SELECT says('noted');
+SELECT fails('raised');
 LISTEN news;
 NOTIFY news, 'hello';
 SET search_path = pg_catalog, public;
 SELECT current_schemas(true), id FROM customers WHERE id = 1;
 RESET search_path;
 EXPLAIN (COSTS OFF) SELECT * FROM customers WHERE id = 1;
-\encoding LATIN1
-SELECT 'é' AS latin;
-\encoding UTF8
+\encoding
 \! echo the shell
-SELECT 'unterminated

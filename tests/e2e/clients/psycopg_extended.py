@@ -68,7 +68,8 @@ def faults(connection: psycopg.Connection) -> None:
         ("SELECT %s / 0", (1,)),
         ("SELECT * FROM missing WHERE id = %s", (1,)),
         ("SELECT 1; SELECT %s", (1,)),
-        ("SELEC %s", (1,)),
+        ("SELECT says(%s)", ("noted",)),
+        ("SELECT fails(%s)", ("raised",)),
         ("SELECT %s::text", ("null \x00 byte",)),
     ):
         run(connection, text, parameters)

@@ -21,7 +21,7 @@ def main() -> None:
         fetched(connection, "SELECT %s::bytea, %s::bytea", (b"\x00\xff" * 2_500_000, b"\x01" * 5_000_000), binary=True)
         fetched(connection, "SELECT repeat('r', 12000000)")
         fetched(connection, "SELECT " + ", ".join(f"{n} AS c{n}" for n in range(1600)))
-        fetched(connection, "SELECT '" + "q" * 3_000_000 + "'")
+        fetched(connection, "SELECT '" + "q" * 1_000_000 + "'")
         fetched(connection, "SELECT " + ", ".join(["%s::int"] * 1600), tuple(range(1600)))
         fetched(connection, "SELECT sum(x) FROM unnest(%s::int[]) x", (list(range(300_000)),))
         fetched(connection, "SELECT NULL, '' FROM generate_series(1, 50000)")
@@ -30,9 +30,9 @@ def main() -> None:
             cursor.executemany("INSERT INTO big VALUES (%s, %s)", [(n, "b" * 200_000) for n in range(20)])
         run(connection, "SELECT count(*), sum(length(body)) FROM big")
         with errors("a long notice", connection):
-            connection.execute("DO $$ BEGIN RAISE NOTICE '%', repeat('n', 100000); END $$")
+            connection.execute("SELECT says(repeat('n', 100000))")
         with errors("a long error", connection):
-            connection.execute("DO $$ BEGIN RAISE EXCEPTION '%', repeat('e', 100000); END $$")
+            connection.execute("SELECT fails(repeat('e', 100000))")
 
 
 if __name__ == "__main__":
