@@ -1,0 +1,147 @@
+"""`policy explain` and `policy check`: what they answer for the shop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from hostguard.policy.check import check
+from hostguard.policy.decide import Policy
+from hostguard.policy.document import Document
+from hostguard.policy.explain import UnknownName, default_database, explain
+from hostguard.policy.sections import Tag, Workload
+from hostguard.policy.sql.catalog import Catalog
+
+Make = Callable[..., Policy]
+
+
+@pytest.fixture
+def policy(document: Document) -> Policy:
+    return Policy(document)
+
+
+def test_an_answer_is_one_plain_object(policy: Policy) -> None:
+    assert explain(policy, "support-bot", "shop", "SELECT id, email AS e, lower(name) AS n, count(*) FROM customers") == {
+        "verdict": "allow",
+        "policies": ["support reads the shop"],
+        "effects": ["select"],
+        "reads": ["public.customers"],
+        "writes": [],
+        "flags": [],
+        "columns": [
+            {"name": "id", "sources": ["public.customers.id"], "mask": None},
+            {"name": "e", "sources": ["public.customers.email"], "mask": "partial"},
+            {"name": "n", "sources": ["public.customers.name"], "mask": "null"},
+            {"name": "count", "sources": [], "mask": None},
+        ],
+        "reason": "",
+        "accesses": [
+            {
+                "action": "select",
+                "object": "shop/shop/public/customers",
+                "verdict": "allow",
+                "policies": ["support reads the shop"],
+            }
+        ],
+        "helped_by": [],
+    }
+
+
+def test_a_held_statement_names_whose_approval_would_help(policy: Policy) -> None:
+    answer = explain(policy, "support-bot", "shop", "DELETE FROM customers WHERE id = 1")
+    assert (answer["verdict"], answer["helped_by"]) == ("hold", ["group dba"])
+    assert answer["policies"] == ["support deletes rows it names, with a DBA's approval"]
+    assert answer["writes"] == ["public.customers"]
+    assert answer["accesses"][0]["verdict"] == "hold"
+
+
+def test_a_star_stands_for_itself_and_the_hidden_columns(policy: Policy) -> None:
+    assert explain(policy, "fraud-bot", "shop", "SELECT * FROM customers")["columns"] == [
+        {"name": "*", "sources": ["public.customers.*"], "mask": None},
+        {"name": "email", "sources": ["public.customers.email"], "mask": "partial"},
+    ]
+
+
+def test_relations_have_their_schema(policy: Policy) -> None:
+    answer = explain(policy, "support-bot", "shop", "INSERT INTO a.b SELECT 1 FROM orders, pg_class")
+    assert (answer["reads"], answer["writes"]) == (["pg_catalog.pg_class", "public.orders"], ["a.b"])
+
+
+@pytest.mark.parametrize("text", ["SELEC", "", "DO $$ $$", "EXECUTE p", "SELECT 1 FROM mall.public.orders", "SELECT '\x00'"])
+def test_what_can_t_be_understood_is_denied_with_a_reason(policy: Policy, text: str) -> None:
+    answer = explain(policy, "support-bot", "shop", text)
+    assert answer["verdict"] == ("allow" if text == "" else "deny")
+    assert bool(answer["reason"]) == (text != "")
+
+
+def test_an_unknown_agent_or_resource_is_told(policy: Policy) -> None:
+    with pytest.raises(UnknownName, match='there is no agent "suport-bot"; did you mean support-bot'):
+        explain(policy, "suport-bot", "shop", "SELECT 1")
+    with pytest.raises(UnknownName, match='there is no resource "mall"; known here: shop'):
+        explain(policy, "support-bot", "mall", "SELECT 1")
+
+
+def test_the_database_is_the_only_one_that_anything_names(policy: Policy, with_rules: Make) -> None:
+    assert default_database(policy, "shop") == "shop"
+    other = '@id("a") permit (principal, action, resource in Database::"shop/books");'
+    assert default_database(with_rules(other, shop=False, tags={}), "shop") == "books"
+    assert default_database(with_rules(other), "shop") == "shop"
+    assert explain(with_rules(other), "support-bot", "shop", "DROP TABLE a", database="books")["verdict"] == "allow"
+
+
+def test_a_catalog_makes_the_answer_exact(policy: Policy, catalog: Catalog) -> None:
+    text = "SELECT address || 'x' AS a FROM emails"
+    assert explain(policy, "support-bot", "shop", text)["columns"][0]["mask"] is None
+    assert explain(policy, "support-bot", "shop", text, catalog=catalog)["columns"][0]["mask"] == "null"
+
+
+def test_the_example_has_nothing_to_warn_of_but_an_unseen_tag(policy: Policy) -> None:
+    report = check(policy)
+    assert report.counts == {
+        "workloads": 2,
+        "agents": 2,
+        "users": 3,
+        "resources": 1,
+        "tags": 2,
+        "policies": 7,
+        "base policies": 11,
+    }
+    assert report.warnings == ('tags."pii.email": no policy permits any agent to reveal it',)
+
+
+def test_policies_that_can_match_nothing_are_named(with_rules: Make) -> None:
+    cedar = """@id("a") permit (principal in Role::"suport", action in Action::"read", resource in Schema::"shop/public");
+@id("b") permit (principal in Role::"support", action == Action::"reveal", resource in Tag::"pcs");
+@id("c") permit (principal, action == Action::"select", resource == Table::"mall/shop/public/orders");
+@id("d") permit (principal, action == Action::"call", resource in FunctionClass::"files");
+@id("e") permit (principal in Group::"dab", action == Action::"approve", resource) when { resource.owner == User::"eve" };"""
+    assert list(check(with_rules(cedar)).warnings) == [
+        'test.cedar:1: policy "a" names Role::"suport", but there is no such role; did you mean support?',
+        'test.cedar:1: policy "a" names Schema::"shop/public", but a schema is written resource/database/schema',
+        'test.cedar:2: policy "b" names Tag::"pcs", but there is no such tag; did you mean pci?',
+        'test.cedar:3: policy "c" names Table::"mall/shop/public/orders", but there is no resource "mall"; known here: shop',
+        'test.cedar:4: policy "d" names FunctionClass::"files", but there is no such functionclass; did you mean reads_files?',
+        'test.cedar:5: policy "e" names Group::"dab", but there is no such group; did you mean dba?',
+        'test.cedar:5: policy "e" names User::"eve", but there is no such user; known here: alice, bob, carol',
+        'tags."pii.email": no policy permits any agent to reveal it',
+    ]
+
+
+def test_workloads_and_tags_that_nothing_serves_are_named(with_rules: Make, document: Document) -> None:
+    agents = {**document.agents, "idle": msgspec.structs.replace(document.agents["fraud-bot"], roles=())}
+    workloads = {**document.workloads, "idle": Workload(cgroup="idle", agent="idle")}
+    policy = with_rules(agents=agents, workloads=workloads, tags={**document.tags, "empty": Tag()})
+    assert list(check(policy).warnings) == [
+        'workloads.idle: no policy permits agent "idle" anything beyond the base policy',
+        'tags."pii.email": no policy permits any agent to reveal it',
+        'tags."empty": no column carries it',
+    ]
+
+
+def test_an_approval_that_nobody_may_give_is_named(with_rules: Make, document: Document) -> None:
+    users = {name: msgspec.structs.replace(user, groups=()) for name, user in document.users.items()}
+    warnings = check(with_rules(users=users)).warnings
+    said = 'policy "support deletes rows it names, with a DBA\'s approval" waits for an approval of delete that no user may give'
+    assert any(warning.endswith(said) for warning in warnings), warnings
