@@ -99,8 +99,9 @@ class LogWriter:
         """The last segment may hold bytes behind the head."""
         self._suspect = False
         """A sync failed: what is behind `_synced` may not be on disk though it reads well."""
-        self._payloads: list[int] = []
-        """Descriptors of payloads that are not synced yet."""
+        self._payloads: list[tuple[int, Path]] = []
+        """Payloads that are not synced yet, by descriptor, with their folder. The appender adds at the end, a sync takes from the
+        front: without a lock, so that a large statement doesn't wait for a sync that is under way."""
         self.cut: Cut | None = None
         self._synced = _Head(0, 0)
         with contextlib.ExitStack() as undo:
@@ -159,10 +160,8 @@ class LogWriter:
             descriptor = self._write_payload(path, payload)
         except OSError as error:
             raise LogUnavailable(f"store a payload of {len(payload)} bytes: {error}") from error
-        with self._syncing:
-            self._payloads.append(descriptor)
-            full = len(self._payloads) > MAX_UNSYNCED_PAYLOADS
-        if full:
+        self._payloads.append((descriptor, path.parent))
+        if len(self._payloads) > MAX_UNSYNCED_PAYLOADS:
             self.sync()
         return reference
 
@@ -186,7 +185,7 @@ class LogWriter:
 
     def abandon(self) -> None:
         """Close without a sync."""
-        for descriptor in (*self._payloads, self._descriptor, self._lock):
+        for descriptor in (*(payload for payload, _ in self._payloads), self._descriptor, self._lock):
             os.close(descriptor)
         self._payloads = []
 
@@ -262,11 +261,16 @@ class LogWriter:
             raise LogUnavailable("what a failed sync left in doubt can't be read back whole")
 
     def _sync_locked(self) -> None:
+        # The head first: whatever an entry before it refers to is then among the payloads.
         head = self._head
         try:
             while self._payloads:
-                self._syscalls.fdatasync(self._payloads[0])
-                os.close(self._payloads.pop(0))
+                descriptor, folder = self._payloads[0]
+                self._syscalls.fdatasync(descriptor)
+                _sync_folder(folder)
+                _sync_folder(folder.parent)
+                os.close(descriptor)
+                del self._payloads[0]
             if head.position != self._synced.position or self._suspect:
                 self._syscalls.fdatasync(self._descriptor)
         except OSError as error:
@@ -276,8 +280,8 @@ class LogWriter:
         self._suspect = False
 
     def _write_payload(self, path: Path, payload: bytes) -> int:
-        """Returns the descriptor, still to be synced."""
-        _make_folder(path.parent)
+        """Returns the descriptor, still to be synced, as are the folders: that would hold up the appender for milliseconds."""
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         partial = path.with_suffix(".partial")
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -285,7 +289,6 @@ class LogWriter:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             # A crash before the rename leaves a .partial that nobody refers to; the next write of this payload replaces it.
             partial.rename(path)
-            _sync_folder(path.parent)
         except OSError:
             os.close(descriptor)
             partial.unlink(missing_ok=True)
