@@ -22,7 +22,7 @@ def request_facts(request: Request) -> dict[str, Any]:
         "database": visible(str(session.get("database", ""))),
         "user": visible(str(session.get("user", ""))),
         "search_path": session.get("search_path"),
-        "statement": list(visible_lines(request.text)),
+        "statement": "\n".join(visible_lines(request.text)),
         "parameters": list(render(request.parameters, request.formats, request.types)),
         "summary": visible(request.summary),
         "accesses": [visible(access) for access in request.accesses],

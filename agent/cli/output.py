@@ -17,7 +17,10 @@ from ...policy.document import Document, load
 
 DEFAULT_CONFIG = "/etc/hostguard/hostguard.toml"
 
-out = Console(highlight=False, soft_wrap=True)
+# Where nobody looks there is no width to keep to, and a folded path can't be searched for.
+PIPE_WIDTH = 200
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Command = Callable[..., Any]

@@ -90,7 +90,8 @@ def deny(config: Path, request_id: str, reason: str) -> None:
 
 def _decide(config: Path, request_id: str, answer: str, reason: str, digest: str) -> None:
     request = _client(config).post(f"/v1/requests/{request_id}/{answer}", {"reason": reason, "digest": digest})
-    out.print(f"{request['id']}: {_state(request)}. {escape(request.get('note', ''))}".rstrip())
+    runs = "; it runs now" if request["state"] == "used" else ""
+    out.print(f"{request['id']}  {escape(request['note'])}{runs}")
 
 
 @command.command("watch")
@@ -120,10 +121,15 @@ def print_request(request: dict[str, Any]) -> None:
         f"[bold]{request['id']}[/]  {_state(request)}  filed {clock(request['filed_at'])}, lapses {clock(request['expires_at'])}"
     )
     out.print(f"  {escape(request['summary'])}")
-    out.print(f"  agent     {escape(request['agent'])} (owner {escape(request['owner'])}), process {request['process']}")
+    process = request["process"]
+    out.print(
+        f"  agent     {escape(request['agent'])} (owner {escape(request['owner'])}), workload {escape(process['workload'])}"
+    )
+    out.print(f"  process   {process['pid']} uid {process['uid']}: ", end="")
+    out.print(process["command"], markup=False)
     out.print(f"  resource  {escape(request['resource'])}, database {escape(request['database'])} as {escape(request['user'])}")
     out.print("  statement")
-    for line in request["statement"]:
+    for line in request["statement"].split("\n"):
         out.print("    ", end="")
         out.print(line, markup=False, style="bold")
     for number, value in enumerate(request["parameters"], 1):
