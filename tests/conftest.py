@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
-from servers import postgres15, postgres18
+from collections.abc import Iterator
 
-__all__ = ["postgres15", "postgres18"]
+import pytest
+import servers
+
+
+@pytest.fixture(scope="session")
+def postgres18() -> Iterator[servers.Server]:
+    """PostgreSQL 18: protocol 3.2, cancel keys of 256 bytes."""
+    with servers.server(18) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgres15() -> Iterator[servers.Server]:
+    """PostgreSQL 15, as Debian 12 ships it."""
+    with servers.server(15) as running:
+        yield running

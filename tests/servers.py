@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
 START_LIMIT_S = 60
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
@@ -173,17 +172,3 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], started: Server) ->
             except subprocess.TimeoutExpired:
                 continue
     raise RuntimeError(f"PostgreSQL {started.version} did not answer in {START_LIMIT_S} s:\n{started.log()}")
-
-
-@pytest.fixture(scope="session")
-def postgres18() -> Iterator[Server]:
-    """PostgreSQL 18: protocol 3.2, cancel keys of 256 bytes."""
-    with server(18) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def postgres15() -> Iterator[Server]:
-    """PostgreSQL 15, as Debian 12 ships it."""
-    with server(15) as running:
-        yield running
