@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import guard
@@ -47,20 +48,31 @@ def shop_guard(server: Server, timeout_s: int) -> guard.Running:
     )
 
 
+def shop_database(server: Server) -> AbstractContextManager[str]:
+    return server.database("shop", (SHOP / "schema.sql").read_text().replace("CREATE ROLE shop LOGIN;", ""))
+
+
+@contextmanager
+def shop_role(server: Server) -> Iterator[None]:
+    """Whom the agents log in as; a superuser, so that it is hostguard that says no."""
+    with server.connect() as connection:
+        connection.execute("CREATE ROLE shop LOGIN SUPERUSER")
+        yield
+        connection.execute("DROP ROLE shop")
+
+
 @pytest.fixture(autouse=True)
 def database(postgres18: Server) -> Iterator[str]:
     """The shop's database, fresh for each test."""
-    with postgres18.database("shop", (SHOP / "schema.sql").read_text().replace("CREATE ROLE shop LOGIN;", "")) as name:
+    with shop_database(postgres18) as name:
         yield name
 
 
 @pytest.fixture(scope="module", autouse=True)
 def role(postgres18: Server) -> Iterator[None]:
-    """Whom the agents log in as; a superuser, so that it is hostguard that says no."""
-    with postgres18.connect() as connection:
-        connection.execute("CREATE ROLE shop LOGIN SUPERUSER")
+    """The shop's role, for all tests."""
+    with shop_role(postgres18):
         yield
-        connection.execute("DROP ROLE shop")
 
 
 def ask(shop: guard.Guard, server: Server, workload: str, *statements: str) -> str:
@@ -95,13 +107,10 @@ LEAKS = (
     "SELECT string_agg(email, ',') FROM customers",
     "SELECT array_agg(card) FROM customers",
     "SELECT min(email) FROM customers",
-    "SELECT query_to_xml('SELECT * FROM customers', true, false, '')",
-    "SELECT table_to_xml('customers', true, false, '')",
     "COPY customers TO STDOUT",
     "COPY (SELECT email FROM customers) TO STDOUT",
     "SELECT email::int FROM customers WHERE id = 1",
     "SELECT CAST(email AS date) FROM customers WHERE id = 1",
-    "SELECT 1 / (length(email) - length(email)), email FROM customers WHERE id = 1",
     "DO $$ DECLARE e text; BEGIN SELECT email INTO e FROM customers WHERE id = 1; RAISE NOTICE '%', e; END $$",
     "DO $$ DECLARE e text; BEGIN SELECT email INTO e FROM customers WHERE id = 1; RAISE EXCEPTION '%', e; END $$",
     "WITH x AS (SELECT email AS y FROM customers WHERE id = 1) SELECT y FROM x",
@@ -120,7 +129,6 @@ LEAKS = (
     "UPDATE orders SET state = 'x' FROM customers c WHERE c.id = 1 AND orders.id = 1 RETURNING c.email",
     "SELECT set_config('x.y', (SELECT email FROM customers WHERE id = 1), false)",
     "SELECT most_common_vals::text, histogram_bounds::text FROM pg_stats WHERE tablename = 'customers'",
-    "SELECT query FROM pg_stat_activity",
 )
 SEVERAL = (
     ("BEGIN", "DECLARE k CURSOR FOR SELECT email FROM customers WHERE id = 1", "FETCH ALL FROM k", "COMMIT"),
@@ -148,16 +156,30 @@ def leaked(seen: str) -> list[str]:
     return [form for value in (EMAIL, CARD) for form in forms(value) if form in seen]
 
 
+XML = ("SELECT query_to_xml('SELECT * FROM customers', true, false, '')", "SELECT table_to_xml('customers', true, false, '')")
+
+
 @pytest.mark.parametrize("statements", [*((text,) for text in LEAKS), *SEVERAL], ids=lambda statements: statements[0][:60])
 def test_no_query_brings_a_raw_value_out(shop: guard.Guard, postgres18: Server, statements: tuple[str, ...]) -> None:
-    environment = {**os.environ, **postgres18.environment("shop", "shop")}
     with postgres18.connect("shop") as connection:
         connection.execute("ANALYZE customers")
+    assert_masked(shop, postgres18, statements)
+
+
+def test_no_xml_brings_a_raw_value_out(postgres15: Server) -> None:
+    """The wheel's server has no libxml; Debian's has."""
+    with shop_role(postgres15), shop_database(postgres15), shop_guard(postgres15, timeout_s=60) as running:
+        for text in XML:
+            assert_masked(running, postgres15, (text,))
+
+
+def assert_masked(running: guard.Guard, server: Server, statements: tuple[str, ...]) -> None:
+    """Directly the statements bring a raw value out, guarded they don't."""
+    environment = {**os.environ, **server.environment("shop", "shop")}
     command = [sys.executable, ASK, *statements]
     direct = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    if "pg_stat_activity" not in statements[0]:
-        assert leaked(direct) != [], "this row does not show anything: not even a direct connection brings the value out"
-    assert leaked(ask(shop, postgres18, "support-bot", *statements)) == []
+    assert leaked(direct) != [], "this row shows nothing: not even a direct connection brings the value out"
+    assert leaked(ask(running, server, "support-bot", *statements)) == []
 
 
 def test_a_refusal_is_the_servers_own_kind_of_error(shop: guard.Guard, postgres18: Server) -> None:

@@ -74,6 +74,10 @@ def main() -> None:
         with errors("cancel with nothing to cancel", first):
             first.cancel_safe(timeout=20)
             first.execute("SELECT 'still fine'")
+        with errors("a cancel that comes too late ends nothing that comes after it", first):
+            for _ in range(20):
+                first.cancel_safe(timeout=20)
+                first.execute("SELECT pg_sleep(0.003)")
         with errors("statement_timeout", first):
             first.execute("SET statement_timeout = '50ms'")
             first.execute("SELECT pg_sleep(600)")
