@@ -15,6 +15,9 @@ from .rules import Rule, schema
 MAX_SLICES = 1024
 """Principals whose slices are kept; a slice costs some KiB and a millisecond."""
 
+MAX_OBJECTS = 512
+"""Sets of objects whose entities are kept parsed: statements on the same tables ask about the same. Some 20 KiB each."""
+
 
 class Rulebook:
     """The policies of one epoch with the entities that stand for the configuration. Immutable but for its memory of slices."""
@@ -26,6 +29,7 @@ class Rulebook:
         self._known = frozenset((e["uid"]["type"], e["uid"]["id"]) for e in standing)
         # With the schema: without it the entities of the action groups are missing, and every `action in` denies.
         self._standing = cedarpy.Entities.from_json_str(json.dumps(standing), schema())
+        self._objects: dict[frozenset[tuple[str, str, tuple[Uid, ...]]], cedarpy.Entities] = {}
         self._slices: dict[frozenset[Uid], cedarpy.PolicySet] = {}
 
     def concerning(self, principal: Uid, groups: Iterable[Uid]) -> list[Rule]:
@@ -47,13 +51,23 @@ class Rulebook:
         self, policies: cedarpy.PolicySet, principal: Uid, asks: Sequence[Ask], flags: Iterable[str], approval: Approval | None
     ) -> list[Answer]:
         """What the policies say to each of `asks`, in order; all in the context of `flags` and `approval`."""
-        added = list(entities_of(asks, self._known, self._tags))
-        # Without the schema: it would check all entities again, and the groups of actions are in the base already.
-        entities = self._standing.with_added_json_str(json.dumps(added)) if added else self._standing
+        entities = self._with_objects(asks)
         context: dict[str, Any] = {"flags": sorted(flags)}
         if approval is not None:
             context["approval"] = approval.context()
         return authorize(policies, entities, [_request(principal, ask, context) for ask in asks])
+
+    def _with_objects(self, asks: Sequence[Ask]) -> cedarpy.Entities:
+        """The standing entities with what `asks` are about."""
+        key = frozenset((ask.type, ask.id, ask.groups) for ask in asks)
+        found = self._objects.get(key)
+        if found is None:
+            if len(self._objects) >= MAX_OBJECTS:
+                self._objects.clear()
+            added = list(entities_of(asks, self._known, self._tags))
+            # Without the schema: it would check all entities again, and the groups of actions are in the base already.
+            found = self._objects[key] = self._standing.with_added_json_str(json.dumps(added)) if added else self._standing
+        return found
 
 
 def policy_set(rules: Iterable[Rule]) -> cedarpy.PolicySet:

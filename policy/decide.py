@@ -1,4 +1,4 @@
-"""Decides operations: the policy of the day, the caches in front of it, one decider for each flow.
+"""Decides operations by the policy of the day, with caches in front of it, for each flow.
 
 Theory of operation
 -------------------
@@ -59,6 +59,8 @@ class Policy:
         self.approvers = Approvers(document, self.book)
         self.offline: dict[tuple[str, str, str], Scope] = {}
         """Scopes without a database behind them, by (agent, resource, database); see `explain`."""
+        self.databases: dict[str, str] = {}
+        """The database to assume on a resource, as `explain` found it."""
         self._askers: dict[str, Asker] = {}
 
     @property

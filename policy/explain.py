@@ -1,4 +1,4 @@
-"""Answers for one statement what policy would say of it, and why, without a database or a daemon."""
+"""Answers for one statement what policy would say of it, without a database or a daemon."""
 
 from __future__ import annotations
 
@@ -62,6 +62,12 @@ def explain(
 
 def default_database(policy: Policy, resource: str) -> str:
     """The only database that tags or policies name on the resource; else the one that is called like the resource."""
+    if resource not in policy.databases:
+        policy.databases[resource] = _only_database(policy, resource)
+    return policy.databases[resource]
+
+
+def _only_database(policy: Policy, resource: str) -> str:
     named = {path[1] for path in _paths(policy.document, policy) if path[0] == resource and len(path) > 1}
     return next(iter(named)) if len(named) == 1 else resource
 

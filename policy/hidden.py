@@ -1,4 +1,4 @@
-"""Which columns an agent may not see, and what it sees instead."""
+"""The columns that an agent may not see, each with the mask that it sees instead."""
 
 from __future__ import annotations
 

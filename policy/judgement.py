@@ -1,4 +1,4 @@
-"""What the decider says of one operation, with all that the record and the users need to understand it."""
+"""What the decider says of one operation, with all that is needed to understand it."""
 
 from __future__ import annotations
 

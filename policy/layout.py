@@ -1,4 +1,4 @@
-"""Hidden columns as the server numbers them: in the tables that are tagged, and in everything that shows their rows."""
+"""Hidden columns as the server numbers them: in the tagged tables, in everything that shows their rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a flow has prepared and declared so far, by name."""
+"""What a flow knows by name: its prepared statements, its cursors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of what the decider did, for ``status`` and for tests that hold it to its promises."""
+"""Counts of what the decider did, by which tests hold it to its promises."""
 
 from __future__ import annotations
 
