@@ -29,7 +29,8 @@ SELECT 'relation'::pg_catalog.text, c.oid::pg_catalog.text, n.nspname::pg_catalo
    AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast'])
    AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
 UNION ALL
-SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text, a.attgenerated::pg_catalog.text
+SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text,
+       a.attgenerated::pg_catalog.text
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace

@@ -12,6 +12,9 @@ from .ranges import STAR, UNCERTAIN, Outputs, Range, Scopes, either, merged, ref
 KNOWN_CONTENT = frozenset({PURE, "reads_catalog", "reads_settings", "sequences", "locks", "sleeps", "settings", "notifies"})
 """Classes of functions whose result depends on no table beyond their arguments."""
 
+NOTHING_YET: Outputs = (Output(STAR, harmless=True),)
+"""The columns of a recursive CTE before its first pass: any, without a source."""
+
 CONSTANTS = frozenset({"A_Const", "ParamRef", "SQLValueFunction", "SetToDefault"})
 MAX_ROUNDS = 8
 """Passes over a recursive CTE until its sources settle; a column moves one place a pass."""
@@ -71,7 +74,7 @@ class Lineage:
         inner = Lineage(dict(self.ctes))
         ctes = [item["CommonTableExpr"] for item in clause["ctes"]]
         if clause.get("recursive"):
-            inner.ctes.update({cte["ctename"]: () for cte in ctes})
+            inner.ctes.update({cte["ctename"]: NOTHING_YET for cte in ctes})
             for _ in range(MAX_ROUNDS):
                 before = dict(inner.ctes)
                 for cte in ctes:
@@ -236,8 +239,8 @@ def _either_side(left: Outputs | None, right: Outputs | None) -> Outputs | None:
     if left is None or right is None or len(left) != len(right):
         return None
     if any(output.name == STAR for output in (*left, *right)):
-        whole = merged(STAR, (*left, *right))
-        return (Output(STAR, whole.sources, computed=True, certain=whole.certain),)
+        whole = either(STAR, [*left, *right])
+        return (Output(STAR, whole.sources, whole.computed, whole.certain),)
     return tuple(either(a.name, [a, b]) if a != b else a for a, b in zip(left, right, strict=True))
 
 

@@ -42,7 +42,7 @@ class Range(msgspec.Struct, frozen=True):
         for output in self.outputs:
             if output.name == STAR:
                 sources = tuple(source[:-1] + name if source.endswith(".*") else source for source in output.sources)
-                return Output(name, sources, output.computed, output.certain), False
+                return Output(name, sources, output.computed, output.certain, output.harmless), False
         return (self.each, False) if self.each is not None else None
 
     def row(self) -> Output:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from hostguard.policy.sql.analysis import Access
 from hostguard.policy.sql.effects import analyse
 

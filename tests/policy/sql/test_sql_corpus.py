@@ -3,23 +3,75 @@
 from __future__ import annotations
 
 import pytest
-from hostguard.policy.sql.analysis import Analysis
-from hostguard.policy.sql.effects import analyse
 from sql_corpus import Case, cases
 
-EFFECTS = set(
-    """
-    select insert update delete merge truncate create alter drop grant revoke copy_in copy_out call do set show transaction explain
-    prepare execute deallocate declare_cursor fetch close_cursor lock listen notify unlisten vacuum analyze cluster reindex refresh
-    comment security_label checkpoint load discard alter_system unknown
-    """.split()
-)
-FLAGS = set(
-    """
-    no_where multi_statement ddl data_modifying_cte returning locking into explain_analyze cascade opaque deferred side_effect file
-    program network role_change session_setting superuser tautology
-    """.split()
-)
+from hostguard.policy.sql.analysis import Analysis
+from hostguard.policy.sql.effects import analyse
+
+EFFECTS = {
+    "select",
+    "insert",
+    "update",
+    "delete",
+    "merge",
+    "truncate",
+    "create",
+    "alter",
+    "drop",
+    "grant",
+    "revoke",
+    "copy_in",
+    "copy_out",
+    "call",
+    "do",
+    "set",
+    "show",
+    "transaction",
+    "explain",
+    "prepare",
+    "execute",
+    "deallocate",
+    "declare_cursor",
+    "fetch",
+    "close_cursor",
+    "lock",
+    "listen",
+    "notify",
+    "unlisten",
+    "vacuum",
+    "analyze",
+    "cluster",
+    "reindex",
+    "refresh",
+    "comment",
+    "security_label",
+    "checkpoint",
+    "load",
+    "discard",
+    "alter_system",
+    "unknown",
+}
+FLAGS = {
+    "no_where",
+    "multi_statement",
+    "ddl",
+    "data_modifying_cte",
+    "returning",
+    "locking",
+    "into",
+    "explain_analyze",
+    "cascade",
+    "opaque",
+    "deferred",
+    "side_effect",
+    "file",
+    "program",
+    "network",
+    "role_change",
+    "session_setting",
+    "superuser",
+    "tautology",
+}
 CASES = cases()
 
 

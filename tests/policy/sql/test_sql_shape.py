@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pglast.parser
 import pytest
-from hostguard.policy.sql.effects import analyse
-from hostguard.policy.sql.shape import MAX_TEXT, shape
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from sql_corpus import cases
+
+from hostguard.policy.sql.effects import analyse
+from hostguard.policy.sql.shape import MAX_TEXT, shape
 
 REFUSED = [
     r"SELECT 'a\'; DROP TABLE x; --'",
@@ -33,7 +34,7 @@ REFUSED = [
     "SELECT 'unterminated",
     'SELECT "a b"',
     'SELECT "a""b"',
-    'SELECT "a\'b", \'c\'',
+    "SELECT \"a'b\", 'c'",
     'SELECT "1"',
     "SELECT 'a\"b'",
     "SELECT 1e5",
@@ -108,9 +109,53 @@ def tokens(text: str) -> list[tuple[str, str]]:
 
 PIECES = st.one_of(
     st.sampled_from(
-        """
-        SELECT FROM WHERE t t1 "q" "a1" = <> - + * / , ( ) ; $1 $12 x LIKE OR AND IN E N U& B . :: int [ ] @ ! || -- /* */ $$ ' " \\ _ $
-        """.split()
+        [
+            "SELECT",
+            "FROM",
+            "WHERE",
+            "t",
+            "t1",
+            '"q"',
+            '"a1"',
+            "=",
+            "<>",
+            "-",
+            "+",
+            "*",
+            "/",
+            ",",
+            "(",
+            ")",
+            ";",
+            "$1",
+            "$12",
+            "x",
+            "LIKE",
+            "OR",
+            "AND",
+            "IN",
+            "E",
+            "N",
+            "U&",
+            "B",
+            ".",
+            "::",
+            "int",
+            "[",
+            "]",
+            "@",
+            "!",
+            "||",
+            "--",
+            "/*",
+            "*/",
+            "$$",
+            "'",
+            '"',
+            "\\",
+            "_",
+            "$",
+        ]
     ),
     st.integers(0, 3_000_000_000).map(str),
     st.decimals(0, 9999, places=3).map(str),
@@ -121,13 +166,15 @@ TEXTS = st.lists(st.tuples(PIECES, st.sampled_from(["", " ", "\n"])), max_size=1
     lambda pairs: "".join(piece + blank for piece, blank in pairs)
 )
 VALUES = {
-    "\x01": st.text("abc'; -*/$\"1", max_size=5).filter(lambda text: '"' not in text).map(lambda text: "'" + text.replace("'", "''") + "'"),
+    "\x01": st.text("abc'; -*/$\"1", max_size=5)
+    .filter(lambda text: '"' not in text)
+    .map(lambda text: "'" + text.replace("'", "''") + "'"),
     "\x02": st.integers(0, 1_999_999_999).map(str),
     "\x03": st.one_of(st.decimals(0, 9999, places=2).map(str), st.integers(3_000_000_000, 10**20).map(str)),
 }
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(TEXTS, st.data())
 @example("SELECT 'a'1", None)
 def test_one_shape_is_one_sequence_of_tokens(text: str, data: st.DataObject | None) -> None:
@@ -135,7 +182,9 @@ def test_one_shape_is_one_sequence_of_tokens(text: str, data: st.DataObject | No
     form = shape(text)
     assume(form is not None)
     assert form is not None
-    filled = "".join(data.draw(VALUES[mark]) if mark in VALUES and data is not None else "'x'" if mark == "\x01" else mark for mark in form)
+    filled = "".join(
+        data.draw(VALUES[mark]) if mark in VALUES and data is not None else "'x'" if mark == "\x01" else mark for mark in form
+    )
     filled = filled.replace("\x02", "7").replace("\x03", "7.5")
     assert shape(filled) == form
     try:
