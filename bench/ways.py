@@ -61,6 +61,7 @@ class Way:
     """What stands before a client's command."""
     pid: int
     """The process between, whose memory is measured; 0 for none."""
+    masks: bool = False
 
     def start(self, command: Sequence[str | Path]) -> subprocess.Popen[str]:
         """Start a client on this way."""
@@ -137,5 +138,5 @@ def ways(version: int) -> Iterator[list[Way]]:
         yield [
             direct,
             Way("pgbouncer", {**server.environment(DATABASE), "PGPORT": str(port)}, (), bouncer),
-            Way("hostguard", server.environment(DATABASE), before, guarded.process.pid),
+            Way("hostguard", server.environment(DATABASE), before, guarded.process.pid, masks=True),
         ]

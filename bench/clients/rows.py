@@ -1,4 +1,4 @@
-"""Reads 200,000 rows through libpq, checks that they are all there, prints the seconds it took."""
+"""Reads 200,000 rows through libpq, checks that they are all there, prints the seconds it took with one of the e-mails."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ with psycopg.connect("", autocommit=True) as connection:
     took = time.perf_counter() - began
     if result.ntuples != 200_000:
         raise SystemExit(f"{result.ntuples} rows: {result.error_message!r}")
-    print(f"{took:.4f}")
+    print(f"{took:.4f}", result.get_value(199_999, 1))
