@@ -37,8 +37,8 @@ def keeps_values(analysis: Analysis) -> str:
     return next((f"{name}()" for name, kind in analysis.functions if kind not in KEEPS_NOTHING), "")
 
 
-def assigned_columns(trees: Any, hidden: Collection[str]) -> Iterator[str]:
-    """The references in assignments (UPDATE, ON CONFLICT, MERGE) that may carry the value of a column in `hidden`.
+def assigned_columns(trees: Any, hidden: Collection[str] | None) -> Iterator[str]:
+    """The references in assignments (UPDATE, ON CONFLICT, MERGE) that may carry the value of a column in `hidden`; None is any.
 
     `trees`: libpg_query's JSON of the text. A reference carries one when it names a hidden column, ``*``, or a whole row; the
     new row of ON CONFLICT, ``excluded``, holds only what the statement brought.
@@ -49,7 +49,7 @@ def assigned_columns(trees: Any, hidden: Collection[str]) -> Iterator[str]:
             fields = [field.get("String", {}).get("sval", "*") for field in reference.get("fields", [])]
             if fields[:1] == ["excluded"]:
                 continue
-            if fields[-1] == "*" or fields[-1] in hidden or fields[-1] in rows:
+            if hidden is None or fields[-1] == "*" or fields[-1] in hidden or fields[-1] in rows:
                 yield ".".join(fields)
 
 

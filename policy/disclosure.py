@@ -113,8 +113,11 @@ class Disclosure:
         if keeper:
             hidden = f"hidden columns of {_said(reading, 'select')}"
             return f"no policy permits derive: {keeper} could keep {hidden} where no mask reaches them"
-        if any(access.action in ("insert", "update", "merge") for access in dirty):
-            for reference in self._assigned(text):
+        written = {access for access in dirty if access.action in ("insert", "update", "merge")}
+        if written:
+            views = self._layout.views if self._layout is not None else frozenset()
+            through_view = any(relation in views for access in written for relation in resolver.relations(access))
+            for reference in self._assigned(text, None if through_view else self._columns):
                 return f"no policy permits derive: assigning {reference} could keep a hidden column where no mask reaches it"
         return ""
 
@@ -129,13 +132,13 @@ class Disclosure:
             return access.name is not None and any(schema == access.name.name for schema, _ in self._names)
         return access.kind == "database" and access.detail.startswith("database ")
 
-    def _assigned(self, text: str) -> Iterator[str]:
+    def _assigned(self, text: str, hidden: Collection[str] | None) -> Iterator[str]:
         try:
             trees = [statement.tree for statement in parse(text)]
         except Unreadable:  # read under other lexical settings than its analysis was
             yield "an expression that can't be read"
             return
-        yield from assigned_columns(trees, self._columns)
+        yield from assigned_columns(trees, hidden)
 
 
 def disclose(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -30,6 +30,8 @@ class Layout(msgspec.Struct, frozen=True):
     """Relations that show no hidden column."""
     dirty: frozenset[tuple[str, str]]
     """(schema, name) of every relation that shows one: tables, and all views that depend on one."""
+    views: frozenset[tuple[str, str]]
+    """Those of `dirty` whose columns have names of their own, so that any of them may be a hidden one."""
     catalog: Catalog
 
     def knows(self, schema: str, name: str) -> bool:
@@ -52,12 +54,17 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
                         masks[relative, number] = mask
                         views |= catalog.views_over(relative, number)
     dirty = views | {oid for oid, _ in masks}
-    relations = [relation for relation in map(catalog.relation, dirty) if relation is not None]
     visible = {(oid, n) for oid in {table for table, _ in masks} for n in catalog.columns(oid).keys() - catalog.generated(oid)}
     return Layout(
         masks,
         frozenset(visible - masks.keys()),
         (SYSTEM | catalog.all_oids()) - dirty if hidden else frozenset(),
-        frozenset((relation.schema, relation.name) for relation in relations),
+        _names(dirty, catalog),
+        _names(views, catalog),
         catalog,
     )
+
+
+def _names(oids: Iterable[int], catalog: Catalog) -> frozenset[tuple[str, str]]:
+    relations = [relation for relation in map(catalog.relation, oids) if relation is not None]
+    return frozenset((relation.schema, relation.name) for relation in relations)

@@ -329,6 +329,8 @@ def test_where_literals_matter_a_shape_is_not_enough(decider: Decider, statement
     flow = decider.open("support-bot", "shop")
     assert flow.decide(statement("SELECT set_config('timezone', 'UTC', false)")).decision.verdict is ALLOW
     assert flow.decide(statement("SELECT set_config('role', 'UTC', false)")).decision.verdict is DENY
+    assert flow.decide(statement("SET client_encoding = 'utf8'")).decision.verdict is ALLOW
+    assert flow.decide(statement("SET client_encoding = 'sjis'")).decision.verdict is DENY
     assert flow.decide(statement("UPDATE orders SET total = 1 WHERE id = 1")).flags == ()
     assert "tautology" in flow.decide(statement("UPDATE orders SET total = 1 WHERE 1 = 1")).flags
 
