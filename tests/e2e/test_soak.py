@@ -1,0 +1,68 @@
+"""Agents work for as long as `make soak` says while the daemon is killed, hung and stopped again and again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import guard
+import pytest
+from e2e.test_kill import POLICY, Hammer, sessions_end, visits
+from servers import Server
+
+BUDGET_S = float(os.environ.get("SOAK_BUDGET_S", "60")) / 2
+"""Seconds for each of the two."""
+GROWTH_KIB = 16 * 1024
+"""What the daemon may grow by while it serves thousands of short flows; a leak of one flow's buffers shows within minutes."""
+
+
+def resident_kib(pid: int) -> int:
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+
+@pytest.mark.soak
+def test_nobody_slips_through_in_many_deaths(postgres18: Server) -> None:
+    agents = {name: guard.Agent(("worker",)) for name in ("one", "two")}
+    setup = guard.Setup(agents=agents, resources={"pg": f"{postgres18.host}:{postgres18.port}"}, policies=POLICY)
+    chance = random.Random(1)
+    until = time.monotonic() + BUDGET_S
+    with guard.guarding(setup) as guarded:
+        hammers = [Hammer(guarded, workload, postgres18) for workload in ("one", "two", "one", "two")]
+        while time.monotonic() < until:
+            for hammer in hammers:
+                hammer.until("ok")
+                hammer.next(chance.randrange(5, 50))
+            if chance.random() < 0.5:
+                guarded.kill()
+            else:
+                assert guarded.stop() == 0
+            for hammer in hammers:
+                hammer.until("refused")
+            sessions_end(postgres18)
+            seen = visits(postgres18)
+            for hammer in hammers:
+                assert {outcome for _, outcome in hammer.next(20)} == {"refused"}
+            assert visits(postgres18) == seen
+            guarded.start()
+
+
+@pytest.mark.soak
+def test_the_daemon_does_not_grow(postgres18: Server) -> None:
+    agents = {"one": guard.Agent(("worker",))}
+    setup = guard.Setup(agents=agents, resources={"pg": f"{postgres18.host}:{postgres18.port}"}, policies=POLICY)
+    with guard.guarding(setup) as guarded:
+        assert guarded.process is not None
+        hammers = [Hammer(guarded, "one", postgres18) for _ in range(4)]
+        for hammer in hammers:
+            hammer.until("ok")
+            hammer.next(200)
+        before = resident_kib(guarded.process.pid)
+        until = time.monotonic() + BUDGET_S
+        while time.monotonic() < until:
+            for hammer in hammers:
+                assert {outcome for _, outcome in hammer.next(100)} == {"ok"}
+        assert resident_kib(guarded.process.pid) - before < GROWTH_KIB
+        guarded.process.send_signal(signal.SIGTERM)
