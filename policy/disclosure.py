@@ -84,6 +84,19 @@ class Disclosure:
             return Exposure(None, refusal, _HINT, True)
         return Exposure(msgspec.structs.replace(self._plan, computed=COMPUTED, scrub_errors=True), touches=True)
 
+    def mask_of(self, schema: str, table: str, column: str) -> str | None:
+        """The kind of mask that a plain reference to the column gets; None where its values pass."""
+        if self._layout is None:
+            mask = self.hidden.get((schema, table), {}).get(column)
+            return mask.kind if mask is not None else None
+        for oid in self._layout.catalog.oids_of(schema, table):
+            place = oid, self._layout.catalog.attnum(oid, column) or 0
+            if place in self._layout.masks:
+                return self._layout.masks[place].kind
+            if oid in self._layout.clean or place in self._layout.visible:
+                return None
+        return COMPUTED.kind if self.hidden and self._layout.catalog.oids_of(schema, table) else None
+
     def _touches(self, analysis: Analysis, resolver: Resolver) -> bool:
         if not self.hidden:
             return False

@@ -11,7 +11,6 @@ from ..protocols.events import Session
 from .decide import Policy
 from .disclosure import disclose
 from .document import Document
-from .hidden import Hidden
 from .judgement import Judgement
 from .memory import Memory
 from .paths import split
@@ -118,18 +117,9 @@ def _mask(scope: Scope, judgement: Judgement, output: Output, sources: list[str]
     if output.harmless or output.name == "*":
         return None
     if not output.computed and output.certain and len(sources) == 1:
-        return _mask_of(scope.disclosure.hidden, sources[0])
+        return scope.disclosure.mask_of(*sources[0].split(".")) if sources[0].count(".") == 2 else "null"
     # The server names no origin for it, so all that is known of its value is what the statement touches.
     return "null" if judgement.touches else None
-
-
-def _mask_of(hidden: Hidden, source: str) -> str | None:
-    """The mask of ``schema.table.column``."""
-    for (schema, table), columns in hidden.items():
-        for column, mask in columns.items():
-            if source == f"{schema}.{table}.{column}":
-                return mask.kind
-    return None
 
 
 def _hidden_in(scope: Scope, sources: list[str]) -> Iterator[dict[str, Any]]:

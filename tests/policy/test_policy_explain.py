@@ -97,6 +97,21 @@ def test_a_catalog_makes_the_answer_exact(policy: Policy, catalog: Catalog) -> N
     assert explain(policy, "support-bot", "shop", text, catalog=catalog)["columns"][0]["mask"] == "null"
 
 
+@pytest.mark.parametrize(
+    ("text", "mask"),
+    [
+        ("SELECT card AS c FROM archive", "partial"),
+        ("SELECT email FROM everyone", "partial"),
+        ("SELECT address FROM emails", "null"),
+        ("SELECT name FROM names", None),
+        ("SELECT name FROM customers", None),
+        ("SELECT relname FROM pg_class", None),
+    ],
+)
+def test_a_catalog_tells_what_shows_hidden_columns_too(policy: Policy, catalog: Catalog, text: str, mask: str | None) -> None:
+    assert explain(policy, "support-bot", "shop", text, catalog=catalog)["columns"][0]["mask"] == mask
+
+
 def test_the_example_has_nothing_to_warn_of_but_an_unseen_tag(policy: Policy) -> None:
     report = check(policy)
     assert report.counts == {
