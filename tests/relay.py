@@ -42,6 +42,8 @@ class Relay:
         self.decide = decide
         self.read_bytes = read_bytes
         self.effects: list[Effect] = []
+        self.probe_on_ask: tuple[str, str] | None = None
+        """A probe to ask for with each operation."""
         self.crashes: list[BaseException] = []
         self._keys: dict[bytes, tuple[str, int]] = {}
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -127,6 +129,8 @@ class _Flow:
                 case ToClient(data=data):
                     self.client.sendall(data)
                 case Ask(operation=operation):
+                    if self.relay.probe_on_ask is not None:
+                        self.carry_out(self.conversation.probe(*self.relay.probe_on_ask))
                     self.carry_out(self.conversation.resume(operation.id, self.relay.decide(operation)))
                 case Started():
                     self.server = socket.create_connection(self.relay.upstream)

@@ -24,9 +24,13 @@ def mask_for(column: Column, position: int, plan: ReplyPlan) -> Mask | None:
     if mask is not None:
         return mask
     # System columns (ctid, tableoid, xmin …) hold nothing of the row's data.
-    if column.attribute < 0 or column.table in plan.clean_tables or (column.table, column.attribute) in plan.clean_columns:
+    if column.attribute < 0:
         return None
-    return plan.computed
+    if column.table in plan.clean_tables:
+        # A plan that calls a table clean and masks a column of it contradicts itself: not for a whole row of it.
+        torn = column.attribute == 0 and any(table == column.table for table, _ in plan.masks)
+        return plan.computed if torn else None
+    return None if (column.table, column.attribute) in plan.clean_columns else plan.computed
 
 
 class Shapes:
@@ -65,7 +69,8 @@ class Shapes:
         names = self.names(description)
         columns = row_description(description)
         masks = [mask_for(column, position, reply_plan) for position, column in enumerate(columns)]
-        if not any(masks):
+        # Rows of no columns still go through the walker, which sees to it that there are none.
+        if columns and not any(masks):
             return None
         actions = [
             values.Action(values.PASS) if mask is None else values.shape(mask, column.type, column.format, codec)

@@ -23,7 +23,8 @@ CARD = Mask("partial", "pci.card", keep=4)
 REDACT = Mask("redact")
 PLAN = ReplyPlan(
     masks={(CUSTOMERS, 2): EMAIL, (CUSTOMERS, 3): CARD},
-    clean_tables=frozenset((ORDERS, CUSTOMERS)),
+    clean_tables=frozenset((ORDERS,)),
+    clean_columns=frozenset(((CUSTOMERS, 1),)),
     computed=Mask("null"),
     clean_positions=frozenset((1,)),
 )
@@ -37,6 +38,9 @@ PLAN = ReplyPlan(
     [
         (CUSTOMERS, 2, 0, EMAIL),
         (CUSTOMERS, 1, 0, None),
+        (CUSTOMERS, 4, 0, PLAN.computed),
+        (CUSTOMERS, 0, 0, PLAN.computed),
+        (ORDERS, 0, 0, None),
         (CUSTOMERS, -1, 0, None),
         (ORDERS, 7, 0, None),
         (OTHERS, 1, 0, PLAN.computed),
@@ -48,6 +52,11 @@ PLAN = ReplyPlan(
 )
 def test_a_column_is_masked_by_its_origin(table: int, attribute: int, position: int, expected: Mask | None) -> None:
     assert mask_for(Column(b"alias", table, attribute, TEXT, 0), position, PLAN) == expected
+
+
+def test_a_whole_row_of_a_table_with_a_mask_never_passes_as_clean() -> None:
+    torn = ReplyPlan(masks={(CUSTOMERS, 2): EMAIL}, clean_tables=frozenset((CUSTOMERS,)), computed=Mask("null"))
+    assert mask_for(Column(b"c", CUSTOMERS, 0, 16399, 0), 0, torn) == Mask("null")
 
 
 def test_a_plan_without_a_mask_for_computed_columns_lets_them_pass() -> None:
@@ -290,7 +299,7 @@ def test_counting_moves_over_whole_frames_of_one_type(bodies: list[bytes], behin
 
 DESCRIPTION = wire.row_description(wire.column("id", CUSTOMERS, 1, INT4), wire.column("mail", CUSTOMERS, 2), wire.column("n"))
 ROW, MASKED = wire.data_row(b"1", b"alice@example.com", b"x"), wire.data_row(b"1", b"a****@example.com", None)
-HIDE = ReplyPlan(masks={(CUSTOMERS, 2): EMAIL}, clean_tables=frozenset((CUSTOMERS,)), computed=Mask("null"))
+HIDE = ReplyPlan(masks={(CUSTOMERS, 2): EMAIL}, clean_columns=frozenset(((CUSTOMERS, 1),)), computed=Mask("null"))
 END = wire.complete("SELECT 2") + wire.ready()
 
 
@@ -415,16 +424,7 @@ def test_errors_and_notices_are_scrubbed_to_their_code() -> None:
 
 def test_a_deferred_constraint_that_speaks_at_sync_or_commit_is_scrubbed_too() -> None:
     late = wire.complete("INSERT 0 1") + wire.error("23503", "alice", **LEAK) + wire.ready()
-    effects, _ = run_prepared(
-        PREPARED,
-        SCRUB,
-        wire.PARSE_COMPLETE
-        + wire.BIND_COMPLETE
-        + DESCRIPTION
-        + wire.complete("INSERT 0 1")
-        + wire.error("23503", "alice", **LEAK)
-        + wire.ready(),
-    )
+    effects, _ = run_prepared(PREPARED, SCRUB, wire.PARSE_COMPLETE + wire.BIND_COMPLETE + DESCRIPTION + late)
     assert b"alice" not in sent(effects, ToClient)
     conversation = opened()
     for number, (text, decision) in enumerate(
