@@ -97,6 +97,8 @@ class Request(msgspec.Struct, frozen=True):
     formats: tuple[int, ...]
     """Format codes of the parameters; with `types` what it takes to show them."""
     types: tuple[int, ...]
+    prepared: tuple[str, ...]
+    """Texts prepared earlier, of which the statement may run any; see `operation_digest`."""
     digest: str
     """SHA-256 in hex of everything that makes the operation this very one."""
     accesses: tuple[str, ...]
@@ -175,6 +177,7 @@ class RequestBook:
             parameters=operation.parameters,
             formats=operation.formats,
             types=operation.types,
+            prepared=judgement.depends,
             digest=digest,
             accesses=tuple(f"{action} on {place}" for action, place in judgement.accesses),
             flags=judgement.flags,

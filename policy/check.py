@@ -19,6 +19,7 @@ from .strict import suggest
 GROUPS = frozenset(["read", "write", "define", "administer", "session"])
 _DEPTH = {"Database": 2, "Schema": 3, "Table": 4, "Function": 4, "Column": 5}
 """Parts of the paths."""
+_WORDS = {"FunctionClass": "class of functions"}
 _SHAPE = ("resource", "database", "schema", "table", "column")
 
 
@@ -70,7 +71,7 @@ def _unknown(policy: Policy, kind: str, name: str) -> str:
     }
     if kind in known:
         names = set(known[kind])
-        return "" if name in names else f"there is no such {kind.lower()}{suggest(name, names)}"
+        return "" if name in names else f"there is no such {_WORDS.get(kind, kind.lower())}{suggest(name, names)}"
     if kind not in _DEPTH:
         return ""
     parts = split(name)

@@ -27,6 +27,7 @@ MAX_TEXTS = 4096
 MAX_CACHED_CHARACTERS = 16_384
 """Longer texts are not kept: they seldom come twice."""
 
+_UNRESTRICTED = frozenset(["no_where", "tautology"])
 # PostgreSQL 18 docs §23.3.1: every character set whose multi-byte characters never hold an ASCII byte.
 _ASCII_SAFE = frozenset(
     str.split(
@@ -154,14 +155,16 @@ class Scope:
         finding = find(self._asker, asks, flags, approval, self._helps)
         touches = any(memory.touches(name) for name in analysis.fetches)
         exposure = self.disclosure.exposure(analyses, [text, *depends], self._resolver, touches)
-        verdict, reason, hint = finding.verdict, finding.reason, "" if finding.verdict is Verdict.ALLOW else self._hint()
-        if exposure.refusal and verdict is not Verdict.DENY:
-            verdict, reason, hint = Verdict.DENY, exposure.refusal, exposure.hint
+        verdict, reason, hint, policies = finding.verdict, finding.reason, "", finding.policies
+        if verdict is Verdict.DENY:
+            hint = self._with_where(asks, flags, approval) or self._hint()
+        elif exposure.refusal:
+            verdict, reason, hint, policies = Verdict.DENY, exposure.refusal, exposure.hint, ()
         decision = Decision(
             verdict,
             reason,
             hint,
-            finding.policies,
+            policies,
             exposure.plan if verdict is not Verdict.DENY else None,
             ends_portals=any(part.ends_transaction for part in analyses),
         )
@@ -171,13 +174,24 @@ class Scope:
             tuple((ask.action, _place(ask)) for ask in asks),
             tuple(_verdicts(asks, finding)),
             flags,
-            describe(analysis),
+            "; ".join(describe(part) for part in analyses),
             self._policy.epoch,
             finding.helped_by if verdict is Verdict.HOLD else (),
             finding.needs if verdict is Verdict.HOLD else (),
             depends,
             exposure.touches,
         )
+
+    def _with_where(self, asks: list[Ask], flags: tuple[str, ...], approval: Approval | None) -> str:
+        """What a WHERE would change, if that is all that is missing."""
+        if not _UNRESTRICTED & set(flags):
+            return ""
+        finding = find(self._asker, asks, set(flags) - _UNRESTRICTED, approval, self._helps)
+        if finding.verdict is Verdict.ALLOW:
+            return "With a WHERE that names the rows it is permitted."
+        if finding.verdict is Verdict.HOLD:
+            return f"With a WHERE that names the rows it waits for the approval of {' or '.join(finding.helped_by)}."
+        return ""
 
     def _helps(self, actions: Iterable[str]) -> Sequence[Help]:
         return self._policy.approvers.helps(self.agent, self.resource, actions)

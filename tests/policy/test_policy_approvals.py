@@ -66,6 +66,15 @@ def test_a_request_tells_everything_that_a_user_needs(book: RequestBook, flow: F
     assert [r.id for r in book.pending()] == [request.id]
 
 
+def test_a_held_execute_shows_what_it_would_run(book: RequestBook, flow: FlowPolicy) -> None:
+    flow.decide(msgspec.structs.replace(DELETE, text="PREPARE p AS DELETE FROM public.notes WHERE id = 1"))
+    execute = msgspec.structs.replace(DELETE, text="EXECUTE p")
+    request = held(book, flow, execute)
+    assert request.prepared == ("DELETE FROM public.notes WHERE id = 1",)
+    assert request.summary == "runs the prepared statement p; deletes the rows of public.notes that match its conditions"
+    assert request.digest != operation_digest("support-bot", "shop", execute)
+
+
 def test_an_approved_request_is_used_once(book: RequestBook, flow: FlowPolicy) -> None:
     request = held(book, flow)
     approved = book.decide(request.id, "bob", ("dba",), True, "fine", request.digest, now=1)

@@ -142,11 +142,37 @@ def test_a_denial_says_what_is_missing_and_where_to_look(decider: Decider, state
     assert decision.plan is None
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("DELETE FROM orders", "With a WHERE that names the rows it waits for the approval of group dba."),
+        ("UPDATE orders SET total = 1", "With a WHERE that names the rows it is permitted."),
+        ("DELETE FROM other.orders", "`hostguard policy explain --agent support-bot"),
+    ],
+)
+def test_a_missing_where_is_named_where_that_is_all(decider: Decider, statement: Statement, text: str, hint: str) -> None:
+    decision = decider.open("support-bot", "shop").decide(statement(text)).decision
+    assert decision.verdict is DENY
+    assert decision.hint.startswith(hint)
+
+
+def test_what_is_made_is_made_in_the_first_schema_of_the_path(decider: Decider, statement: Statement) -> None:
+    session = Session("shop", "app", search_path=("pg_catalog", "other", "public"))
+    flow = decider.open("support-bot", "shop")
+    assert flow.decide(statement("CREATE TABLE orders (id int)", session=session)).accesses == (
+        ("create", "shop/shop/other/orders"),
+    )
+    assert flow.decide(statement("CREATE INDEX ON orders (id)", session=session)).accesses == (
+        ("create", "shop/shop/public/orders (index)"),
+    )
+
+
 def test_a_hold_says_which_policy_waits_for_whom(decider: Decider, statement: Statement) -> None:
     judgement = decider.open("support-bot", "shop").decide(statement("DELETE FROM orders WHERE id = 7"))
     assert judgement.decision.verdict is HOLD
     assert judgement.decision.policies == ("support deletes rows it names, with a DBA's approval",)
     assert judgement.helped_by == ("group dba",)
+    assert judgement.decision.hint == ""
     assert judgement.needs == ("delete",)
     assert judgement.accesses == (("delete", "shop/shop/public/orders"),)
     assert judgement.summary == "deletes the rows of orders that match its conditions"

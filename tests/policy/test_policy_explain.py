@@ -137,7 +137,8 @@ def test_policies_that_can_match_nothing_are_named(with_rules: Make) -> None:
         'test.cedar:1: policy "a" names Schema::"shop/public", but a schema is written resource/database/schema',
         'test.cedar:2: policy "b" names Tag::"pcs", but there is no such tag; did you mean pci?',
         'test.cedar:3: policy "c" names Table::"mall/shop/public/orders", but there is no resource "mall"; known here: shop',
-        'test.cedar:4: policy "d" names FunctionClass::"files", but there is no such functionclass; did you mean reads_files?',
+        'test.cedar:4: policy "d" names FunctionClass::"files", but there is no such class of functions; '
+        "did you mean reads_files?",
         'test.cedar:5: policy "e" names Group::"dab", but there is no such group; did you mean dba?',
         'test.cedar:5: policy "e" names User::"eve", but there is no such user; known here: alice, bob, carol',
         'tags."pii.email": no policy permits any agent to reveal it',
