@@ -276,3 +276,8 @@ def _structs(kind: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
 def test_a_document_is_plain_data() -> None:
     assert isinstance(load(SHOP), Document)
     assert msgspec.json.encode(load(SHOP).tags)
+
+
+def test_two_workloads_can_t_share_a_cgroup(tmp_path: Path) -> None:
+    toml = SMALL + '[workloads.other]\ncgroup = "hostguard/bot/"\nagent = "bot"\n'
+    assert mistakes(tmp_path, toml) == ['hostguard.toml:13: workloads.other.cgroup: workload "bot" has the same cgroup']
