@@ -23,6 +23,7 @@ def request_facts(request: Request) -> dict[str, Any]:
         "user": visible(str(session.get("user", ""))),
         "search_path": session.get("search_path"),
         "statement": "\n".join(visible_lines(request.text)),
+        "prepared": ["\n".join(visible_lines(text)) for text in request.prepared],
         "parameters": list(render(request.parameters, request.formats, request.types)),
         "summary": visible(request.summary),
         "accesses": [visible(access) for access in request.accesses],

@@ -135,6 +135,11 @@ def print_request(request: dict[str, Any]) -> None:
     for number, value in enumerate(request["parameters"], 1):
         out.print(f"    ${number} = ", end="")
         out.print(value, markup=False)
+    for body in request["prepared"]:
+        out.print("  may run")
+        for line in body.split("\n"):
+            out.print("    ", end="")
+            out.print(line, markup=False, style="bold")
     for access in request["accesses"]:
         out.print("  access    ", end="")
         out.print(access, markup=False)
