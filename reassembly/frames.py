@@ -64,7 +64,7 @@ class FrameBuffer:
         if len(self.data) - self.pos < HEADER_SIZE and not self.want(HEADER_SIZE):
             return None
         tag, length = _UNPACK(self.data, self.pos)
-        if length < 4 or length > _MAX_LENGTH:
+        if not 4 <= length <= _MAX_LENGTH:
             raise FrameFault(f"a message of type {chr(tag)!r} claims an impossible length")
         return tag, length + 1
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from ...reassembly.frames import HEADER_SIZE
 from ..events import CancelKey, Ready
 from . import messages, refuse
-from .link import PeerFault, Phase
-from .pipeline import Kind, Slot, Stage
+from .link import HELD, SETTLING, PeerFault
+from .pipeline import DESCRIBE_PORTAL, ENDED, FUNCTION_CALL, HIDDEN_DESCRIBE, PARSE, PROBE, QUERY, SYNC, Slot
 
 if TYPE_CHECKING:
     from .backend import Backend
@@ -30,7 +30,7 @@ def authentication(backend: Backend, slot: Slot | None, size: int) -> bytes | No
     if size < HEADER_SIZE + 4:
         raise messages.Malformed("an authentication request without its code")
     if request == _AUTHENTICATED:
-        link.phase = Phase.SETTLING
+        link.phase = SETTLING
         link.password_due = False
     elif request in _WANTS_PASSWORD:
         link.password_due = True
@@ -53,20 +53,20 @@ def first_ready(backend: Backend, slot: Slot | None, size: int) -> bytes | None:
     start = backend.buffer.pos
     backend.held_ready = backend.buffer.data[start : start + size]
     backend.let_go()
-    link.phase = Phase.HELD
+    link.phase = HELD
     link.out.add(Ready(link.session))
     return _ABSORBED
 
 
 def parameter_status(backend: Backend, slot: Slot | None, size: int) -> bytes | None:
-    if backend.link.phase < Phase.SETTLING:
+    if backend.link.phase < SETTLING:
         raise PeerFault("server", "the server told a parameter before authentication")
     backend.link.learn(*messages.parameter_status(backend.body(size)))
     return None
 
 
 def notification(backend: Backend, slot: Slot | None, size: int) -> bytes | None:
-    if backend.link.phase < Phase.HELD:
+    if backend.link.phase < HELD:
         raise PeerFault("server", "the server sent a notification during start-up")
     return None
 
@@ -75,7 +75,7 @@ def notice(backend: Backend, slot: Slot | None, size: int) -> bytes | None:
     fields = messages.fields(backend.body(size))
     if slot is None:
         return None
-    if slot.kind is Kind.PROBE:
+    if slot.kind is PROBE:
         return _ABSORBED
     return refuse.scrubbed(b"N", fields) if is_scrubbed(slot) else None
 
@@ -87,10 +87,10 @@ def error(backend: Backend, slot: Slot | None, size: int) -> bytes | None:
     is_fatal = fields.get(ord("V"), fields.get(ord("S"))) in (b"FATAL", b"PANIC")
     code = fields.get(ord("C"), b"").decode("ascii", "replace")
     if slot is None:
-        if link.phase > Phase.SETTLING and not is_fatal:
+        if link.phase > SETTLING and not is_fatal:
             raise PeerFault("server", "the server sent an error while nothing is in flight")
         return None
-    if slot.kind is Kind.PROBE:
+    if slot.kind is PROBE:
         if is_fatal:
             return None
         assert link.probe is not None
@@ -109,7 +109,7 @@ def fail(backend: Backend, slot: Slot, code: str) -> None:
     """An error ended the slot's work: what the server does now (PostgreSQL 18 docs §54.2.3, "extended query")."""
     pipeline = backend.link.pipeline
     pipeline.copying = False
-    if slot.kind is Kind.HIDDEN_DESCRIBE:
+    if slot.kind is HIDDEN_DESCRIBE:
         # Our own message drew the error that the Execute right behind it would have drawn.
         pipeline.pop()
         slot.settle(done=False)
@@ -117,10 +117,10 @@ def fail(backend: Backend, slot: Slot, code: str) -> None:
         slot = pipeline.slots[0]
     slot.status = "error"
     slot.tag = code
-    if slot.kind in (Kind.QUERY, Kind.FUNCTION_CALL, Kind.SYNC):
-        slot.stage = Stage.ENDED
+    if slot.kind in (QUERY, FUNCTION_CALL, SYNC):
+        slot.stage = ENDED
         return
-    if slot.kind is Kind.PARSE and slot.statement_change is not None and not slot.statement_change.name:
+    if slot.kind is PARSE and slot.statement_change is not None and not slot.statement_change.name:
         # exec_parse_message drops the old unnamed statement before it looks at the new text.
         backend.link.statements.current.pop(b"", None)
     slot.settle(done=False)
@@ -131,7 +131,7 @@ def fail(backend: Backend, slot: Slot, code: str) -> None:
 
 
 def forget_describing(slot: Slot) -> None:
-    if slot.portal is not None and slot.kind in (Kind.DESCRIBE_PORTAL, Kind.HIDDEN_DESCRIBE):
+    if slot.portal is not None and slot.kind in (DESCRIBE_PORTAL, HIDDEN_DESCRIBE):
         slot.portal.describing = False
 
 

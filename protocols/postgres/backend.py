@@ -14,9 +14,9 @@ from typing import Any
 from ...reassembly.frames import HEADER_SIZE, FrameBuffer
 from . import asides, messages
 from .frontend import MAX_STREAMED_BYTES
-from .link import FAILED, IDLE, IN_TRANSACTION, Link, PeerFault, Phase
+from .link import AUTHENTICATING, CLOSED, FAILED, IDLE, IN_TRANSACTION, SETTLING, Link, PeerFault, Phase
 from .messages import BACKEND
-from .pipeline import Slot, Stage
+from .pipeline import ENDED, Slot
 from .replies import REPLIES, passes, rows_pass
 
 _DATA_ROW, _COPY_DATA = ord("D"), ord("d")
@@ -33,10 +33,10 @@ _ANY_TIME: dict[int, _Step] = {
     ord("E"): asides.error,
 }
 _STARTING: dict[tuple[Phase, int], _Step] = {
-    (Phase.AUTHENTICATING, ord("R")): asides.authentication,
-    (Phase.AUTHENTICATING, ord("v")): passes,
-    (Phase.SETTLING, ord("K")): asides.cancel_key,
-    (Phase.SETTLING, ord("Z")): asides.first_ready,
+    (AUTHENTICATING, ord("R")): asides.authentication,
+    (AUTHENTICATING, ord("v")): passes,
+    (SETTLING, ord("K")): asides.cancel_key,
+    (SETTLING, ord("Z")): asides.first_ready,
 }
 
 
@@ -64,21 +64,29 @@ class Backend:
     def _walk(self) -> None:
         link = self.link
         buffer = self.buffer
-        slots = link.pipeline.slots
-        while link.phase is not Phase.CLOSED:
+        pipeline = link.pipeline
+        slots = pipeline.slots
+        longest = link.limits.max_message_bytes
+        while link.phase is not CLOSED:
             if self.streaming and not self._stream():
                 return
             head = buffer.head()
             if head is None:
                 return
             tag, size = head
-            slot = link.pipeline.head() if slots else None
-            step = self._step(tag, slot)
-            if size > link.limits.max_message_bytes or not buffer.want(size):
-                if not self._may_stream(tag, size, slot):
-                    return
-                continue
+            slot = pipeline.head() if slots else None
+            step: _Step | None = None
+            if slot is not None and (not slot.poison or slot.stage is ENDED):
+                step = REPLIES[slot.kind][slot.stage].get(tag)
+            if step is None:
+                step = self._aside(tag, slot)
             start = buffer.pos
+            if size > longest or len(buffer.data) - start < size:
+                if size > longest or not buffer.want(size):
+                    if not self._may_stream(tag, size, slot):
+                        return
+                    continue
+                start = buffer.pos
             if self._run is None:
                 # Not before `want`: joining late bytes moves what is left to the front.
                 self._run = start
@@ -93,16 +101,11 @@ class Backend:
             elif buffer.pos == start:
                 buffer.pos = start + size
 
-    def _step(self, tag: int, slot: Slot | None) -> _Step:
-        link = self.link
-        step: _Step | None = _ANY_TIME.get(tag)
-        if step is None:
-            if slot is not None:
-                step = REPLIES[slot.kind][slot.stage].get(tag)
-                if slot.poison and slot.stage is not Stage.ENDED:
-                    step = None
-            else:
-                step = _STARTING.get((link.phase, tag))
+    def _aside(self, tag: int, slot: Slot | None) -> _Step:
+        """The step of a message that is no reply to `slot`; raises PeerFault when there is none."""
+        step = _ANY_TIME.get(tag)
+        if step is None and slot is None:
+            step = _STARTING.get((self.link.phase, tag))
         if step is None:
             name = BACKEND.get(tag, f"message of unknown type {tag}")
             place = "while nothing is in flight" if slot is None else f"in reply to {slot.kind.name}, {slot.stage.name}"

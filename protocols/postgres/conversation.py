@@ -22,8 +22,9 @@ from . import messages, refuse, startup
 from .backend import Backend
 from .frontend import Frontend
 from .limits import Limits
-from .link import Link, PeerFault, Phase, Probe
+from .link import AUTHENTICATING, CLOSED, HELD, OPEN, SETTLING, STARTED, STARTUP, Link, PeerFault, Probe
 
+_HOLD = Verdict.HOLD
 _REFUSED_ENCRYPTION = b"N"
 
 
@@ -47,7 +48,7 @@ class PostgresConversation:
     def from_client(self, data: bytes) -> list[Effect]:
         """Bytes from the client, kept as given."""
         link = self._link
-        if link.phase is Phase.CLOSED or not data:
+        if link.phase is CLOSED or not data:
             return []
         self._frontend.buffer.feed(data)
         return self._run(self._read_client, "client")
@@ -55,19 +56,19 @@ class PostgresConversation:
     def from_server(self, data: bytes) -> list[Effect]:
         """Bytes from the server, kept as given."""
         link = self._link
-        if link.phase is Phase.CLOSED or not data:
+        if link.phase is CLOSED or not data:
             return []
         self._backend.buffer.feed(data)
         return self._run(self._read_server, "server")
 
     def client_closed(self) -> list[Effect]:
-        if self._link.phase is Phase.CLOSED:
+        if self._link.phase is CLOSED:
             return []
         self._end(Close("the client closed the connection"))
         return self._link.out.take()
 
     def server_closed(self) -> list[Effect]:
-        if self._link.phase is Phase.CLOSED:
+        if self._link.phase is CLOSED:
             return []
         self._end(Close("the server closed the connection"))
         return self._link.out.take()
@@ -77,29 +78,29 @@ class PostgresConversation:
     def start(self) -> list[Effect]:
         """Forward the StartupMessage."""
         link = self._link
-        if link.phase is Phase.CLOSED:
+        if link.phase is CLOSED:
             return []
-        assert link.phase is Phase.STARTED
-        link.phase = Phase.AUTHENTICATING
+        assert link.phase is STARTED
+        link.phase = AUTHENTICATING
         link.out.to_server(self._startup_packet)
         self._startup_packet = b""
         return self._run(self._read_client, "client")
 
     def proceed(self) -> list[Effect]:
         """After `Ready`: tell the client that the session is ready, once all probes asked for are answered."""
-        if self._link.phase is Phase.CLOSED:
+        if self._link.phase is CLOSED:
             return []
-        assert self._link.phase is Phase.HELD
+        assert self._link.phase is HELD
         self._proceeding = True
         return self._run(self._release, "client")
 
     def resume(self, operation_id: int, decision: Decision) -> list[Effect]:
         """Carry out the decision. An operation that was withdrawn or lost meanwhile is nobody's: no effects."""
         asked = self._frontend.asked
-        if self._link.phase is Phase.CLOSED or asked is None:
+        if self._link.phase is CLOSED or asked is None:
             return []
         assert asked.operation.id == operation_id
-        assert decision.verdict is not Verdict.HOLD
+        assert decision.verdict is not _HOLD
         self._frontend.resume(decision)
         return self._run(self._frontend.pump, "client")
 
@@ -116,9 +117,9 @@ class PostgresConversation:
         operation: an owner that waits for `Probed` before it decides must not wait when this returns no `ToServer`.
         """
         link = self._link
-        if link.phase is Phase.CLOSED:
+        if link.phase is CLOSED:
             return []
-        assert link.phase in (Phase.HELD, Phase.OPEN)
+        assert link.phase in (HELD, OPEN)
         link.probes.append(Probe(name, text))
         link.start_probe()
         return link.out.take()
@@ -128,7 +129,7 @@ class PostgresConversation:
 
     def terminate(self, reason: str, code: bytes) -> list[Effect]:
         """End the flow with a FATAL error of SQLSTATE `code`."""
-        if self._link.phase is Phase.CLOSED:
+        if self._link.phase is CLOSED:
             return []
         self._fail(Close(reason), code)
         return self._link.out.take()
@@ -137,12 +138,12 @@ class PostgresConversation:
     def idle(self) -> bool:
         """Nothing is in flight, asked about or half sent, and no transaction is open."""
         link = self._link
-        return link.phase is Phase.OPEN and link.idle() and self._frontend.asked is None and not len(self._frontend.buffer)
+        return link.phase is OPEN and link.idle() and self._frontend.asked is None and not len(self._frontend.buffer)
 
     @property
     def client_backlog(self) -> int:
         """Bytes of the client that wait for us or the server; 0 while only the rest of a message is missing."""
-        waiting = self._frontend.waiting or self._link.phase in (Phase.STARTED, Phase.SETTLING, Phase.HELD)
+        waiting = self._frontend.waiting or self._link.phase in (STARTED, SETTLING, HELD)
         return len(self._frontend.buffer) if waiting else 0
 
     # Inside
@@ -161,23 +162,23 @@ class PostgresConversation:
 
     def _read_client(self) -> None:
         link = self._link
-        if link.phase is Phase.STARTUP:
+        if link.phase is STARTUP:
             self._start_up()
-        if link.phase is Phase.OPEN:
+        if link.phase is OPEN:
             self._frontend.pump()
-        elif link.phase is Phase.AUTHENTICATING:
+        elif link.phase is AUTHENTICATING:
             self._frontend.authenticate()
         if len(self._frontend.buffer) > link.limits.max_backlog_bytes:
             raise PeerFault("client", "the client sends faster than it is served", b"53400")
 
     def _read_server(self) -> None:
         link = self._link
-        if link.phase < Phase.AUTHENTICATING:
+        if link.phase < AUTHENTICATING:
             raise PeerFault("server", "the server spoke before the start-up packet")
         self._backend.pump()
-        if link.phase is Phase.HELD:
+        if link.phase is HELD:
             self._release()
-        elif link.phase is Phase.OPEN and self._frontend.waiting:
+        elif link.phase is OPEN and self._frontend.waiting:
             self._pump_client()
 
     def _pump_client(self) -> None:
@@ -192,7 +193,7 @@ class PostgresConversation:
         link = self._link
         if not self._proceeding or link.probe is not None or link.probes:
             return
-        link.phase = Phase.OPEN
+        link.phase = OPEN
         link.out.to_client(self._backend.held_ready)
         self._backend.held_ready = b""
         self._pump_client()
@@ -217,7 +218,7 @@ class PostgresConversation:
             case startup.Startup(parameters=parameters, session=session):
                 self._startup_packet = buffer.data[buffer.pos - size : buffer.pos]
                 link.session = session
-                link.phase = Phase.STARTED
+                link.phase = STARTED
                 link.out.add(Started(session, parameters))
 
     def _refuse_encryption(self, name: str) -> None:
@@ -234,7 +235,7 @@ class PostgresConversation:
         """End the flow and say why: an error to the client and Terminate to the server, unless that would fall inside of a
         message."""
         link = self._link
-        if not self._frontend.streaming and link.phase > Phase.AUTHENTICATING:
+        if not self._frontend.streaming and link.phase > AUTHENTICATING:
             link.out.to_server(messages.TERMINATE)
         if not self._backend.streaming:
             link.out.to_client(refuse.fatal(code, close.reason, link.codec))
@@ -248,6 +249,6 @@ class PostgresConversation:
             self._frontend.asked = None
         link.pipeline.lose_all()
         link.out.close(close)
-        link.phase = Phase.CLOSED
+        link.phase = CLOSED
         self._frontend.buffer.clear()
         self._backend.buffer.clear()

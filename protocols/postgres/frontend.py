@@ -21,13 +21,14 @@ from collections.abc import Callable
 from ...reassembly.frames import HEADER_SIZE, FrameBuffer
 from ..events import Ask, Close, Decision, Operation, OperationKind
 from . import encodings, messages
-from .link import Link, PeerFault, Phase
+from .link import AUTHENTICATING, CLOSED, OPEN, Link, PeerFault
 from .messages import FRONTEND
 from .names import STALL, Portal, Stall, Statement
-from .pipeline import Kind, Slot
+from .pipeline import BIND, CLOSE, DESCRIBE_PORTAL, DESCRIBE_STATEMENT, EXECUTE, FUNCTION_CALL, PARSE, QUERY, SYNC, Kind, Slot
 from .release import Asked, end_epoch, forward, release
 
 _COPY_DATA = ord("d")
+_AS_QUERY, _AS_PREPARE, _AS_EXECUTE, _AS_FUNCTION_CALL = OperationKind
 _WHILE_COPYING = frozenset(b"dcfSHX")
 _COPY_TAGS = frozenset(b"dcf")
 # PostgreSQL's PQ_LARGE_MESSAGE_LIMIT: no message of either side is longer.
@@ -51,8 +52,10 @@ class Frontend:
         """Walk as far as possible. Raises PeerFault, FrameFault, Malformed."""
         link = self._link
         buffer = self.buffer
+        limits = link.limits
+        pipeline = link.pipeline
         self.waiting = True
-        while self.asked is None and link.phase is Phase.OPEN:
+        while self.asked is None and link.phase is OPEN:
             if self.streaming and not self._stream():
                 break
             head = buffer.head()
@@ -61,31 +64,34 @@ class Frontend:
             tag, size = head
             if (link.probe is not None or link.probes) and self._give_way(tag):
                 return
-            if tag == _COPY_DATA:
-                self._start_stream(size)
-                continue
             step = _STEPS.get(tag)
             if step is None:
-                raise PeerFault("client", _illegal(tag))
-            if size > link.limits.max_message_bytes:
+                if tag != _COPY_DATA:
+                    raise PeerFault("client", _illegal(tag))
+                self._start_stream(size)
+                continue
+            if size > limits.max_message_bytes:
                 raise PeerFault("client", f"a {FRONTEND[tag]} of {size} bytes is longer than hostguard reads", b"54000")
-            if not buffer.want(size):
-                break
-            if link.pipeline.copying and tag not in _WHILE_COPYING:
-                raise PeerFault("client", f"{FRONTEND[tag]} inside of COPY data")
-            if len(link.pipeline.slots) >= link.limits.max_in_flight:
-                return
             start = buffer.pos
-            frame = buffer.data[start : start + size]
+            if len(buffer.data) - start < size:
+                if not buffer.want(size):
+                    break
+                start = buffer.pos
+            if pipeline.copying and tag not in _WHILE_COPYING:
+                raise PeerFault("client", f"{FRONTEND[tag]} inside of COPY data")
+            if len(pipeline.slots) >= limits.max_in_flight:
+                return
+            end = start + size
+            frame = buffer.data[start:end]
             if not step(self, frame, frame[HEADER_SIZE:]):
                 return
-            buffer.pos = start + size
-        self.waiting = self.asked is not None or link.phase is not Phase.OPEN
+            buffer.pos = end
+        self.waiting = self.asked is not None or link.phase is not OPEN
 
     def authenticate(self) -> None:
         """Pass answers to the server's requests for authentication; nothing else is legal before ReadyForQuery."""
         link = self._link
-        while link.phase is Phase.AUTHENTICATING:
+        while link.phase is AUTHENTICATING:
             head = self.buffer.head()
             if head is None:
                 return
@@ -130,7 +136,7 @@ class Frontend:
         text = self._read(messages.only_string(body))
         if isinstance(text, Stall):
             return False
-        self._ask(Kind.QUERY, frame, Operation(self._next_id(), OperationKind.QUERY, text, self._link.session))
+        self._ask(QUERY, frame, Operation(self._next_id(), _AS_QUERY, text, self._link.session))
         return True
 
     def _parse(self, frame: bytes, body: bytes) -> bool:
@@ -143,10 +149,8 @@ class Frontend:
             raise PeerFault("client", "too many prepared statements for hostguard", b"54000")
         self._check_held(len(body))
         statement = Statement(message.name, text, message.types, len(body))
-        operation = Operation(
-            self._next_id(), OperationKind.PREPARE, text, link.session, statement=statement.name, types=message.types
-        )
-        self._ask(Kind.PARSE, frame, operation, statement=statement, name=message.name)
+        operation = Operation(self._next_id(), _AS_PREPARE, text, link.session, statement=statement.name, types=message.types)
+        self._ask(PARSE, frame, operation, statement=statement, name=message.name)
         return True
 
     def _bind(self, frame: bytes, body: bytes) -> bool:
@@ -160,7 +164,7 @@ class Frontend:
         if not link.portals.knows(message.portal) and len(link.portals) >= link.limits.max_portals:
             raise PeerFault("client", "too many open portals for hostguard", b"54000")
         self._check_held(len(body))
-        slot = Slot(Kind.BIND, link.epoch)
+        slot = Slot(BIND, link.epoch)
         portal = Portal(statement, message.parameters, message.formats, link.epoch, len(body))
         slot.portal_change = link.portals.change(message.portal, portal, link.epoch)
         forward(self._link, slot, frame)
@@ -169,12 +173,12 @@ class Frontend:
     def _describe(self, frame: bytes, body: bytes) -> bool:
         is_portal, name = messages.subject(body)
         if not is_portal:
-            forward(self._link, Slot(Kind.DESCRIBE_STATEMENT, self._link.epoch), frame)
+            forward(self._link, Slot(DESCRIBE_STATEMENT, self._link.epoch), frame)
             return True
         portal = self._portal(name)
         if isinstance(portal, Stall):
             return False
-        slot = Slot(Kind.DESCRIBE_PORTAL, self._link.epoch)
+        slot = Slot(DESCRIBE_PORTAL, self._link.epoch)
         if portal is not None:
             slot.portal = portal
             portal.describing = True
@@ -184,7 +188,7 @@ class Frontend:
     def _close(self, frame: bytes, body: bytes) -> bool:
         link = self._link
         is_portal, name = messages.subject(body)
-        slot = Slot(Kind.CLOSE, link.epoch)
+        slot = Slot(CLOSE, link.epoch)
         if is_portal:
             slot.portal_change = link.portals.change(name, None, link.epoch)
         else:
@@ -199,22 +203,22 @@ class Frontend:
             return False
         statement = portal.statement if portal is not None else None
         if portal is None or statement is None:
-            operation = Operation(self._next_id(), OperationKind.EXECUTE, None, self._link.session)
+            operation = Operation(self._next_id(), _AS_EXECUTE, None, self._link.session)
         else:
             operation = Operation(
-                self._next_id(), OperationKind.EXECUTE, statement.text, self._link.session,
+                self._next_id(), _AS_EXECUTE, statement.text, self._link.session,
                 statement.name, portal.parameters, portal.formats, statement.types,
             )  # fmt: skip
-        self._ask(Kind.EXECUTE, frame, operation, statement, name, portal)
+        self._ask(EXECUTE, frame, operation, statement, name, portal)
         return True
 
     def _function_call(self, frame: bytes, body: bytes) -> bool:
         call = messages.function_call(body)
         operation = Operation(
-            self._next_id(), OperationKind.FUNCTION_CALL, None, self._link.session,
+            self._next_id(), _AS_FUNCTION_CALL, None, self._link.session,
             parameters=call.arguments, formats=call.formats, function=call.function,
         )  # fmt: skip
-        self._ask(Kind.FUNCTION_CALL, frame, operation)
+        self._ask(FUNCTION_CALL, frame, operation)
         return True
 
     def _sync(self, frame: bytes, body: bytes) -> bool:
@@ -224,7 +228,7 @@ class Frontend:
             # The server ignores it while it reads COPY data.
             link.out.to_server(frame)
             return True
-        slot = Slot(Kind.SYNC, link.epoch)
+        slot = Slot(SYNC, link.epoch)
         slot.scrub_section = link.scrubbing
         link.pipeline.add(slot)
         link.out.to_server(frame)
@@ -253,7 +257,7 @@ class Frontend:
         messages.nothing(body)
         self._link.out.to_server(frame)
         self._link.out.close(Close("the client ended the session"))
-        self._link.phase = Phase.CLOSED
+        self._link.phase = CLOSED
         return True
 
     def resume(self, decision: Decision) -> None:

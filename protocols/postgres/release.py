@@ -16,8 +16,9 @@ from ..events import Decision, Operation, Verdict
 from . import hidden, messages, refuse
 from .link import Link
 from .names import Portal, Statement, forget_hidden
-from .pipeline import Kind, Slot
+from .pipeline import EXECUTE, FUNCTION_CALL, HIDDEN_DESCRIBE, PARSE, QUERY, Kind, Slot
 
+_ALLOW = Verdict.ALLOW
 # A function called by number may be set_config; it can't be PREPARE or DECLARE, which are no functions.
 _CALL_CHANGES = hidden.Hidden(facts=True)
 
@@ -38,10 +39,10 @@ def release(link: Link, asked: Asked, decision: Decision) -> None:
     """Forward the operation that was asked about, or the poison in its place."""
     slot = Slot(asked.kind, link.epoch)
     slot.operation = asked.operation
-    if decision.verdict is Verdict.ALLOW:
+    if decision.verdict is _ALLOW:
         slot.plan = decision.plan
         frame = asked.frame
-        if asked.kind is not Kind.PARSE and not link.pipeline.skipping:
+        if asked.kind is not PARSE and not link.pipeline.skipping:
             _note_effects(link, slot, asked, decision)
     else:
         slot.refusal = refuse.refusal(decision)
@@ -65,31 +66,30 @@ def end_epoch(link: Link) -> None:
 
 
 def _poison(link: Link, asked: Asked) -> refuse.Poison:
-    match asked.kind:
-        case Kind.QUERY:
-            return refuse.QUERY
-        case Kind.PARSE:
-            return refuse.parse(asked.name)
-        case Kind.EXECUTE:
-            return refuse.execute(link.poison_portal)
-        case _:
-            return refuse.FUNCTION_CALL
+    if asked.kind is QUERY:
+        return refuse.QUERY
+    if asked.kind is PARSE:
+        return refuse.parse(asked.name)
+    if asked.kind is EXECUTE:
+        return refuse.execute(link.poison_portal)
+    return refuse.FUNCTION_CALL
+
+
+def _may_change(asked: Asked) -> hidden.Hidden:
+    if asked.kind is QUERY:
+        return hidden.of(asked.operation.text)
+    if asked.kind is EXECUTE:
+        return asked.statement.hidden if asked.statement is not None else hidden.EVERYTHING
+    return _CALL_CHANGES
 
 
 def _note_effects(link: Link, slot: Slot, asked: Asked, decision: Decision) -> None:
     """The operation will run: what it may change beside its reply."""
-    text = asked.operation.text
-    match asked.kind:
-        case Kind.QUERY:
-            may = hidden.of(text)
-        case Kind.EXECUTE:
-            may = asked.statement.hidden if asked.statement is not None else hidden.EVERYTHING
-        case _:
-            may = _CALL_CHANGES
+    may = _may_change(asked)
     if may is not hidden.NOTHING:
-        forget_hidden(text, may, link.statements, link.portals)
-    if may.facts:
-        link.doubt_in_transaction = True
+        forget_hidden(asked.operation.text, may, link.statements, link.portals)
+        if may.facts:
+            link.doubt_in_transaction = True
     if link.doubt_in_transaction:
         link.doubt_epoch = link.epoch
     if decision.ends_portals:
@@ -121,7 +121,7 @@ def _execute(link: Link, slot: Slot, asked: Asked, frame: bytes) -> None:
         if portal.described is None and not portal.describing:
             # No row passes before its columns are known, and what was told of the statement at another time may be stale:
             # ask for this very portal.
-            ours = Slot(Kind.HIDDEN_DESCRIBE, link.epoch)
+            ours = Slot(HIDDEN_DESCRIBE, link.epoch)
             ours.portal = portal
             portal.describing = True
             forward(link, ours, messages.describe_portal(asked.name))
@@ -134,8 +134,8 @@ def _function_call(link: Link, slot: Slot, asked: Asked, frame: bytes) -> None:
 
 
 _RELEASE: dict[Kind, Callable[[Link, Slot, Asked, bytes], None]] = {
-    Kind.QUERY: _query,
-    Kind.PARSE: _parse,
-    Kind.EXECUTE: _execute,
-    Kind.FUNCTION_CALL: _function_call,
+    QUERY: _query,
+    PARSE: _parse,
+    EXECUTE: _execute,
+    FUNCTION_CALL: _function_call,
 }

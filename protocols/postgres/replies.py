@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ...reassembly.frames import HEADER_SIZE
 from . import messages, rows
 from .link import PeerFault
-from .pipeline import Kind, Slot, Stage
+from .pipeline import COPIED, COPY_IN, COPY_OUT, DESCRIBED, ENDED, EXECUTE, FIRST, HIDDEN_DESCRIBE, QUERY, ROWS, Kind, Slot, Stage
 
 if TYPE_CHECKING:
     from .backend import Backend
@@ -47,7 +47,7 @@ def done(backend: Backend, slot: Slot, size: int) -> bytes | None:
 
 
 def parameters_described(backend: Backend, slot: Slot, size: int) -> bytes | None:
-    slot.stage = Stage.DESCRIBED
+    slot.stage = DESCRIBED
     return None
 
 
@@ -57,7 +57,7 @@ def portal_described(backend: Backend, slot: Slot, size: int) -> bytes | None:
         slot.portal.described = backend.body(size)
         slot.portal.describing = False
     backend.link.pipeline.pop()
-    return _ABSORBED if slot.kind is Kind.HIDDEN_DESCRIBE else None
+    return _ABSORBED if slot.kind is HIDDEN_DESCRIBE else None
 
 
 def query_described(backend: Backend, slot: Slot, size: int) -> bytes | None:
@@ -75,7 +75,7 @@ def first_row(backend: Backend, slot: Slot, size: int) -> bytes | None:
 
 def begin_rows(backend: Backend, slot: Slot) -> None:
     link = backend.link
-    slot.stage = Stage.ROWS
+    slot.stage = ROWS
     slot.row_plan = None
     description = slot.description
     if description:
@@ -126,10 +126,10 @@ def pass_run(backend: Backend, slot: Slot, size: int, tag: int) -> None:
 
 def rows_pass(backend: Backend, slot: Slot) -> bool:
     """Do this slot's rows pass untouched?"""
-    if slot.stage is Stage.FIRST and slot.kind is Kind.EXECUTE:
+    if slot.stage is FIRST and slot.kind is EXECUTE:
         slot.description = slot.portal.described if slot.portal is not None else None
         begin_rows(backend, slot)
-    return slot.stage is Stage.ROWS and slot.row_plan is None
+    return slot.stage is ROWS and slot.row_plan is None
 
 
 def execute_complete(backend: Backend, slot: Slot, size: int) -> bytes | None:
@@ -147,13 +147,13 @@ def execute_suspended(backend: Backend, slot: Slot, size: int) -> bytes | None:
 def query_part_complete(backend: Backend, slot: Slot, size: int) -> bytes | None:
     """One statement of a Query; more may follow."""
     slot.tag = messages.only_string(backend.body(size)).decode("ascii", "replace")
-    slot.stage = Stage.FIRST
+    slot.stage = FIRST
     return None
 
 
 def copy_in(backend: Backend, slot: Slot, size: int) -> bytes | None:
-    slot.stage = Stage.COPY_IN
-    if backend.link.pipeline.enter_copy_in() and slot.kind is Kind.EXECUTE:
+    slot.stage = COPY_IN
+    if backend.link.pipeline.enter_copy_in() and slot.kind is EXECUTE:
         backend.link.section_open = True
     return None
 
@@ -161,25 +161,25 @@ def copy_in(backend: Backend, slot: Slot, size: int) -> bytes | None:
 def copy_out(backend: Backend, slot: Slot, size: int) -> bytes | None:
     if slot.plan is not None and (slot.plan.computed is not None or slot.plan.masks):
         raise PeerFault("unsafe", "COPY would send rows of masked columns", b"42501")
-    slot.stage = Stage.COPY_OUT
+    slot.stage = COPY_OUT
     return None
 
 
 def copy_out_done(backend: Backend, slot: Slot, size: int) -> bytes | None:
-    slot.stage = Stage.COPIED
+    slot.stage = COPIED
     return None
 
 
 def copy_in_complete(backend: Backend, slot: Slot, size: int) -> bytes | None:
     backend.link.pipeline.copying = False
-    return query_part_complete(backend, slot, size) if slot.kind is Kind.QUERY else execute_complete(backend, slot, size)
+    return query_part_complete(backend, slot, size) if slot.kind is QUERY else execute_complete(backend, slot, size)
 
 
 def function_result(backend: Backend, slot: Slot, size: int) -> bytes | None:
     if slot.plan is not None and slot.plan.computed is not None:
         raise PeerFault("unsafe", "a function call would send a value that has no origin", b"42501")
     slot.payload += size - HEADER_SIZE
-    slot.stage = Stage.ENDED
+    slot.stage = ENDED
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from ._rows_cffi import ffi, lib
 _MAX_CELLS = 4096
 _MALFORMED = 1
 _NULL_SIZE = 0xFFFFFFFF
+# hg_cell: column, size, place; native order and alignment.
+_CELL = struct.Struct("@IIN")
 _CODES = {values.PASS: 0, values.NULL: 1, values.CONSTANT: 2, values.PARTIAL: 3, values.OUTSIDE: 4}
 # The output is written in full or not used at all, so clearing it first would be work for nothing.
 _allocate = ffi.new_allocator(should_clear_after_alloc=False)
@@ -83,20 +86,20 @@ def mask(data: bytes, start: int, max_length: int, plan: RowPlan) -> Run:
     return Run(batch.used, batch.rows, batch.payload, ffi.buffer(out, written)[:])
 
 
-def _shape_cells(data: bytes, plan: RowPlan, cells: int) -> bytes:
+def _shape_cells(data: bytes, plan: RowPlan, count: int) -> bytes:
     """New values of the cells that the walker left to us, one behind the other; their places go back into the list."""
+    places = ffi.buffer(plan.cells, count * _CELL.size)
     fresh: list[bytes] = []
+    moved: list[bytes] = []
     at = 0
-    for index in range(cells):
-        cell = plan.cells[index]
-        shaper = plan.shapers[cell.column]
-        start = cell.at
-        value = shaper(data[start : start + cell.size]) if shaper else None
-        cell.at = at
+    for column, size, start in _CELL.iter_unpack(places[:]):
+        shaper = plan.shapers[column]
+        value = shaper(data[start : start + size]) if shaper is not None else None
         if value is None:
-            cell.size = _NULL_SIZE
-        else:
-            cell.size = len(value)
-            at += len(value)
-            fresh.append(value)
+            moved.append(_CELL.pack(column, _NULL_SIZE, at))
+            continue
+        moved.append(_CELL.pack(column, len(value), at))
+        at += len(value)
+        fresh.append(value)
+    places[:] = b"".join(moved)
     return b"".join(fresh)
