@@ -9,6 +9,7 @@ from __future__ import annotations
 from . import definitions, dml, expressions, maintenance, privileges, query, relations, session
 from .analysis import Analysis
 from .found import Found
+from .functions import UNKNOWN
 from .outputs import describe_outputs
 from .parse import Statement, Unreadable, parse
 from .postgres_names import names
@@ -42,13 +43,15 @@ def analyse(text: str, *, standard_conforming_strings: bool = True) -> Analysis:
 
 def _analyse(text: str, statements: tuple[Statement, ...]) -> Analysis:
     found = Found()
+    octets = text.encode() if any("PrepareStmt" in statement.tree for statement in statements) else b""
     for statement in statements:
-        found.text = statement.text(text)
+        found.text = statement.part_of(octets) if "PrepareStmt" in statement.tree else ""
         if "valuesLists" in statement.tree.get("SelectStmt", {}):
             found.effects.add("select")
         found.literal_sensitive |= next(iter(statement.tree)) not in SHAPED
         visit(statement.tree, NO_CTES, found)
-    outputs, shown = describe_outputs([statement.tree for statement in statements])
+    calls_unknown = any(kind == UNKNOWN for _, kind in found.functions)
+    outputs, shown = describe_outputs([statement.tree for statement in statements], calls_unknown=calls_unknown)
     return found.analysis(len(statements), outputs, shown)
 
 

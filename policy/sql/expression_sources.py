@@ -29,14 +29,38 @@ NAMED_AFTER = {
 }
 
 
+MAX_STEPS = 100_000
+"""Ranges, queries, expressions to look at for one statement. Recursive CTEs and subqueries within subqueries are looked at
+repeatedly, a bare column is looked for in every table: nesting and crossing them could take any time."""
+
+
+class TooComplex(Exception):
+    """More than MAX_STEPS: the columns can't be told."""
+
+
+class Budget:
+    """Counts what one statement costs, over all its parts."""
+
+    def __init__(self) -> None:
+        self._left = MAX_STEPS
+
+    def spend(self, steps: int) -> None:
+        """Raises TooComplex when nothing is left."""
+        self._left -= steps
+        if self._left < 0:
+            raise TooComplex
+
+
 class Lineage:
     """Follows one statement. Its CTEs are kept by name, in the order in which they become visible."""
 
-    def __init__(self, ctes: dict[str, Outputs | None] | None = None) -> None:
+    def __init__(self, ctes: dict[str, Outputs | None] | None = None, budget: Budget | None = None) -> None:
         self.ctes: dict[str, Outputs | None] = ctes or {}
+        self._budget = budget if budget is not None else Budget()
 
     def select(self, body: Tree, outer: Scopes = ()) -> Outputs | None:
         """The columns of a SELECT, VALUES or set operation; None where their number can't be told."""
+        self._budget.spend(1)
         inner = self._with(body)
         if "larg" in body:
             return _either_side(inner.select(body["larg"], outer), inner.select(body["rarg"], outer))
@@ -71,8 +95,9 @@ class Lineage:
         clause = body.get("withClause")
         if clause is None:
             return self
-        inner = Lineage(dict(self.ctes))
+        inner = Lineage(dict(self.ctes), self._budget)
         ctes = [item["CommonTableExpr"] for item in clause["ctes"]]
+        self._budget.spend(len(ctes) + len(self.ctes))
         if clause.get("recursive"):
             inner.ctes.update({cte["ctename"]: NOTHING_YET for cte in ctes})
             for _ in range(MAX_ROUNDS):
@@ -108,6 +133,7 @@ class Lineage:
         ranges: tuple[Range, ...] = ()
         joined = False
         for item in items:
+            self._budget.spend(1 + len(ranges))
             for kind, body in item.items():
                 if kind == "JoinExpr":
                     left = self._ranges([body["larg"]], (ranges, *outer))
@@ -157,11 +183,11 @@ class Lineage:
         return tuple(outputs)
 
     def value(self, name: str, node: Tree, scopes: Scopes) -> Output:
-        """What an expression depends on."""
+        """What an expression depends on. Raises TooComplex."""
         if "ColumnRef" in node:
             fields = node["ColumnRef"]["fields"]
             if "A_Star" not in fields[-1]:
-                return either(name, [reference(strings(fields), scopes)])
+                return either(name, self._of_ColumnRef(node["ColumnRef"], scopes))
         return merged(name, self._parts(node, scopes))
 
     def _parts(self, node: Any, scopes: Scopes) -> list[Output]:
@@ -170,6 +196,7 @@ class Lineage:
             return [part for item in node for part in self._parts(item, scopes)]
         if node.__class__ is not dict:
             return []
+        self._budget.spend(1)
         parts: list[Output] = []
         for kind, body in node.items():
             if kind in CONSTANTS or kind in ("typeName", "funcname", "alias"):
@@ -180,6 +207,7 @@ class Lineage:
 
     def _of_ColumnRef(self, body: Tree, scopes: Scopes) -> list[Output]:  # noqa: N802
         fields = strings(body["fields"])
+        self._budget.spend(1 + sum(map(len, scopes)))
         if "A_Star" in body["fields"][-1]:
             return [item.row() for ranges in scopes for item in ranges if not fields or item.alias == fields[-1]] or [UNCERTAIN]
         return [reference(fields, scopes)]

@@ -45,7 +45,9 @@ class Found:
         "executes",
         "fetches",
         "flags",
+        "folded",
         "functions",
+        "keys",
         "literal_sensitive",
         "prepares",
         "reads",
@@ -69,6 +71,9 @@ class Found:
         self.fetches: list[str] = []
         self.ends_transaction = False
         self.literal_sensitive = False
+        self.folded: dict[int, Any] = {}
+        """What each expression folded to, by identity: conditions nest, so no part may be folded once for each level above it."""
+        self.keys: dict[tuple[int, bool], object] = {}
 
     def unknown(self, reason: str) -> None:
         """Close: something in the text is not understood."""

@@ -38,7 +38,8 @@ def resolve(name: Name, search_path: tuple[str, ...] | None, catalog: Catalog | 
     for schema in search_path:
         if catalog.oids_of(schema, name.name) or (schema == "pg_catalog" and name.name in RELATIONS):
             return (Name(name.name, schema),)
-    return (Name(name.name, created_in(search_path)),)
+    # Of a release newer than the lists, rather than a table yet to be made.
+    return (Name(name.name, "pg_catalog" if name.name.startswith("pg_") else created_in(search_path)),)
 
 
 def created_in(search_path: tuple[str, ...] | None) -> str:

@@ -7,55 +7,62 @@ operations, and proves some columns harmless (constants, parameters, counts). Ev
 
 from __future__ import annotations
 
-from typing import Any
-
 from .analysis import Output
-from .expression_sources import Lineage
+from .expression_sources import Lineage, TooComplex
 from .found import Tree
 from .ranges import STAR, Outputs
 
 RETURNING = ("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt")
 
 
-def describe_outputs(trees: list[Tree]) -> tuple[Outputs | None, Outputs]:
-    """(outputs, shown) as `Analysis` has them, for the one statement of the text that returns rows."""
-    answers = [answer for tree in trees if (answer := _rows_of(tree, alone=len(trees) == 1)) is not None]
-    if len(answers) != 1:
+def describe_outputs(trees: list[Tree], *, calls_unknown: bool) -> tuple[Outputs | None, Outputs]:
+    """(outputs, shown) as `Analysis` has them, for the one statement of the text that returns rows.
+
+    `calls_unknown`: functions of unknown body are called; planning may run them, so that a plan may show what they return.
+    """
+    answering = [tree for tree in trees if _returns_rows(tree) or (len(trees) == 1 and "DeclareCursorStmt" in tree)]
+    if len(answering) != 1:
         return None, ()
-    outputs = answers[0]
+    if "ExplainStmt" in answering[0]:
+        return (Output("QUERY PLAN", computed=True, certain=not calls_unknown, harmless=not calls_unknown),), ()
+    try:
+        outputs = _columns(answering[0])
+    except TooComplex:
+        return None, ()
     if not outputs or any(output.name == STAR for output in outputs):
         return None, outputs
     return outputs, ()
 
 
-def _rows_of(tree: Tree, *, alone: bool) -> Outputs | None:
-    """What a statement returns: None for no rows at all, empty where the columns can't be told."""
+def _returns_rows(tree: Tree) -> bool:
+    """Whether a statement answers with rows, COPY TO STDOUT included."""
     for kind, body in tree.items():
         if kind == "SelectStmt":
-            return None if _goes_into_a_table(body) else Lineage().select(body) or ()
+            return not _goes_into_a_table(body)
         if kind in RETURNING:
-            return Lineage().returning(body) or () if "returningClause" in body else None
-        if kind in ("FetchStmt", "ExecuteStmt"):
-            return ()
-        if kind == "ExplainStmt":
-            return (Output("QUERY PLAN", computed=True, harmless=True),)
-        if kind == "VariableShowStmt":
-            return (Output(str(body.get("name", "")), computed=True, harmless=True),)
-        if kind == "CopyStmt" and not body.get("is_from") and "filename" not in body:
-            return _copied(body)
-        if kind == "DeclareCursorStmt" and alone:
-            return _rows_of(body["query"], alone=True)
-    return None
+            return "returningClause" in body
+        if kind == "CopyStmt":
+            return not body.get("is_from") and "filename" not in body
+        return kind in ("FetchStmt", "ExecuteStmt", "ExplainStmt", "VariableShowStmt", "CallStmt")
+    return False
 
 
-def _goes_into_a_table(body: dict[str, Any]) -> bool:
+def _goes_into_a_table(body: Tree) -> bool:
     """INTO stands in the first SELECT of a set operation."""
     while "larg" in body:
         body = body["larg"]
     return "intoClause" in body
 
 
-def _copied(body: dict[str, Any]) -> Outputs:
-    if "query" in body:
-        return _rows_of(body["query"], alone=True) or ()
-    return Lineage().table(body["relation"], body.get("attlist", []))
+def _columns(tree: Tree) -> Outputs:
+    """The columns of a statement that returns rows; empty where they can't be told. Raises TooComplex."""
+    for kind, body in tree.items():
+        if kind == "SelectStmt":
+            return Lineage().select(body) or ()
+        if kind in RETURNING:
+            return Lineage().returning(body) or () if "returningClause" in body else ()
+        if kind == "VariableShowStmt":
+            return (Output(str(body.get("name", "")), computed=True, harmless=True),)
+        if kind in ("CopyStmt", "DeclareCursorStmt"):
+            return _columns(body["query"]) if "query" in body else Lineage().table(body["relation"], body.get("attlist", []))
+    return ()

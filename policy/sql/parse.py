@@ -13,6 +13,8 @@ It can't follow everything, and what it can't follow is refused here rather than
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any
 
 import msgspec
@@ -22,6 +24,16 @@ from .found import Tree
 
 MAX_TEXT = 1 << 20
 """Longest text to read, in characters. Reading costs about a microsecond for ten characters, and the loop waits for it."""
+
+MAX_COPIES = 1 << 20
+"""Most characters by which `copied` may grow a tree."""
+
+OPERATORS_RUN = re.compile(r"[-+*/<>=~!@#%^&|`?]{1000}").search
+"""The lexer takes a run of operator characters whole, then gives back all but the comment mark it begins with: 100 kB of
+``/*/*/*`` cost it ten seconds."""
+
+MULTIPLE = re.compile(r"\bset\b.*\)", re.IGNORECASE | re.DOTALL).search
+"""Whether a text may assign to several columns at once."""
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -40,11 +52,8 @@ class Statement(msgspec.Struct, frozen=True):
     length: int
     """Length in bytes; 0 means up to the end of the text."""
 
-    def text(self, whole: str) -> str:
-        """The statement's own part of the text."""
-        if not self.start and not self.length:
-            return whole
-        octets = whole.encode()
+    def part_of(self, octets: bytes) -> str:
+        """The statement's own part of the text, which is given as UTF-8."""
         return octets[self.start : self.start + self.length if self.length else None].decode()
 
 
@@ -74,5 +83,32 @@ def _check(text: str, standard_conforming_strings: bool) -> None:
         raise Unreadable(f"longer than {MAX_TEXT} characters")
     if "\0" in text:
         raise Unreadable("holds a NUL byte")
+    if OPERATORS_RUN(text):
+        raise Unreadable("holds a run of a thousand operator characters")
     if not standard_conforming_strings and "\\" in text:
         raise Unreadable("holds a backslash while standard_conforming_strings is off")
+    if text.count(",") * len(text) > MAX_COPIES and MULTIPLE(text) and _copied(text) > MAX_COPIES:
+        raise Unreadable("assigns a long expression to too many columns at once")
+
+
+def _copied(text: str) -> int:
+    """How many characters the grammar's tree repeats.
+
+    ``SET (a, b, c) = (expression)`` puts the expression into the tree once for each column: 7 kB of text can make 200 MB of JSON.
+    What counts is every parenthesis in front of an ``=``, with its commas times the rest of the text.
+    """
+    total, opened = 0, []
+    try:
+        tokens = [token for token in pglast.parser.scan(text) if token.name not in ("SQL_COMMENT", "C_COMMENT")]
+    except pglast.parser.ParseError as error:
+        raise Unreadable(str(error)) from error
+    for token, following in itertools.pairwise(tokens):
+        if token.name == "ASCII_40":
+            opened.append(0)
+        elif token.name == "ASCII_44" and opened:
+            opened[-1] += 1
+        elif token.name == "ASCII_41" and opened:
+            commas = opened.pop()
+            if following.name == "ASCII_61":
+                total += commas * (len(text) - token.end)
+    return total

@@ -9,6 +9,9 @@ from .found import Found, Tree, name_of, relation_name, strings
 from .tautology import note_tautology
 from .visit import Scope, children, handles, nothing
 
+MAX_CTES = 500
+"""Most CTEs in one WITH: each makes a scope of its own, of which the time is quadratic."""
+
 MODIFIES = ("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt")
 
 handles("JoinExpr", "RangeFunction", "RangeSubselect", "RangeTableFunc", "JsonTable")(children)
@@ -24,6 +27,9 @@ def with_clause(body: Tree, scope: Scope, found: Found) -> Scope:
         return scope
     ctes = [item["CommonTableExpr"] for item in clause["ctes"]]
     everything = scope | {cte["ctename"] for cte in ctes}
+    if len(ctes) > MAX_CTES:
+        found.unknown(f"more than {MAX_CTES} CTEs in one WITH")
+        return everything
     visible = everything if clause.get("recursive") else scope
     for cte in ctes:
         if next(iter(cte["ctequery"])) in MODIFIES:

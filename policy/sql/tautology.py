@@ -64,10 +64,15 @@ def note_tautology(where: Tree, found: Found) -> None:
 
 def fold(node: Tree, found: Found) -> Any:
     """The value of an expression as far as no row is needed: bool, Decimal, str, tuple, None for NULL, or OPEN."""
+    known = found.folded.get(id(node), found)
+    if known is not found:
+        return known
+    value = OPEN
     for kind, body in node.items():
         folder = FOLDERS.get(kind)
-        return OPEN if folder is None else folder(body, found)
-    return OPEN
+        value = OPEN if folder is None else folder(body, found)
+    found.folded[id(node)] = value
+    return value
 
 
 def _constant(body: Tree, _found: Found) -> Any:
@@ -174,10 +179,14 @@ def _alike(a: Any, b: Any) -> tuple[Any, Any]:
 def _among(symbol: str, left: Tree, right: Tree, found: Found) -> Any:
     """``a IN (…)`` (also spelled ``= ANY``), whose list may hold the left side itself."""
     items = right.get("List", {}).get("items") or right.get("A_ArrayExpr", {}).get("elements") or []
+    if fold(left, found) is OPEN:
+        items = [item for item in items if item.keys() == left.keys()]
     values = [_binary("=", left, item, found) for item in items]
     if any(value is True for value in values):
         return symbol == "="
-    return symbol != "=" if values and all(value is False for value in values) else OPEN
+    if fold(left, found) is OPEN or not values:
+        return OPEN
+    return symbol != "=" if all(value is False for value in values) else OPEN
 
 
 def _between(_symbol: str, left: Tree, right: Tree, found: Found) -> Any:
@@ -302,10 +311,10 @@ def _complementary(args: list[Tree], found: Found) -> bool:
     """``x OR NOT x``: two arms of which one is true whatever the row holds."""
     if len(args) < 2:
         return False
-    blank = [_arm(arg, blank=True) for arg in args]
+    blank = [_arm(arg, found, blank=True) for arg in args]
     if not _has_opposites(blank):
         return False
-    exact = [_arm(arg, blank=False) for arg in args]
+    exact = [_arm(arg, found, blank=False) for arg in args]
     found.literal_sensitive |= exact != blank
     return _has_opposites(exact)
 
@@ -315,19 +324,19 @@ def _has_opposites(arms: list[tuple[object, ...] | None]) -> bool:
     return any(_opposite(arm) in present for arm in present)
 
 
-def _arm(node: Tree, *, blank: bool) -> tuple[object, ...] | None:
+def _arm(node: Tree, found: Found, *, blank: bool) -> tuple[object, ...] | None:
     """An OR's arm as (what is asked, of what); None where it may answer differently each time."""
     for kind, body in node.items():
         if kind == "A_Expr" and body["kind"] in ("AEXPR_OP", "AEXPR_LIKE") and "lexpr" in body:
-            operands = _key(body["lexpr"], blank=blank), _key(body["rexpr"], blank=blank)
+            operands = _key(body["lexpr"], found, blank=blank), _key(body["rexpr"], found, blank=blank)
             return None if None in operands else (strings(body["name"])[-1], *operands)
         if kind == "NullTest":
-            key = _key(body["arg"], blank=blank)
+            key = _key(body["arg"], found, blank=blank)
             return None if key is None else (body["nulltesttype"], key)
         if kind == "BoolExpr" and body["boolop"] == "NOT_EXPR":
-            arm = _arm(body["args"][0], blank=blank)
+            arm = _arm(body["args"][0], found, blank=blank)
             return None if arm is None else _opposite(arm)
-        key = _key(node, blank=blank)
+        key = _key(node, found, blank=blank)
         return None if key is None else ("", key)
     return None
 
@@ -342,25 +351,32 @@ def _opposite(arm: tuple[object, ...]) -> tuple[object, ...]:
 
 def _same(left: Tree, right: Tree, found: Found) -> bool:
     """Whether both sides are the same expression, so that they have the same value in every row."""
-    if left.keys() != right.keys() or _key(left, blank=True) != _key(right, blank=True):
+    if left.keys() != right.keys() or _key(left, found, blank=True) != _key(right, found, blank=True):
         return False
-    key = _key(left, blank=False)
-    found.literal_sensitive |= key != _key(left, blank=True)
-    return key is not None and key == _key(right, blank=False)
+    key = _key(left, found, blank=False)
+    found.literal_sensitive |= key != _key(left, found, blank=True)
+    return key is not None and key == _key(right, found, blank=False)
 
 
-def _key(node: Any, *, blank: bool) -> object:
+def _key(node: Any, found: Found, *, blank: bool) -> object:
     """An expression without its positions, comparable; with `blank` without its literals. None if not steady."""
     if node.__class__ is list:
-        parts = tuple(_key(item, blank=blank) for item in node)
+        parts = tuple(_key(item, found, blank=blank) for item in node)
         return None if None in parts else parts
     if node.__class__ is not dict:
         return node
+    place = id(node), blank
+    if place not in found.keys:
+        found.keys[place] = _key_of(node, found, blank=blank)
+    return found.keys[place]
+
+
+def _key_of(node: Tree, found: Found, *, blank: bool) -> object:
     if "SubLink" in node or ("FuncCall" in node and not _steady(node["FuncCall"])):
         return None
     if blank and "A_Const" in node:
         return "A_Const"
-    pairs = tuple((field, _key(value, blank=blank)) for field, value in node.items() if field != "location")
+    pairs = tuple((field, _key(value, found, blank=blank)) for field, value in node.items() if field != "location")
     return None if any(value is None for _, value in pairs) else pairs
 
 

@@ -55,9 +55,11 @@ def visit(node: Tree, scope: Scope, found: Found) -> None:
 
 
 def visit_all(nodes: Iterable[Tree], scope: Scope, found: Found) -> None:
-    """Walk each of a list of wrapped nodes."""
+    """Walk each of a list of wrapped nodes. Long lists are lists of leaves, which cost no call."""
     for node in nodes:
-        visit(node, scope, found)
+        for kind in node:
+            if HANDLERS.get(kind) is not nothing:
+                visit(node, scope, found)
 
 
 def is_wrapped(value: Tree) -> bool:

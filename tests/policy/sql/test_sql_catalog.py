@@ -149,6 +149,7 @@ ROWS = [
         ("v", ("pg_catalog", "b", "a"), True, ["b.v"]),
         ("v", ("pg_catalog",), True, ["public.v"]),
         ("pg_class", ("pg_catalog", "a"), True, ["pg_catalog.pg_class"]),
+        ("pg_of_release_20", ("pg_catalog", "a"), True, ["pg_catalog.pg_of_release_20"]),
         ("t", None, True, ["a.t", "b.t", "pg_temp_3.t"]),
         ("v", None, True, ["public.v"]),
         ("t", None, False, ["public.t"]),

@@ -210,6 +210,28 @@ def test_unreadable(text: str, reason: str) -> None:
     assert reason in analysis.unknown
 
 
+COSTLY = {
+    "columns times expression": f"UPDATE t SET ({','.join(['a'] * 1000)}) /* x */ = (SELECT {','.join(['1'] * 2500)})",
+    "columns times row": f"UPDATE t SET ({','.join(['a'] * 1000)}) = ROW({','.join(['1'] * 2500)})",
+    "comment marks": "SELECT 1 " + "/*" * 50_000,
+    "nested BETWEEN": "SELECT 1 FROM t WHERE " + "(" * 60 + "a" + " BETWEEN 1 AND 2)" * 60,
+    "nested EXISTS": "SELECT " + "EXISTS(SELECT 1 FROM (SELECT " * 25 + "1" + " x) y)" * 25,
+    "nested recursion": "WITH RECURSIVE a AS (" * 25 + "SELECT 1 x" + " UNION ALL SELECT x FROM a) SELECT x FROM a" * 25,
+    "tables times columns": f"SELECT {','.join(['a'] * 3000)} FROM {','.join(f't{n}' for n in range(3000))}",
+    "many tables": f"SELECT a FROM {','.join(f't{n}' for n in range(20_000))}",
+    "many CTEs": f"WITH {','.join(f'a{n} AS (SELECT 1)' for n in range(20_000))} SELECT 1",
+    "many statements": "PREPARE a AS SELECT 1;" * 5000,
+    "many constants": f"DELETE FROM t WHERE a IN ({','.join(['1'] * 20_000)})",
+}
+
+
+@pytest.mark.parametrize("text", COSTLY.values(), ids=COSTLY.keys())
+@pytest.mark.timeout(20)
+def test_no_text_takes_long(text: str) -> None:
+    """Each of these once took seconds, minutes or all memory."""
+    check_answer(text)
+
+
 def test_standard_conforming_strings_off_refuses_backslashes() -> None:
     hidden = r"SELECT '\'; DELETE FROM t; --'"
     assert analyse(hidden).effects == ("delete", "select")
