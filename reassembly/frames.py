@@ -80,6 +80,12 @@ class FrameBuffer:
             self.want(len(self))
         return self.take(min(most, len(self.data) - self.pos))
 
+    def release(self) -> None:
+        """Let go of consumed bytes once nothing else is here: an idle flow must not keep its last read."""
+        if self.pos and self.pos == len(self.data):
+            self.data = b""
+            self.pos = 0
+
     def clear(self) -> None:
         """Forget everything: the stream is not trusted any more."""
         self.data = b""

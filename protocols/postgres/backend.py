@@ -60,6 +60,7 @@ class Backend:
         finally:
             self.let_go()
             self._run = None
+            self.buffer.release()
 
     def _walk(self) -> None:
         link = self.link

@@ -87,6 +87,7 @@ class Frontend:
                 return
             buffer.pos = end
         self.waiting = self.asked is not None or link.phase is not OPEN
+        buffer.release()
 
     def authenticate(self) -> None:
         """Pass answers to the server's requests for authentication; nothing else is legal before ReadyForQuery."""

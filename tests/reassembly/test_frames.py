@@ -72,6 +72,18 @@ def test_crumbs_of_a_big_frame_are_joined_once() -> None:
     assert frames_of(buffer) == [big]
 
 
+def test_a_consumed_read_is_let_go() -> None:
+    buffer = FrameBuffer()
+    buffer.feed(message(b"d", b"x" * 1000))
+    assert frames_of(buffer) == [message(b"d", b"x" * 1000)]
+    buffer.release()
+    assert buffer.data == b""
+    buffer.feed(message(b"S") + b"Q")
+    assert frames_of(buffer) == [message(b"S")]
+    buffer.release()
+    assert len(buffer) == 1
+
+
 def test_a_cleared_buffer_is_empty() -> None:
     buffer = FrameBuffer()
     buffer.feed(b"abc")
