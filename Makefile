@@ -25,7 +25,7 @@ setup: .venv/.provisioned .venv/.native build/types/hostguard ## packages, .venv
 	touch .venv/.native $@
 
 .venv/.native: $(NATIVE_SOURCES) | .venv/.provisioned
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@
 
 build/types/hostguard:

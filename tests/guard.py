@@ -21,6 +21,8 @@ from typing import Any, Protocol
 
 from guarded_cgroups import attach_root, pin_directory
 
+from hostguard.agent.client import Client
+from hostguard.agent.control import SOCKET_NAME
 from hostguard.kernel import cgroups
 
 HOSTGUARD = str(Path(sys.executable).with_name("hostguard"))
@@ -174,6 +176,11 @@ class Guard:
         if result.returncode != 0:
             raise RuntimeError(f"hostguard {' '.join(arguments)}: {result.stderr or result.stdout}")
         return json.loads(result.stdout)
+
+    def operations(self) -> int:
+        """How many operations the daemon has judged so far; asked on its control socket, since it is asked often."""
+        facts = Client(self.folder / "run" / SOCKET_NAME).get("/v1/status")
+        return sum(facts["operations"].values())
 
     def command(self, workload: str, program: Sequence[str | Path]) -> list[str | Path]:
         """The command that runs a program as a guarded workload."""

@@ -30,6 +30,8 @@ EDGE = ("kernel/", "identity/process.py", "recorder/durable.py")
 
 BANNED_NAMES = {"util", "utils", "helper", "helpers", "common", "base", "misc"}
 MAX_LINES = 400
+TABLES = {"policy/sql/postgres_names.py"}
+"""Generated, nothing but words: long because PostgreSQL is."""
 
 
 def package_modules() -> list[Path]:
@@ -121,7 +123,7 @@ def test_no_module_is_a_drawer() -> None:
 
 def test_no_module_is_the_big_one() -> None:
     lengths = {str(module): len(read(module).splitlines()) for module in all_modules()}
-    assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
+    assert {name: length for name, length in lengths.items() if length > MAX_LINES and name not in TABLES} == {}
 
 
 def test_nothing_is_put_off() -> None:

@@ -72,11 +72,6 @@ def environment(server: Server, database: str) -> dict[str, str]:
     return {**server.environment(database), **own}
 
 
-def operations(matrix: Guard) -> int:
-    """How many operations the daemon has judged so far."""
-    return sum(matrix.ask("status")["operations"].values())
-
-
 def difference(direct: str, guarded: str) -> str:
     """What the guarded run observed otherwise, as a diff with lines of a readable length."""
     lines = difflib.unified_diff(direct.splitlines(), guarded.splitlines(), "direct", "guarded", lineterm="", n=1)
@@ -93,15 +88,15 @@ def both_ways(matrix: Guard, server: Server, program: list[str | Path], minimum:
     def guarded(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return matrix.run("matrix", program, variables)
 
-    before = operations(matrix)
+    before = matrix.operations()
     found = []
     ways: tuple[Callable[[dict[str, str]], subprocess.CompletedProcess[str]], ...] = (direct, guarded)
     for way in ways:
         with server.database("matrix", FUNCTIONS) as database:
             found.append(observed(way(environment(server, database))))
         if way is direct:
-            assert operations(matrix) == before, "the direct run went through the guard"
-    assert operations(matrix) >= before + minimum, "the guarded run did not go through the guard"
+            assert matrix.operations() == before, "the direct run went through the guard"
+    assert matrix.operations() >= before + minimum, "the guarded run did not go through the guard"
     changes = difference(found[0].out, found[1].out) + difference(found[0].err, found[1].err)
     assert not changes, changes
     assert found[0].exit_code == found[1].exit_code
@@ -159,13 +154,13 @@ def test_pgbench_does_the_same_work(matrix: Guard, server: Server, mode: str) ->
         variables = environment(server, database)
         made = matrix.run("matrix", [pgbench, "--initialize", "--quiet"], variables)
         assert made.returncode == 0, made.stderr
-        before = operations(matrix)
+        before = matrix.operations()
         worked = matrix.run("matrix", [pgbench, "-n", "-M", mode, "-c", "8", "-j", "2", "-t", "25"], variables)
         assert worked.returncode == 0, worked.stderr
         assert "number of transactions actually processed: 200/200" in worked.stdout
         assert "number of failed transactions: 0" in worked.stdout
         # Seven statements a transaction. A simple-protocol message is one operation as well.
-        assert operations(matrix) - before >= 200 * 7
+        assert matrix.operations() - before >= 200 * 7
         with server.connect(database) as connection:
             totals = connection.execute(
                 "SELECT (SELECT count(*) FROM pgbench_history), (SELECT count(*) FROM pgbench_accounts),"
