@@ -1,7 +1,7 @@
 """What PostgreSQL's built-in functions can do, by class.
 
 A call is classed by name alone: arguments' types are not known without the catalog, so a name has the class of its most capable
-signature. Names come from the catalogs of releases 15 to 18 (`postgres_names`); what they can do was judged by hand here, closed
+signature. Names come from the catalogs of releases 15 to 18 (`postgres_functions`); what they can do was judged by hand here, closed
 by default: a volatile function that nobody judged ``writes``.
 
 Why an unqualified name may be taken for the built-in: ``pg_catalog`` is searched first unless the search_path lists it later,
@@ -21,7 +21,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .analysis import Name
-from .postgres_names import OPERATORS, STEADY_FUNCTIONS, TYPES, VOLATILE_FUNCTIONS, names
+from .postgres_functions import STEADY_FUNCTIONS, VOLATILE_FUNCTIONS
+from .postgres_names import OPERATORS, TYPES, names
 
 PURE = "pure"
 UNKNOWN = "unknown"

@@ -7,7 +7,8 @@ import servers
 
 from hostguard.policy.sql.analysis import Name
 from hostguard.policy.sql.functions import CLASSES, CONSEQUENCES, CURATED, PURE, UNKNOWN, classify
-from hostguard.policy.sql.postgres_names import OPERATORS, RELATIONS, VOLATILE_FUNCTIONS
+from hostguard.policy.sql.postgres_functions import VOLATILE_FUNCTIONS
+from hostguard.policy.sql.postgres_names import OPERATORS, RELATIONS
 
 OWN = {"dblink"}
 
