@@ -1,8 +1,8 @@
 """What PostgreSQL's built-in functions can do, by class.
 
-A call is classed by name alone: arguments' types are not known without the catalog, so a name has the class of its most capable
-signature. Names come from the catalogs of releases 15 to 18 (`postgres_functions`); what they can do was judged by hand here, closed
-by default: a volatile function that nobody judged ``writes``.
+A call is classed by name alone: without the catalog the types of its arguments are not known, so a name has the class of its
+most capable signature. Names come from the catalogs of releases 15 to 18 (`postgres_functions`); what they can do was judged by
+hand here, closed by default: a volatile function that nobody judged ``writes``.
 
 Why an unqualified name may be taken for the built-in: ``pg_catalog`` is searched first unless the search_path lists it later,
 and a function of the same argument types found earlier wins. Two ways remain for a user function to be called under a
