@@ -88,6 +88,8 @@ class Daemon:
         workloads, users = _who(document)
         resources = await _resolved(document)
         policy = Policy(document)
+        paths.make()
+        undo.callback(os.close, paths.lock())
         log = _open_log(paths, undo)
         redirect = _attach(document, paths, undo)
         for remark in redirect.remarks:
@@ -151,7 +153,6 @@ async def _resolved(document: Document) -> Resources:
 
 
 def _open_log(paths: Paths, undo: AsyncExitStack) -> Log:
-    paths.make()
     try:
         log = Log(paths.log, lambda: (time.time_ns(), time.monotonic_ns()))
     except LogBusy as error:

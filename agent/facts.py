@@ -25,6 +25,7 @@ FRESH_S = 30.0
 """A new flow trusts a catalog of this age. What others change in the database meanwhile is seen with that delay."""
 SESSION = "session"
 CATALOG = "catalog"
+PROBES = {SESSION: catalog.SESSION_QUERY, CATALOG: catalog.QUERY}
 CHANGES_CATALOG = frozenset({"create", "alter", "drop"})
 CHANGES_SESSION = frozenset({"set", "discard"})
 NAMES_DEPEND_ON = frozenset({"search_path", "role", "session_authorization", "all", ""})
@@ -42,23 +43,28 @@ class Facts:
 
     def ready(self, relay: Relay) -> list[Effect]:
         """Before the client hears that the session is ready: learn what names mean in it."""
-        effects = relay.conversation.probe(SESSION, catalog.SESSION_QUERY)
+        effects = self.ask_again(relay, (SESSION,))
         read_at, _ = self._read.get((relay.flow.resource, relay.flow.database), (float("-inf"), 0))
         if time.monotonic() - read_at > FRESH_S:
-            effects += relay.conversation.probe(CATALOG, catalog.QUERY)
+            effects += self.ask_again(relay, (CATALOG,))
         return effects + relay.conversation.proceed()
 
-    def released(self, relay: Relay, analysis: Analysis) -> list[Effect]:
-        """An operation goes on that may change what names mean: nothing is certain until it was asked for again."""
-        effects: list[Effect] = []
-        if not CHANGES_SESSION.isdisjoint(analysis.effects) and any(
-            access.action in CHANGES_SESSION and access.detail in NAMES_DEPEND_ON for access in analysis.accesses
-        ):
-            relay.conversation.set_search_path(None)
-            effects += relay.conversation.probe(SESSION, catalog.SESSION_QUERY)
+    def shifts(self, analysis: Analysis) -> tuple[str, ...]:
+        """Which answers an operation makes stale: names of the probes to ask again after it. Empty for nearly all."""
         if not CHANGES_CATALOG.isdisjoint(analysis.effects):
-            effects += relay.conversation.probe(SESSION, catalog.SESSION_QUERY)
-            effects += relay.conversation.probe(CATALOG, catalog.QUERY)
+            return (SESSION, CATALOG)
+        return (SESSION,) if _moves_path(analysis) else ()
+
+    def doubt(self, relay: Relay, analysis: Analysis) -> None:
+        """Before such an operation goes on: later texts of the same read can't be sure of the search_path any more."""
+        if _moves_path(analysis):
+            relay.conversation.set_search_path(None)
+
+    def ask_again(self, relay: Relay, stale: tuple[str, ...]) -> list[Effect]:
+        """After it went on: the probes run at the next idle moment, so also after the transaction that it may be part of."""
+        effects: list[Effect] = []
+        for name in stale:
+            effects += relay.conversation.probe(name, PROBES[name])
         return effects
 
     def probed(self, relay: Relay, effect: Probed) -> None:
@@ -86,3 +92,13 @@ class Facts:
 def _texts(rows: list[tuple[bytes | None, ...]]) -> list[tuple[str | None, ...]]:
     """Names as text. Bytes that are no UTF-8 become lone surrogates: such a name matches nothing, which is closed."""
     return [tuple(None if value is None else value.decode("utf-8", "surrogateescape") for value in row) for row in rows]
+
+
+def _moves_path(analysis: Analysis) -> bool:
+    """Whether it may change the schemas in which an unqualified name is looked for."""
+    for access in analysis.accesses:
+        if access.kind == "schema" and access.action in CHANGES_CATALOG:
+            return True
+        if access.action in CHANGES_SESSION and access.detail in NAMES_DEPEND_ON:
+            return True
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,16 @@ class Paths:
             self.run.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError as error:
             raise Failure(f"can't make {error.filename}: {error.strerror}") from None
+
+    def lock(self) -> int:
+        """Hold the run folder for as long as the returned descriptor is open. Raises Failure when another daemon does."""
+        fd = os.open(self.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise Failure(f"another hostguard daemon uses {self.run} (daemon.run_dir)") from None
+        return fd
 
     def hash_key(self) -> bytes:
         """The deployment's key for ``hash`` masks; made at the first start. Raises Failure."""

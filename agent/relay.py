@@ -188,10 +188,14 @@ class Relay:
     def _resume(self, operation: Operation, decision: Decision, judgement: Judgement) -> list[Effect]:
         self.operation = self.pending = None
         self.released_ns[operation.id] = time.monotonic_ns()
-        effects = self.conversation.resume(operation.id, decision)
-        if decision.verdict is Verdict.ALLOW and judgement.analysis is not None:
-            effects += self.loop.facts.released(self, judgement.analysis)
-        return effects
+        analysis = judgement.analysis
+        if analysis is None or decision.verdict is not Verdict.ALLOW or operation.kind is OperationKind.PREPARE:
+            return self.conversation.resume(operation.id, decision)
+        stale = self.loop.facts.shifts(analysis)
+        if not stale:
+            return self.conversation.resume(operation.id, decision)
+        self.loop.facts.doubt(self, analysis)
+        return self.conversation.resume(operation.id, decision) + self.loop.facts.ask_again(self, stale)
 
     async def _release_when_durable(self, operation: Operation, decision: Decision, judgement: Judgement) -> None:
         refusal = await self.loop.durable.synced()

@@ -30,6 +30,7 @@ def mount_point() -> Path:
 
 def cgroup_id(path: Path) -> int:
     """The id that the kernel knows a cgroup by: the inode of its directory. Raises KernelError when `path` is not a cgroup2."""
+    mount_point()
     try:
         inode = path.stat().st_ino
         (path / PROCS).stat()

@@ -193,7 +193,10 @@ class CancelKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class CancelRequested(msgspec.Struct, frozen=True, gc=False):
-    """This flow is a request to cancel the query of the flow that holds `key`; nothing was forwarded."""
+    """This flow is a request to cancel the query of the flow that holds `key`; nothing was forwarded.
+
+    The owner ends the flow once the request has reached the server: a client waits for that before its next statement.
+    """
 
     key: bytes
     request: bytes

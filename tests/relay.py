@@ -146,5 +146,6 @@ class _Flow:
                         with socket.create_connection(self.relay._keys[key]) as upstream:
                             upstream.sendall(request)
                             upstream.recv(1)
+                    self.open = False
                 case Close():
                     self.open = False

@@ -213,8 +213,10 @@ class PostgresConversation:
             case startup.EncryptionRequest(name=name):
                 self._refuse_encryption(name)
             case startup.Cancel(key=key):
+                # No Close: the client takes the end of this connection for "cancelled", which it is when the owner is done.
                 link.out.add(CancelRequested(key, buffer.data[buffer.pos - size : buffer.pos]))
-                self._end(Close("a cancel request ends with its packet"))
+                link.phase = CLOSED
+                buffer.clear()
             case startup.Startup(parameters=parameters, session=session):
                 self._startup_packet = buffer.data[buffer.pos - size : buffer.pos]
                 link.session = session
