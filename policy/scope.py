@@ -22,6 +22,7 @@ from .stats import Stats
 if TYPE_CHECKING:
     from .decide import Policy
 
+SYNTAX_ERROR = b"42601"
 MAX_TEXTS = 4096
 """Judgements kept by text, and as many by shape."""
 MAX_CACHED_CHARACTERS = 16_384
@@ -44,6 +45,12 @@ def refused(reason: str, hint: str, analysis: Analysis | None = None, epoch: int
     """A denial for which no policy was asked."""
     flags = analysis.flags if analysis is not None else ()
     return Judgement(Decision(Verdict.DENY, reason=reason, hint=hint), analysis, (), (), flags, reason, epoch)
+
+
+def _misspelt(analysis: Analysis, epoch: int) -> Judgement:
+    """What the grammar refuses the server would refuse as well: the agent gets the very error that it would have got."""
+    decision = Decision(Verdict.DENY, reason=analysis.unknown, refusal=SYNTAX_ERROR, position=analysis.misspelt)
+    return Judgement(decision, analysis, (), (), analysis.flags, analysis.unknown, epoch)
 
 
 class Scope:
@@ -117,6 +124,8 @@ class Scope:
         parts = [(text, analysis), *((body, self._analyse_body(body)) for body in depends)]
         asks: set[Ask] = set()
         for part_text, part in parts:
+            if part.misspelt and part_text is text:
+                return _misspelt(part, epoch)
             if part.unknown:
                 return refused(part.unknown, self._hint(), part, epoch)
             if refusal := self._misread(part):

@@ -116,6 +116,8 @@ class Decision(msgspec.Struct, frozen=True):
     """The statement ends or rolls back a transaction: portals bound before it are gone."""
     refusal: bytes = b""
     """Code of the refusal in the protocol's terms (PostgreSQL: SQLSTATE); empty for the protocol's default."""
+    position: int = 0
+    """Character of the text that the refusal points to, from 1; 0 for none."""
 
 
 class ReplySummary(msgspec.Struct, frozen=True):

@@ -62,6 +62,8 @@ class Analysis(msgspec.Struct, frozen=True):
     """The same columns for people, where `outputs` is None because of a ``*``: that one is an Output of this name."""
     unknown: str = ""
     """Why the text is not understood (effects then hold ``unknown``); empty when it is."""
+    misspelt: int = 0
+    """The grammar refuses the text, with `unknown` in the server's own words, at this character (from 1); 0 when it does not."""
     ends_transaction: bool = False
     """COMMIT, ROLLBACK (also TO SAVEPOINT), PREPARE TRANSACTION, or anything that may do the same (CALL, DO)."""
     literal_sensitive: bool = True

@@ -11,7 +11,7 @@ from .analysis import Analysis
 from .found import Found
 from .functions import UNKNOWN
 from .outputs import describe_outputs
-from .parse import Statement, Unreadable, parse
+from .parse import Misspelt, Statement, Unreadable, parse
 from .postgres_names import names
 from .visit import visit
 
@@ -35,6 +35,8 @@ def analyse(text: str, *, standard_conforming_strings: bool = True) -> Analysis:
     try:
         statements = parse(text, standard_conforming_strings=standard_conforming_strings)
         return _analyse(text, statements)
+    except Misspelt as error:
+        return _unreadable(str(error), error.position if error.position > 0 else len(text) + 1)
     except Unreadable as error:
         return _unreadable(str(error))
     except RecursionError:
@@ -55,5 +57,5 @@ def _analyse(text: str, statements: tuple[Statement, ...]) -> Analysis:
     return found.analysis(len(statements), outputs, shown)
 
 
-def _unreadable(reason: str) -> Analysis:
-    return Analysis(("unknown",), (), (), (), (), statements=0, unknown=reason, ends_transaction=True)
+def _unreadable(reason: str, misspelt: int = 0) -> Analysis:
+    return Analysis(("unknown",), (), (), (), (), statements=0, unknown=reason, misspelt=misspelt, ends_transaction=True)

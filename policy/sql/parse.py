@@ -42,6 +42,15 @@ class Unreadable(Exception):
     """This text can't be read the way the server would; its message is the reason."""
 
 
+class Misspelt(Unreadable):
+    """PostgreSQL's grammar refuses the text; the message is the server's own, `position` where it points to."""
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.position = -1 if index is None else index + 1
+        """In characters, from 1; -1: at the text's end."""
+
+
 class Statement(msgspec.Struct, frozen=True):
     """One statement of a text."""
 
@@ -66,7 +75,7 @@ def parse(text: str, *, standard_conforming_strings: bool = True) -> tuple[State
     try:
         document = _decode(pglast.parser.parse_sql_json(text))
     except pglast.parser.ParseError as error:
-        raise Unreadable(str(error)) from error
+        raise Misspelt(*error.args) from error
     except (UnicodeError, msgspec.DecodeError) as error:
         raise Unreadable(f"not valid text: {error}") from error
     except RecursionError as error:

@@ -42,6 +42,8 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     code: bytes
     reason: str
     hint: str
+    position: int = 0
+    """Character of the statement that is at fault, from 1; 0 for none."""
 
 
 QUERY = Poison(messages.query(_TEXT), b"42P02")
@@ -57,12 +59,12 @@ def execute(poison_portal: bytes) -> Poison:
 
 
 def refusal(decision: Decision) -> Refusal:
-    return Refusal(decision.refusal or b"42501", decision.reason or "refused by policy", decision.hint)
+    return Refusal(decision.refusal or b"42501", decision.reason or "refused by policy", decision.hint, decision.position)
 
 
 def error(told: Refusal, codec: str | None) -> bytes:
-    """The ErrorResponse that the client gets for a refused operation; no position, no line of the server's source."""
-    return _error(b"ERROR", told.code, told.reason, told.hint, codec)
+    """The ErrorResponse that the client gets for a refused operation; no line of the server's source."""
+    return _error(b"ERROR", told.code, told.reason, told.hint, codec, told.position)
 
 
 def fatal(code: bytes, reason: str, codec: str | None = "utf-8") -> bytes:
@@ -70,10 +72,12 @@ def fatal(code: bytes, reason: str, codec: str | None = "utf-8") -> bytes:
     return _error(b"FATAL", code, reason, "", codec)
 
 
-def _error(severity: bytes, code: bytes, reason: str, hint: str, codec: str | None) -> bytes:
+def _error(severity: bytes, code: bytes, reason: str, hint: str, codec: str | None, position: int = 0) -> bytes:
     parts = [(ord("S"), severity), (ord("V"), severity), (ord("C"), code), (ord("M"), encodings.encode(reason, codec))]
     if hint:
         parts.append((ord("H"), encodings.encode(hint, codec)))
+    if position:
+        parts.append((ord("P"), b"%d" % position))
     return messages.with_fields(b"E", parts)
 
 

@@ -37,7 +37,7 @@ def test_every_effect_has_a_phrase_and_a_place() -> None:
         ("SELECT * FROM t FOR UPDATE", "reads t; locks the rows it reads"),
         ("SELECT f(1)", "computes values without reading a table; calls the function f, whose body is not in the text"),
         ("BEGIN; TRUNCATE t", "2 statements: empties t; controls the transaction: begin"),
-        ("SELEC", 'does something that can\'t be told (syntax error at or near "selec", at index 0)'),
+        ("SELEC", 'does something that can\'t be told (syntax error at or near "selec")'),
         ('SELECT 1 AS "deletes nothing" /* only reads */ FROM t; DROP TABLE u', "2 statements: drops u; reads t"),
     ],
 )
