@@ -208,7 +208,8 @@ class Relay:
         self.operation, self.pending = operation, judgement
         refusal = self.loop.holds.file(self, operation, judgement)
         if refusal is None:
-            return []
+            waits = f"this statement waits for approval as request {self.flow.holding}"
+            return self.conversation.notice(waits, f"It would do: {judgement.summary}. Who may approve: {_listed(judgement)}.")
         decision = self.loop.gate.admit(self.flow, operation, judgement, refusal)
         self.operation = self.pending = None
         return self.conversation.resume(operation.id, decision)
@@ -374,3 +375,7 @@ class Relay:
             if transport is not None and not transport.is_closing():
                 transport.close()
         self.loop.closed(self, reason, fault)
+
+
+def _listed(judgement: Judgement) -> str:
+    return ", ".join(judgement.helped_by) or "nobody"

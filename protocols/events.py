@@ -244,6 +244,10 @@ class Conversation(Protocol):
         """After `Ready`: let the client hear that the session is ready, once the probes asked for are answered."""
         ...
 
+    def notice(self, text: str, hint: str) -> list[Effect]:
+        """Tell the client something that it may show while it waits; not an answer to anything."""
+        ...
+
     def set_search_path(self, path: tuple[str, ...] | None) -> None:
         """Tell what a probe found; it becomes part of the session facts."""
         ...

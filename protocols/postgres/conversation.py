@@ -110,6 +110,13 @@ class PostgresConversation:
             return []
         return self.resume(self._frontend.asked.operation.id, Decision(Verdict.DENY, reason, refusal=code))
 
+    def notice(self, text: str, hint: str) -> list[Effect]:
+        """Tell the client something beside the replies; nothing while a long row is passing in pieces."""
+        if self._link.phase is not OPEN or self._backend.streaming:
+            return []
+        self._link.out.to_client(refuse.notice(text, hint, self._link.codec))
+        return self._link.out.take()
+
     def probe(self, name: str, text: str) -> list[Effect]:
         """Run one statement of our own at the next idle moment. Not before `Ready`.
 

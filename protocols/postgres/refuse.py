@@ -64,21 +64,27 @@ def refusal(decision: Decision) -> Refusal:
 
 def error(told: Refusal, codec: str | None) -> bytes:
     """The ErrorResponse that the client gets for a refused operation; no line of the server's source."""
-    return _error(b"ERROR", told.code, told.reason, told.hint, codec, told.position)
+    return _report(b"E", b"ERROR", told.code, told.reason, told.hint, codec, told.position)
 
 
 def fatal(code: bytes, reason: str, codec: str | None = "utf-8") -> bytes:
     """The last message of a flow. FATAL: a client told ERROR would go on waiting for ReadyForQuery."""
-    return _error(b"FATAL", code, reason, "", codec)
+    return _report(b"E", b"FATAL", code, reason, "", codec)
 
 
-def _error(severity: bytes, code: bytes, reason: str, hint: str, codec: str | None, position: int = 0) -> bytes:
-    parts = [(ord("S"), severity), (ord("V"), severity), (ord("C"), code), (ord("M"), encodings.encode(reason, codec))]
+def notice(text: str, hint: str, codec: str | None) -> bytes:
+    """A NoticeResponse of our own; 00000 is what PostgreSQL gives a plain NOTICE."""
+    return _report(b"N", b"NOTICE", b"00000", text, hint, codec)
+
+
+def _report(tag: bytes, severity: bytes, code: bytes, text: str, hint: str, codec: str | None, position: int = 0) -> bytes:
+    """ErrorResponse or NoticeResponse (PostgreSQL 18 docs §54.8)."""
+    parts = [(ord("S"), severity), (ord("V"), severity), (ord("C"), code), (ord("M"), encodings.encode(text, codec))]
     if hint:
         parts.append((ord("H"), encodings.encode(hint, codec)))
     if position:
         parts.append((ord("P"), b"%d" % position))
-    return messages.with_fields(b"E", parts)
+    return messages.with_fields(tag, parts)
 
 
 def scrubbed(tag: bytes, fields: list[tuple[int, bytes]]) -> bytes:
