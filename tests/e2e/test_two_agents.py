@@ -249,7 +249,9 @@ class Held:
     def output(self) -> list[str]:
         out, err = self.process.communicate(timeout=60)
         assert err == ""
-        return str(out).splitlines()
+        waits, *lines = str(out).splitlines()
+        assert waits == f"NOTICE this statement waits for approval as request {self.id}"
+        return lines
 
 
 def orders(server: Server) -> int:
