@@ -1,4 +1,4 @@
-"""How the daemon ends: a trigger, and what waits for the last flow to let go."""
+"""How the daemon ends: a trigger, then a wait until the last flow has let go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""libbpf, as thin and typed as it goes: objects, maps, links.
+"""libbpf, as thinly typed as it goes: objects, maps, links.
 
 Descriptors are plain ints that the caller closes; keys and values are bytes of the map's exact sizes (kernel/layouts.py makes
 them). libbpf 1.x returns NULL with errno for pointers and a negative errno for ints; here both become `KernelError`.

@@ -1,4 +1,4 @@
-"""The cgroup2 and bpf file systems, as this process has them mounted."""
+"""Where this process has the cgroup2 file system mounted, where the bpf file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pins of the redirect: which hooks and maps there are, where they lie, what the kernel says of them.
+"""The pins of the redirect: which there are (hooks, maps), where they lie, what the kernel says of them.
 
 Pins outlive the daemon, so everything in here works on a host where none runs. Below the pin directory: ``links/HOOK`` (each
 holds one attachment) with ``maps/MAP``.

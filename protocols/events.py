@@ -1,4 +1,4 @@
-"""The vocabulary of what is said on a flow: operations, decisions, reply plans, and a conversation's effects.
+"""The vocabulary of what is said on a flow: operations, decisions, reply plans, a conversation's effects.
 
 ``policy`` and every conversation share these types and nothing else. They are `msgspec.Struct` rather than dataclasses because
 one is made for each message on the data path and a frozen dataclass costs ten times as much to make. All are immutable plain

@@ -1,4 +1,4 @@
-"""The PostgreSQL conversation: one flow's bytes and decisions in, effects out.
+"""The PostgreSQL conversation: one flow's bytes in, decisions in, effects out.
 
 The parts, in the order bytes pass them: `startup` (packets without a tag), `frontend` (the client's messages: which are
 operations, which text a portal stands for), `pipeline` (what is in flight), `backend` (the server's messages: masked, scrubbed,

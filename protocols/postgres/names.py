@@ -1,4 +1,4 @@
-"""Prepared statements and portals: which text a name stands for.
+"""Which text a name stands for: prepared statements, portals.
 
 Theory of operation
 -------------------

@@ -1,4 +1,4 @@
-"""The messages that were forwarded and not answered yet, in order.
+"""The messages that were forwarded but not answered yet, in order.
 
 Each forwarded message that begets a reply is a `Slot`; the server answers strictly in order, so its next message belongs to the
 first slot. After an error in the extended protocol the server discards messages up to the next Sync: their slots are skipped,

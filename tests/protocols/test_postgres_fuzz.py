@@ -1,5 +1,7 @@
-"""Whatever either side sends, a conversation answers with effects: never an exception, never an unread byte passed on, never
-unbounded."""
+"""Whatever either side sends, a conversation answers with effects.
+
+Never an exception, never an unread byte passed on, never unbounded.
+"""
 
 from __future__ import annotations
 
