@@ -34,7 +34,7 @@ def explain(
     """The verdict on `text` with its reasons, as plain data:
 
     verdict (``allow``, ``deny``, ``hold``), policies, effects, reads, writes, flags, columns (name, sources, mask), reason,
-    accesses (action, object, verdict, policies), helped_by. Relations are ``schema.table``. Without a catalog a ``*`` stands for
+    hint, accesses (action, object, verdict, policies), helped_by. Relations are ``schema.table``. Without a catalog a ``*`` stands for
     itself and for the hidden columns that the configuration knows. Raises `UnknownName`.
     """
     _known(agent, policy.document.agents, "agent")
@@ -50,13 +50,21 @@ def explain(
         "writes": _relations(analysis.writes) if analysis else [],
         "flags": list(judgement.flags),
         "columns": list(_columns(scope, judgement, analysis)) if analysis else [],
-        "reason": judgement.decision.reason,
+        "reason": judgement.decision.reason or _permitted(judgement),
+        "hint": judgement.decision.hint,
         "accesses": [
             {"action": a.action, "object": a.object, "verdict": a.verdict.value, "policies": list(a.policies)}
             for a in judgement.verdicts
         ],
         "helped_by": list(judgement.helped_by),
     }
+
+
+def _permitted(judgement: Judgement) -> str:
+    """Why it is allowed; the decision itself has no words for that, since nobody is refused."""
+    if not judgement.decision.policies:
+        return "nothing in it needs a permit"
+    return "permitted by " + ", ".join(f'"{policy}"' for policy in judgement.decision.policies)
 
 
 def default_database(policy: Policy, resource: str) -> str:

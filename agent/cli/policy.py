@@ -139,6 +139,9 @@ def _explain_batch(policy: Policy, agent: str, resource: str, database: str | No
 def _show(found: dict[str, Any]) -> None:
     out.print(f"[bold {VERDICT_STYLES[found['verdict']]}]{found['verdict']}[/]  ", end="")
     out.print(found["reason"], markup=False)
+    if found["hint"]:
+        out.print("  hint      ", end="")
+        out.print(found["hint"], markup=False)
     for name in ("policies", "effects", "reads", "writes", "flags", "helped_by"):
         if found.get(name):
             out.print(f"  {name.replace('_', ' '):<10}", end="")

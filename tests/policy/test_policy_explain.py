@@ -36,7 +36,8 @@ def test_an_answer_is_one_plain_object(policy: Policy) -> None:
             {"name": "n", "sources": ["public.customers.name"], "mask": "null"},
             {"name": "count", "sources": [], "mask": None},
         ],
-        "reason": "",
+        "reason": 'permitted by "support reads the shop"',
+        "hint": "",
         "accesses": [
             {
                 "action": "select",
@@ -73,7 +74,8 @@ def test_relations_have_their_schema(policy: Policy) -> None:
 def test_what_can_t_be_understood_is_denied_with_a_reason(policy: Policy, text: str) -> None:
     answer = explain(policy, "support-bot", "shop", text)
     assert answer["verdict"] == ("allow" if text == "" else "deny")
-    assert bool(answer["reason"]) == (text != "")
+    assert (answer["reason"] == "nothing in it needs a permit") == (text == "")
+    assert answer["reason"]
 
 
 def test_an_unknown_agent_or_resource_is_told(policy: Policy) -> None:
