@@ -11,7 +11,7 @@ from hostguard.protocols.postgres import rows, values
 from hostguard.protocols.postgres.masking import Shapes
 
 INT4 = 23
-CUSTOMERS = 16400
+CUSTOMERS, ORDERS = 16400, 16410
 EMAIL = Mask("partial", "pii.email")
 DESCRIPTION = wire.row_description(wire.column("id", CUSTOMERS, 1, INT4), wire.column("mail", CUSTOMERS, 2), wire.column("n"))
 ROW, MASKED = wire.data_row(b"1", b"alice@example.com", b"x"), wire.data_row(b"1", b"a****@example.com", None)
