@@ -33,9 +33,15 @@ def poisons() -> dict[str, bytes]:
     from hostguard.protocols.postgres.link import Link
 
     link = Link(Limits(), TOKEN)
+    by_policy = refuse.Refusal(b"42501", "policy says no", "")
+    misspelt = refuse.Refusal(b"42601", 'syntax error at or near "SELEC"', "", 1)
+    cut_off = refuse.Refusal(b"42601", "syntax error at end of input", "", 12)
     return {
-        "query": refuse.QUERY.message,
-        "parse": refuse.parse(b"").message,
+        "query": refuse.query(by_policy).message,
+        "parse": refuse.parse(b"", by_policy).message,
+        "misspelt": refuse.query(misspelt).message,
+        "cut off": refuse.query(cut_off).message,
+        "misspelt parse": refuse.parse(b"", misspelt).message,
         "execute": refuse.execute(link.poison_portal).message,
         "function": refuse.FUNCTION_CALL.message,
     }

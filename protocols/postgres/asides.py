@@ -98,7 +98,7 @@ def error(backend: Backend, slot: Slot | None, size: int) -> bytes | None:
         return _ABSORBED
     answer = None
     if slot.poison == code.encode() and slot.refusal is not None:
-        answer = refuse.error(slot.refusal, link.codec)
+        answer = refuse.error(slot.refusal, link.codec, fields)
     elif is_scrubbed(slot):
         answer = refuse.scrubbed(b"E", list(fields.items()))
     fail(backend, slot, code)

@@ -6,15 +6,19 @@ because the server does it. Each poison needs no catalog, no privilege and no da
 
 - Query, Parse: ``SELECT $0``. Parameters count from 1; parse analysis raises 42P02 for 0 whatever the declared types are
   (``parse_param.c: variable_paramref_hook``, ``parse_expr.c: transformParamRef``).
+- Query, Parse whose text PostgreSQL's grammar refuses: another such text, since the server reads before it looks whether the
+  transaction is aborted. The error says the denied text's words and position; the place in the server's source is the same.
 - Execute: a portal whose name holds our random token, to which no Bind passes: 34000 (``exec_execute_message``).
 - FunctionCall: OID 0 (InvalidOid): 42883 (``fastpath.c: fetch_fp_info``).
 
-In an aborted transaction the first and last give 25P02 instead, like any statement, and that error passes as it is.
+In an aborted transaction ``SELECT $0`` and the function call give 25P02 instead, like any statement, and that error passes as
+it is.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 import msgspec
 
@@ -22,6 +26,15 @@ from ..events import Decision
 from . import encodings, messages
 
 _TEXT = b"SELECT $0 /* hostguard: a refused statement stood here */"
+SYNTAX_ERROR = b"42601"
+# scan.l: scanner_yyerror words its complaints in these two ways, in two lines of its source.
+_MISSPELT = b"hostguard: a misspelt statement stood here"
+_CUT_OFF = b"SELECT ( /* hostguard: a misspelt statement stood here */"
+_AT_END = " at end of input"
+
+# Where in its source the server raised an error: file, line, routine.
+_SOURCE = b"FLR"
+_NOWHERE: Mapping[int, bytes] = {}
 
 # What a field of an error may hold beside data: severity (S, V) and code (C). Message, detail, hint, context, internal query and
 # the names of schema, table, column, type and constraint can each carry or betray a value.
@@ -46,12 +59,24 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     """Character of the statement that is at fault, from 1; 0 for none."""
 
 
-QUERY = Poison(messages.query(_TEXT), b"42P02")
 FUNCTION_CALL = Poison(messages.frame(b"F", struct.pack(">IHHH", 0, 0, 0, 0)), b"42883")
 
 
-def parse(name: bytes) -> Poison:
-    return Poison(messages.parse_message(name, _TEXT), b"42P02")
+def query(told: Refusal) -> Poison:
+    text, code = _refused_text(told)
+    return Poison(messages.query(text), code)
+
+
+def parse(name: bytes, told: Refusal) -> Poison:
+    text, code = _refused_text(told)
+    return Poison(messages.parse_message(name, text), code)
+
+
+def _refused_text(told: Refusal) -> tuple[bytes, bytes]:
+    """What stands in the place of a refused text, and the code that it draws."""
+    if told.code != SYNTAX_ERROR:
+        return _TEXT, b"42P02"
+    return (_CUT_OFF if told.reason.endswith(_AT_END) else _MISSPELT), SYNTAX_ERROR
 
 
 def execute(poison_portal: bytes) -> Poison:
@@ -62,9 +87,13 @@ def refusal(decision: Decision) -> Refusal:
     return Refusal(decision.refusal or b"42501", decision.reason or "refused by policy", decision.hint, decision.position)
 
 
-def error(told: Refusal, codec: str | None) -> bytes:
-    """The ErrorResponse that the client gets for a refused operation; no line of the server's source."""
-    return _report(b"E", b"ERROR", told.code, told.reason, told.hint, codec, told.position)
+def error(told: Refusal, codec: str | None, drawn: Mapping[int, bytes]) -> bytes:
+    """The ErrorResponse that the client gets for a refused operation, from the fields of the one that the poison drew.
+
+    The line of the server's source is the server's own affair, so it is told of a misspelt text only.
+    """
+    source = drawn if told.code == SYNTAX_ERROR else _NOWHERE
+    return _report(b"E", b"ERROR", told.code, told.reason, told.hint, codec, told.position, source)
 
 
 def fatal(code: bytes, reason: str, codec: str | None = "utf-8") -> bytes:
@@ -77,13 +106,23 @@ def notice(text: str, hint: str, codec: str | None) -> bytes:
     return _report(b"N", b"NOTICE", b"00000", text, hint, codec)
 
 
-def _report(tag: bytes, severity: bytes, code: bytes, text: str, hint: str, codec: str | None, position: int = 0) -> bytes:
+def _report(
+    tag: bytes,
+    severity: bytes,
+    code: bytes,
+    text: str,
+    hint: str,
+    codec: str | None,
+    position: int = 0,
+    source: Mapping[int, bytes] = _NOWHERE,
+) -> bytes:
     """ErrorResponse or NoticeResponse (PostgreSQL 18 docs §54.8)."""
     parts = [(ord("S"), severity), (ord("V"), severity), (ord("C"), code), (ord("M"), encodings.encode(text, codec))]
     if hint:
         parts.append((ord("H"), encodings.encode(hint, codec)))
     if position:
         parts.append((ord("P"), b"%d" % position))
+    parts += [(field, source[field]) for field in _SOURCE if field in source]
     return messages.with_fields(tag, parts)
 
 

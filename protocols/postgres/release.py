@@ -46,7 +46,7 @@ def release(link: Link, asked: Asked, decision: Decision) -> None:
             _note_effects(link, slot, asked, decision)
     else:
         slot.refusal = refuse.refusal(decision)
-        poison = _poison(link, asked)
+        poison = _poison(link, asked, slot.refusal)
         slot.poison = poison.code
         frame = poison.message
     _RELEASE[asked.kind](link, slot, asked, frame)
@@ -65,11 +65,11 @@ def end_epoch(link: Link) -> None:
     link.section_open = False
 
 
-def _poison(link: Link, asked: Asked) -> refuse.Poison:
+def _poison(link: Link, asked: Asked, told: refuse.Refusal) -> refuse.Poison:
     if asked.kind is QUERY:
-        return refuse.QUERY
+        return refuse.query(told)
     if asked.kind is PARSE:
-        return refuse.parse(asked.name)
+        return refuse.parse(asked.name, told)
     if asked.kind is EXECUTE:
         return refuse.execute(link.poison_portal)
     return refuse.FUNCTION_CALL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import wire
-from playbook import Step, act, allow, client, decide, deny, play, server, to_client, to_server
+from playbook import Step, act, allow, client, deny, play, server, to_client, to_server
 from sessions import opened, poisons
 
 from hostguard.protocols.events import Close, Decision, Effect, Mask, ReplyPlan, Verdict
@@ -17,8 +17,6 @@ ROW = wire.row_description(wire.column("one", type_oid=23)) + wire.data_row(b"1"
 PIPELINE = wire.parse("SELECT 1") + wire.bind() + wire.execute() + wire.SYNC
 REFUSED = wire.message(b"E", b"SERROR\0VERROR\0C42501\0Mpolicy says no\0\0")
 HINTED = wire.message(b"E", b"SERROR\0VERROR\0C42501\0Mpolicy says no\0Hask alice\0\0")
-POINTED = wire.message(b"E", b"SERROR\0VERROR\0C42601\0Msyntax error\0P1\0\0")
-MISSPELT = Decision(Verdict.DENY, "syntax error", refusal=b"42601", position=1)
 WAITS = wire.message(b"N", b"SNOTICE\0VNOTICE\0C00000\0Mit waits\0Hfor bob\0\0")
 CANCELED = wire.message(b"E", b"SERROR\0VERROR\0C57014\0Mcanceling statement due to user request\0\0")
 LOST = "replied 1 lost  rows=0"
@@ -53,11 +51,6 @@ DIALOGUES: dict[str, list[Step]] = {
         client(wire.query("DROP TABLE t"), gives=["ask 1 query DROP TABLE t"]),
         deny(1, [to_server(POISON["query"])], hint="ask alice"),
         server(wire.error("42P02", P="8"), wire.ready(), gives=[to_client(HINTED, wire.ready()), "replied 1 error 42P02 rows=0"]),
-    ],
-    "a refused query points at its fault": [
-        client(wire.query("SELEC 1"), gives=["ask 1 query SELEC 1"]),
-        decide(1, MISSPELT, [to_server(POISON["query"])]),
-        server(wire.error("42P02"), wire.ready(), gives=[to_client(POINTED, wire.ready()), "replied 1 error 42P02 rows=0"]),
     ],
     "a notice of ours while an operation waits": [
         client(SELECT, gives=["ask 1 query SELECT 1"]),
