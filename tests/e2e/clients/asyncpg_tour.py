@@ -72,6 +72,8 @@ async def queries(connection: asyncpg.Connection) -> None:
         ("INSERT INTO a VALUES ($1, 'dup')", (1,)),
         ("SELECT $1::int", ("x",)),
         ("SELECT 1; SELECT $1", (1,)),
+        ("SELEC $1", (1,)),
+        ("SELECT $1::int FROM", (1,)),
     ):
         async with errors(text, connection):
             try:
@@ -177,7 +179,14 @@ async def transactions(connection: asyncpg.Connection) -> None:
         await connection.execute("INSERT INTO a VALUES (503, 'gone')")
         async with errors("not caught by a savepoint", connection):
             await connection.execute("SELECT 1/0")
+        async with errors("misspelt, in a transaction that has failed", connection):
+            await connection.execute("SELEC 1")
+        async with errors("misspelt, prepared", connection):
+            await connection.fetch("SELEC $1", 1)
         await connection.execute("SELECT 1")
+    async with errors("failed by a misspelt statement", connection), connection.transaction():
+        await connection.execute("INSERT INTO a VALUES (504, 'gone')")
+        await connection.fetch("SELEC $1", 1)
     say("left", rows(await connection.fetch("SELECT id FROM a WHERE id >= 500 ORDER BY id")))
 
 

@@ -22,6 +22,15 @@ INSERT INTO p VALUES ($1, $2) \bind 5 'five' \sendpipeline
 \getresults
 \endpipeline
 SELECT * FROM p ORDER BY id;
+SELEC $1 \bind 1 \g
+\startpipeline
+INSERT INTO p VALUES ($1, $2) \bind 6 'six' \sendpipeline
+SELEC 1 \bind \sendpipeline
+SELECT 1 \bind \sendpipeline
+\syncpipeline
+SELECT ( \bind \sendpipeline
+\endpipeline
+SELECT * FROM p ORDER BY id;
 \startpipeline
 COPY p FROM STDIN \bind \sendpipeline
 \endpipeline

@@ -49,11 +49,31 @@ SELECT 12 / (20 - id) FROM customers ORDER BY id;
 \unset FETCH_COUNT
 SELECT * FROM missing;
 \errverbose
+SELEC 1;
+SELECT name,
+  email FRO customers
+  WHERE id = 1;
+SELECT 'zwölf ☃' FROM FROM customers;
+SELECT (1;
+\set VERBOSITY default
+SELECT name,
+  email FRO customers
+  WHERE id = 1;
+\errverbose
+\set VERBOSITY sqlstate
+SELEC 1;
+\set VERBOSITY verbose
 SELECT 1 / 0;
 \echo :SQLSTATE :LAST_ERROR_MESSAGE :ROW_COUNT
 BEGIN;
 INSERT INTO customers VALUES (200, 'in a block');
 SELECT 1 / 0;
+SELECT 1;
+SELEC 1;
+COMMIT;
+BEGIN;
+INSERT INTO customers VALUES (200, 'in a block');
+SELEC 1;
 SELECT 1;
 COMMIT;
 SELECT count(*) FROM customers WHERE id = 200;
@@ -81,3 +101,4 @@ RESET search_path;
 EXPLAIN (COSTS OFF) SELECT * FROM customers WHERE id = 1;
 \encoding
 \! echo the shell
+SELECT 'unterminated

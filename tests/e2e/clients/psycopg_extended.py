@@ -68,6 +68,9 @@ def faults(connection: psycopg.Connection) -> None:
         ("SELECT %s / 0", (1,)),
         ("SELECT * FROM missing WHERE id = %s", (1,)),
         ("SELECT 1; SELECT %s", (1,)),
+        ("SELEC %s", (1,)),
+        ("SELECT %s FROM", (1,)),
+        ("SELECT 'unterminated %s", (1,)),
         ("SELECT says(%s)", ("noted",)),
         ("SELECT fails(%s)", ("raised",)),
         ("SELECT %s::text", ("null \x00 byte",)),
@@ -92,7 +95,13 @@ def in_transactions(connection: psycopg.Connection) -> None:
     connection.execute("BEGIN")
     run(connection, "SELECT %s::int", ("x",))
     run(connection, "SELECT %s::int", (1,))
+    run(connection, "SELEC %s", (1,))
+    run(connection, "SELECT %s FROM", (1,), prepare=True)
     run(connection, "COMMIT")
+    connection.execute("BEGIN")
+    run(connection, "SELEC %s", (1,), prepare=True)
+    run(connection, "SELECT %s::int", (1,))
+    run(connection, "ROLLBACK")
     say("state", state(connection))
 
 

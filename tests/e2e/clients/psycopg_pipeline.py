@@ -46,11 +46,43 @@ def inside_a_transaction(connection: psycopg.Connection) -> None:
     run(connection, "SELECT id FROM q WHERE id >= 200 ORDER BY id")
 
 
+def misspelt(connection: psycopg.Connection) -> None:
+    """A text that the server can't read, before and behind one that it can, outside and inside of a transaction."""
+    for begin in ("", "BEGIN"):
+        if begin:
+            run(connection, begin)
+        pg = connection.pgconn
+        pg.enter_pipeline_mode()
+        for text in (b"INSERT INTO q VALUES (300)", b"SELEC 1", b"SELECT 1"):
+            pg.send_query_params(text, [])
+        pg.pipeline_sync()
+        for text in (b"SELECT 2", b"SELECT ("):
+            pg.send_query_params(text, [])
+        pg.pipeline_sync()
+        wire_results(pg, 2)
+        pg.exit_pipeline_mode()
+        say("state", pg.transaction_status)
+    run(connection, "ROLLBACK")
+    run(connection, "SELECT count(*) FROM q WHERE id = 300")
+
+
 def many_without_waiting(connection: psycopg.Connection) -> None:
     """More than any socket buffer holds: both sides have to read while they write."""
     with connection.pipeline():
         cursors = [connection.execute("SELECT %s::int, repeat('x', 2000)", (n,)) for n in range(3000)]
     say("many", sum(row[0] for cursor in cursors for row in cursor.fetchall()))
+
+
+def wire_results(pg: psycopg.pq.abc.PGconn, syncs: int) -> None:
+    """Say every result up to that many syncs."""
+    while syncs:
+        result = pg.get_result()
+        if result is None:
+            continue
+        values = [result.get_value(row, 0) for row in range(result.ntuples)]
+        message = result.error_message.decode() if result.error_message else ""
+        say("result", psycopg.pq.ExecStatus(result.status).name, values, message, result.nparams)
+        syncs -= result.status == psycopg.pq.ExecStatus.PIPELINE_SYNC
 
 
 def raw(connection: psycopg.Connection) -> None:
@@ -67,17 +99,8 @@ def raw(connection: psycopg.Connection) -> None:
     pg.pipeline_sync()
     pg.send_flush_request()
     connection.pgconn.flush()
-    seen, syncs = [], 0
-    while syncs < 2:
-        result = pg.get_result()
-        if result is None:
-            continue
-        values = [result.get_value(row, 0) for row in range(result.ntuples)]
-        message = result.error_message.decode() if result.error_message else ""
-        seen.append([psycopg.pq.ExecStatus(result.status).name, values, message, result.nparams])
-        syncs += result.status == psycopg.pq.ExecStatus.PIPELINE_SYNC
+    wire_results(pg, 2)
     pg.exit_pipeline_mode()
-    say("raw", seen)
 
 
 def main() -> None:
@@ -86,6 +109,7 @@ def main() -> None:
         plain(connection)
         error_in_the_middle(connection)
         inside_a_transaction(connection)
+        misspelt(connection)
         many_without_waiting(connection)
         raw(connection)
         run(connection, "SELECT count(*) FROM q")
