@@ -21,7 +21,6 @@ from aiohttp import web
 from ..policy.approvals import AlreadyDecided, NotAllowed, UnknownRequest
 from .holds import Holds
 
-SOCKET_NAME = "control.sock"
 MAX_BODY_BYTES = 64 * 1024
 WATCH_PING_S = 15.0
 
@@ -45,8 +44,8 @@ class Control:
         self._runner: web.AppRunner | None = None
         self._path: Path | None = None
 
-    async def start(self, run_dir: Path) -> None:
-        """Listen on ``RUN_DIR/control.sock``. Raises OSError."""
+    async def start(self, path: Path) -> None:
+        """Listen on the UNIX socket `path`. Raises OSError."""
         app = web.Application(middlewares=[self._refusals], client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/v1/status", self._get_status)
         app.router.add_get("/v1/requests", self._get_requests)
@@ -55,7 +54,7 @@ class Control:
         app.router.add_post("/v1/requests/{id}/{answer:approve|deny}", self._decide)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
         await self._runner.setup()
-        self._path = run_dir / SOCKET_NAME
+        self._path = path
         self._path.unlink(missing_ok=True)
         await web.UnixSite(self._runner, str(self._path)).start()
         # Every local user may connect; what each may do is decided per call, by the peer's uid.

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
 import uvloop
 
-from ..identity.users import UserMistake, UserRule, Users
+from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
 from ..kernel.errors import KernelError
@@ -41,6 +39,7 @@ from .gate import Gate
 from .holds import Holds
 from .loop import Loop, Services
 from .paths import Paths, attach_point, workload_path
+from .reload import Reload, policy_load, users_of
 from .resources import AddressTaken, Resources
 from .selftest import SelfTest
 from .status import Status
@@ -66,6 +65,7 @@ async def _serve(document: Document) -> None:
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as undo:
         daemon = await Daemon.start(document, undo)
+        loop.add_signal_handler(signal.SIGHUP, daemon.reload.soon)
         print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
         await stop.wait()
         await daemon.stop("signal")
@@ -74,11 +74,11 @@ async def _serve(document: Document) -> None:
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, paths: Paths, log: Log, loop: Loop, holds: Holds) -> None:
+    def __init__(self, paths: Paths, log: Log, loop: Loop, reload: Reload) -> None:
         self.paths = paths
+        self.reload = reload
         self._log = log
         self._loop = loop
-        self._holds = holds
 
     @classmethod
     async def start(cls, document: Document, undo: AsyncExitStack) -> Daemon:
@@ -100,7 +100,7 @@ class Daemon:
         durable = Durability(log, gate, strict=document.log.durability == "strict", batch_s=document.log.batch_ms / 1000)
         decider = Decider(policy, hash_key=paths.hash_key())
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
-        holds = Holds(book, log, users, document)
+        holds = Holds(book, log, users, decider)
         test = SelfTest(redirect, attach_point(document))
         limits = Limits(max_message_bytes=document.limits.max_message_bytes)
         services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, document.limits.max_flows)
@@ -109,10 +109,11 @@ class Daemon:
         _record_start(log, document, policy)
         await loop.listen()
         await test.run()
-        status = Status(document, loop, holds, test, started_at)
+        reload = Reload(decider, holds, log)
+        status = Status(loop, holds, test, reload, started_at)
         control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect))
         await _open_control(control, paths, undo)
-        return cls(paths, log, loop, holds)
+        return cls(paths, log, loop, reload)
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
@@ -128,21 +129,10 @@ class Daemon:
 def _who(document: Document) -> tuple[Workloads, Users]:
     try:
         workloads = Workloads(WorkloadRule(name, w.agent, w.cgroup) for name, w in document.workloads.items())
-        users = Users(UserRule(name, tuple(_uids(user.unix))) for name, user in document.users.items())
+        users = users_of(document)
     except (WorkloadMistake, UserMistake) as mistake:
         raise Failure("; ".join(mistake.problems)) from None
     return workloads, users
-
-
-def _uids(names: tuple[str, ...]) -> list[int]:
-    """UNIX ids of the names. One that this host does not know is no mistake: a configuration is shared by many hosts."""
-    found = []
-    for name in names:
-        try:
-            found.append(pwd.getpwnam(name).pw_uid)
-        except KeyError:
-            continue
-    return found
 
 
 async def _resolved(document: Document) -> Resources:
@@ -226,8 +216,6 @@ async def _beat(redirect: Redirect) -> None:
 def _record_start(log: Log, document: Document, policy: Policy) -> None:
     durability = document.log.durability if document.log.durability == "strict" else f"batch {document.log.batch_ms} ms"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    files = tuple((source.file, sha256(source.text.encode()).hexdigest()) for source in document.sources)
-    toml = (document.file, sha256(Path(document.file).read_bytes()).hexdigest())
     details = (("host", socket.gethostname()), ("kernel", os.uname().release))
     try:
         log.append(
@@ -235,7 +223,7 @@ def _record_start(log: Log, document: Document, policy: Policy) -> None:
             entry.DaemonStart(
                 version=version("hostguard"), pid=os.getpid(), boot_id=boot_id, durability=durability, details=details
             ),
-            entry.PolicyLoad(epoch=policy.epoch, accepted=True, files=(toml, *files)),
+            policy_load(policy),
         )
     except LogUnavailable as error:
         raise Failure(f"the log can't be written: {error}") from None
@@ -257,7 +245,7 @@ def _guarded_by(redirect: Redirect) -> Callable[[int], bool]:
 
 async def _open_control(control: Control, paths: Paths, undo: AsyncExitStack) -> None:
     try:
-        await control.start(paths.run)
+        await control.start(paths.control)
     except OSError as error:
         raise Failure(f"the control socket {paths.control} can't be opened: {error.strerror or error}") from None
     undo.push_async_callback(control.stop)

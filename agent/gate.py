@@ -69,13 +69,11 @@ class Gate:
     def record(self, flow: Flow, *entries: entry.Entry) -> Decision | None:
         """Put entries on record before something is released. None when they are there, else the refusal to carry out."""
         notes = flow.notes
-        if notes:
-            entries = (*notes, *entries)
-            notes.clear()
-            self._noted.discard(flow)
         try:
-            self._log.append(flow.id, *entries)
+            self._log.append(flow.id, *notes, *entries)
         except LogUnavailable as error:
+            # The notes stay for the next attempt, but a log that stays away must not fill the memory.
+            del notes[:-MAX_NOTES]
             self.failure = str(error)
             return Decision(
                 Verdict.DENY,
@@ -83,6 +81,9 @@ class Gate:
                 hint="The log of this host must be writable; `hostguard status` tells its state.",
                 refusal=LOG_REFUSAL,
             )
+        if notes:
+            notes.clear()
+            self._noted.discard(flow)
         self.failure = ""
         return None
 

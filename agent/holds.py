@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..identity.users import Users
 from ..policy.approvals import AlreadyDecided, BookFull, NotAllowed, Request, RequestBook, State, UnknownRequest
-from ..policy.document import Document
+from ..policy.decide import Decider
 from ..policy.judgement import Judgement
 from ..protocols.events import Decision, Operation, Verdict
 from ..recorder import entry
@@ -31,11 +31,11 @@ WATCHER_EVENTS = 256
 class Holds:
     """Ties the book of requests to the flows that wait and to the log."""
 
-    def __init__(self, book: RequestBook, log: Log, users: Users, document: Document) -> None:
+    def __init__(self, book: RequestBook, log: Log, users: Users, decider: Decider) -> None:
         self._book = book
         self._log = log
-        self._users = users
-        self._document = document
+        self.users = users
+        self._decider = decider
         self._waiting: dict[str, Relay] = {}
         """Request id to the flow that waits for it."""
         self._watchers: set[asyncio.Queue[dict[str, Any] | None]] = set()
@@ -74,7 +74,7 @@ class Holds:
 
     def user_of(self, uid: int) -> str | None:
         """The configured user of a UNIX uid."""
-        return self._users.user_of(uid)
+        return self.users.user_of(uid)
 
     @property
     def pending(self) -> int:
@@ -91,13 +91,13 @@ class Holds:
 
     def decide(self, request_id: str, *, uid: int, approve: bool, reason: str, digest: str) -> dict[str, Any]:
         """A user's answer, carried out at once. Raises NotAllowed, UnknownRequest, AlreadyDecided."""
-        user = self._users.user_of(uid)
+        user = self.users.user_of(uid)
         if user is None:
             raise NotAllowed(f"UNIX user {_unix_name(uid)} is no user of hostguard, so it can't decide anything.")
         request = self._book.get(request_id)
         if not request.digest.startswith(digest.lower()):
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
-        groups = self._document.users[user].groups
+        groups = self._decider.policy.document.users[user].groups
         request = self._book.decide(request_id, user, groups, approve, reason, request.digest, now=time.time())
         relay = self._waiting.get(request_id)
         if relay is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..kernel import cgroups
 from ..kernel.errors import KernelError
 from ..policy.document import Document
+from ..policy.sections import Daemon
 from .failures import Failure
 
 HASH_KEY_BYTES = 32
@@ -26,7 +27,11 @@ class Paths:
     @classmethod
     def of(cls, document: Document) -> Paths:
         """The paths that the configuration names."""
-        daemon = document.daemon
+        return cls.in_section(document.daemon)
+
+    @classmethod
+    def in_section(cls, daemon: Daemon) -> Paths:
+        """The paths that the section ``[daemon]`` names."""
         return cls(Path(daemon.state_dir), Path(daemon.run_dir), Path(daemon.pin_dir))
 
     @property

@@ -14,6 +14,7 @@ from ..policy.document import Document
 from .holds import Holds
 from .loop import Loop
 from .paths import Paths, attach_point, workload_path
+from .reload import Reload
 from .selftest import SelfTest
 
 MAX_FLOWS_SHOWN = 200
@@ -24,12 +25,16 @@ NEWS_S = 3600.0
 class Status:
     """Collects the facts of one daemon."""
 
-    def __init__(self, document: Document, loop: Loop, holds: Holds, test: SelfTest, started_at: float) -> None:
-        self._document = document
+    def __init__(self, loop: Loop, holds: Holds, test: SelfTest, reload: Reload, started_at: float) -> None:
+        self._reload = reload
         self._loop = loop
         self._holds = holds
         self._test = test
         self._started_at = started_at
+
+    @property
+    def _document(self) -> Document:
+        return self._loop.services.decider.policy.document
 
     def facts(self) -> dict[str, Any]:
         """Everything as JSON; `state` is ``guarding`` when `problems` is empty, else ``degraded``."""
@@ -102,6 +107,8 @@ class Status:
         found += [f"workload {w['name']} is not guarded: {w['problem']}" for w in workloads if not w["guarded"]]
         if self._test.failure:
             found.append(f"self-test: {self._test.failure}")
+        if self._reload.failure:
+            found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
         if failure := self._log()["failure"]:
             found.append(f"the log can't be written, operations are refused: {failure}")
         recent = [fault for fault in self._loop.faults if time.time() - fault["at"] < NEWS_S and fault["fault"] == "internal"]

@@ -11,7 +11,7 @@ import msgspec
 
 from .references import dangling
 from .rules import RuleError, Source, base_source, parse
-from .sections import Policies, Tables
+from .sections import Daemon, Policies, Tables
 from .strict import Mistake, read
 from .toml_lines import dotted, key_lines, line_of
 
@@ -74,6 +74,23 @@ def load(path: str | os.PathLike[str]) -> Document:
     if errors:
         raise ConfigErrors(errors)
     return Document(**{name: getattr(tables, name) for name in Tables.__struct_fields__}, file=file, sources=tuple(sources))
+
+
+def load_daemon(path: str | os.PathLike[str]) -> Daemon:
+    """Only where the daemon keeps its things, whatever else is wrong in the file: to ask a running daemon takes no more.
+
+    Raises `ConfigErrors` when the file is no TOML or that section is wrong.
+    """
+    file = os.fspath(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigErrors([_unreadable(file, error)]) from None
+    mistakes: list[Mistake] = []
+    daemon: Daemon = read(_parse_toml(file, text).get("daemon", {}), Daemon, ("daemon",), mistakes)
+    if mistakes:
+        raise ConfigErrors([ConfigError(file, dotted(m.path), m.message) for m in mistakes])
+    return daemon
 
 
 def _unreadable(file: str, error: OSError | UnicodeDecodeError) -> ConfigError:

@@ -34,8 +34,8 @@ def explain(
     """The verdict on `text` with its reasons, as plain data:
 
     verdict (``allow``, ``deny``, ``hold``), policies, effects, reads, writes, flags, columns (name, sources, mask), reason,
-    hint, accesses (action, object, verdict, policies), helped_by. Relations are ``schema.table``. Without a catalog a ``*`` stands for
-    itself and for the hidden columns that the configuration knows. Raises `UnknownName`.
+    hint, accesses (action, object, verdict, policies), helped_by. Relations are ``schema.table``. Without a catalog a ``*``
+    stands for itself and for the hidden columns that the configuration knows. Raises `UnknownName`.
     """
     _known(agent, policy.document.agents, "agent")
     _known(resource, policy.document.resources, "resource")

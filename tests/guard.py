@@ -22,7 +22,6 @@ from typing import Any, Protocol
 from guarded_cgroups import attach_root, pin_directory
 
 from hostguard.agent.client import Client
-from hostguard.agent.control import SOCKET_NAME
 from hostguard.kernel import cgroups
 
 HOSTGUARD = str(Path(sys.executable).with_name("hostguard"))
@@ -179,7 +178,7 @@ class Guard:
 
     def operations(self) -> int:
         """How many operations the daemon has judged so far; asked on its control socket, since it is asked often."""
-        facts = Client(self.folder / "run" / SOCKET_NAME).get("/v1/status")
+        facts = Client(self.folder / "run" / "control.sock").get("/v1/status")
         return sum(facts["operations"].values())
 
     def command(self, workload: str, program: Sequence[str | Path]) -> list[str | Path]:

@@ -17,6 +17,9 @@ def command(config: Path) -> None:
     Attaches the kernel hooks, opens the log, proves by connections of its own that the hooks hold, then serves. It refuses to run
     when any of that fails. The hooks stay attached when it ends, however it ends: guarded processes are refused (ECONNREFUSED)
     until it runs again. `hostguard uninstall` removes them.
+
+    SIGHUP reloads policies, agents, users and tags; with a mistake in them everything stays as it was, and `hostguard status`
+    says so.
     """
     from ..daemon import run
 

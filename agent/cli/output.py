@@ -13,7 +13,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from ...policy.document import Document, load
+from ...policy.document import Document, load, load_daemon
+from ..paths import Paths
 
 DEFAULT_CONFIG = "/etc/hostguard/hostguard.toml"
 
@@ -48,6 +49,11 @@ def json_option(command: Command) -> Command:
 def configured(config: Path) -> Document:
     """The configuration. Raises ConfigErrors."""
     return load(config)
+
+
+def places(config: Path) -> Paths:
+    """Where the daemon keeps its things; works beside mistakes elsewhere in the file. Raises ConfigErrors."""
+    return Paths.in_section(load_daemon(config))
 
 
 def fail(message: str) -> None:

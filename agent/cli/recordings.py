@@ -16,8 +16,7 @@ from ...recorder.recording import Event, Recording, Step
 from ...recorder.replay import NoSuchFlow, recording
 from ...recorder.summaries import Filters, Summary, summaries
 from ..failures import Failure
-from ..paths import Paths
-from .output import clock, config_option, configured, fail, json_option, out, print_json, table
+from .output import clock, config_option, fail, json_option, out, places, print_json, table
 
 VERDICT_STYLES = {"allow": "green", "deny": "red", "hold": "yellow", "refused": "red"}
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -56,7 +55,7 @@ def _since(text: str | None) -> int | None:
 def list_recordings(config: Path, as_json: bool, since: str | None, until: str | None, **wanted: Any) -> None:
     """List flows, the oldest first."""
     filters = Filters(since_ns=_since(since), until_ns=_since(until), **wanted)
-    reader = Reader(Paths.of(configured(config)).log)
+    reader = Reader(places(config).log)
     try:
         found = summaries(reader, filters)
     except LogCorrupt as error:
@@ -86,7 +85,7 @@ def _escaped(text: str) -> str:
 
 
 def _load(config: Path, flow: int) -> Recording:
-    reader = Reader(Paths.of(configured(config)).log, start=max(0, flow))
+    reader = Reader(places(config).log, start=max(0, flow))
     try:
         return recording(flow, reader.flow(flow), reader.payload)
     except NoSuchFlow as error:

@@ -11,14 +11,13 @@ import click
 from rich.markup import escape
 
 from ..client import Client
-from ..control import SOCKET_NAME
-from .output import ago, clock, config_option, configured, json_option, out, print_json, table
+from .output import ago, clock, config_option, json_option, out, places, print_json, table
 
 STATE_STYLES = {"pending": "yellow", "approved": "green", "used": "green"}
 
 
 def _client(config: Path) -> Client:
-    return Client(Path(configured(config).daemon.run_dir) / SOCKET_NAME)
+    return Client(places(config).control)
 
 
 @click.group("requests")

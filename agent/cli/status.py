@@ -12,10 +12,9 @@ from rich.markup import escape
 
 from ...kernel import pins
 from ...kernel.errors import KernelError
-from ...policy.document import Document
 from ..client import Client, DaemonDown
 from ..paths import Paths
-from .output import ago, config_option, configured, json_option, out, print_json, table
+from .output import ago, config_option, json_option, out, places, print_json, table
 
 FLOWS_SHOWN = 10
 
@@ -28,11 +27,11 @@ def command(config: Path, as_json: bool) -> None:
 
     Exit code 0 when the guard holds, 1 when anything is not as it should be.
     """
-    document = configured(config)
+    paths = places(config)
     try:
-        facts = Client(Paths.of(document).control).get("/v1/status")
+        facts = Client(paths.control).get("/v1/status")
     except DaemonDown as error:
-        facts = without_daemon(document, str(error))
+        facts = without_daemon(paths, config, str(error))
     if as_json:
         print_json(facts)
     else:
@@ -40,12 +39,12 @@ def command(config: Path, as_json: bool) -> None:
     sys.exit(0 if facts["state"] == "guarding" else 1)
 
 
-def without_daemon(document: Document, why: str) -> dict[str, Any]:
+def without_daemon(paths: Paths, config: Path, why: str) -> dict[str, Any]:
     """What the kernel tells when nobody answers: whether guarded processes are refused or unguarded."""
     problems = [f"the daemon does not answer: {why}"]
     hooks: list[dict[str, Any]] = []
     try:
-        status = pins.status(Paths.of(document).pins)
+        status = pins.status(paths.pins)
         hooks = [
             {"name": h.name, "attached": h.attached, "detail": h.detail, "cgroup": str(h.cgroup or "")} for h in status.hooks
         ]
@@ -55,7 +54,7 @@ def without_daemon(document: Document, why: str) -> dict[str, Any]:
             problems.append("no hooks are attached: workloads are NOT guarded, their connections go out directly")
     except KernelError as error:
         problems.append(f"the hooks can't be read: {error}")
-    return {"state": "down", "problems": problems, "hooks": hooks, "config": document.file}
+    return {"state": "down", "problems": problems, "hooks": hooks, "config": str(config)}
 
 
 def show(facts: dict[str, Any]) -> None:

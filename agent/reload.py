@@ -1,0 +1,99 @@
+"""A configuration that was edited while the daemon runs: in force as a whole, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import pwd
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from ..identity.users import UserMistake, UserRule, Users
+from ..policy.decide import Decider, Policy
+from ..policy.document import ConfigErrors, Document, load
+from ..recorder import entry
+from ..recorder.durable import LogUnavailable
+from ..recorder.log import Log
+from .holds import Holds
+
+FIXED = ("daemon", "log", "limits", "approvals", "workloads", "resources")
+"""Sections that the kernel's map, the listeners and the log were set up by: they take a restart."""
+
+
+def users_of(document: Document) -> Users:
+    """The UNIX ids of the configured users. Raises UserMistake.
+
+    A name that this host does not know is no mistake: a configuration is shared by many hosts.
+    """
+    return Users(UserRule(name, tuple(_uids(user.unix))) for name, user in document.users.items())
+
+
+def _uids(names: tuple[str, ...]) -> list[int]:
+    found = []
+    for name in names:
+        try:
+            found.append(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            continue
+    return found
+
+
+def policy_load(policy: Policy) -> entry.PolicyLoad:
+    """The entry that puts a policy on record, with the hashes of the files that it was made of."""
+    document = policy.document
+    toml = (document.file, sha256(Path(document.file).read_bytes()).hexdigest())
+    files = tuple((source.file, sha256(source.text.encode()).hexdigest()) for source in document.sources)
+    return entry.PolicyLoad(epoch=policy.epoch, accepted=True, files=(toml, *files))
+
+
+class Reload:
+    """Puts policies, agents, users and tags of the edited files in force; open flows follow from their next operation on."""
+
+    def __init__(self, decider: Decider, holds: Holds, log: Log) -> None:
+        self._decider = decider
+        self._holds = holds
+        self._log = log
+        self._task: asyncio.Task[None] | None = None
+        self.failure = ""
+        """Why the last reload was refused; empty when it was not. The policy before it is in force then."""
+
+    def soon(self) -> None:
+        """Reload in the background, one at a time: a signal while one runs counts for it."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._supervise())
+
+    async def _supervise(self) -> None:
+        try:
+            await self.run()
+        except (LogUnavailable, OSError, ValueError) as error:
+            self.failure = str(error)
+
+    async def run(self) -> None:
+        """Reload once. A mistake leaves everything as it was, is printed, on record, and shown by ``status``."""
+        current, current_epoch = self._decider.policy.document, self._decider.policy.epoch
+        try:
+            document = await asyncio.to_thread(load, current.file)
+            users = users_of(document)
+        except ConfigErrors as mistakes:
+            self._refuse([str(mistake) for mistake in mistakes.errors])
+            return
+        except UserMistake as mistake:
+            self._refuse(list(mistake.problems))
+            return
+        changed = [section for section in FIXED if getattr(document, section) != getattr(current, section)]
+        if changed:
+            self._refuse([f"{document.file}: {', '.join(changed)} can't change while the daemon runs: restart it"])
+            return
+        policy = Policy(document, current_epoch + 1)
+        # On record before it decides anything.
+        self._log.append(0, policy_load(policy))
+        self._decider.reload(policy)
+        self._holds.users = users
+        self.failure = ""
+        print(f"the configuration was reloaded: epoch {self._decider.policy.epoch}", flush=True)
+
+    def _refuse(self, errors: list[str]) -> None:
+        self.failure = errors[0] + (f", and {len(errors) - 1} more" if len(errors) > 1 else "")
+        for error in errors:
+            print(f"reload refused: {error}", file=sys.stderr, flush=True)
+        self._log.append(0, entry.PolicyLoad(epoch=self._decider.policy.epoch, accepted=False, errors=tuple(errors)))

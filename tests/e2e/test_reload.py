@@ -1,0 +1,76 @@
+"""A configuration edited while the daemon runs: in force for open flows as well, or refused whole."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import guard
+import pytest
+from servers import Server
+
+READS = '@id("reads") permit (principal in Role::"r", action in Action::"read", resource in Database::"pg/postgres");\n'
+NOTHING = '@id("nothing") forbid (principal, action in Action::"read", resource);\n'
+ASKS = """
+import psycopg, sys
+with psycopg.connect("", autocommit=True) as connection:
+    for line in sys.stdin:
+        try:
+            print(connection.execute("SELECT count(*) >= 0 FROM pg_catalog.pg_class").fetchone()[0], flush=True)
+        except psycopg.Error as error:
+            print(error.sqlstate, flush=True)
+"""
+
+
+@pytest.fixture
+def running(postgres18: Server) -> Iterator[guard.Guard]:
+    setup = guard.Setup(
+        agents={"one": guard.Agent(("r",))}, resources={"pg": f"{postgres18.host}:{postgres18.port}"}, policies=READS
+    )
+    with guard.guarding(setup) as started:
+        yield started
+
+
+def hup(running: guard.Guard, done: Callable[[dict[str, object]], bool]) -> None:
+    """Tell the daemon to reload, and wait until its status says so."""
+    assert running.process is not None
+    running.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 20
+    while not done(status := json.loads((shown := running.cli("status", "--json")).stdout or shown.stderr)):
+        assert time.monotonic() < deadline, status
+
+
+def test_open_flows_follow_the_new_policy_and_a_mistake_changes_nothing(running: guard.Guard, postgres18: Server) -> None:
+    agent = running.begin("one", [sys.executable, "-c", ASKS], postgres18.environment("postgres", "postgres"))
+    assert agent.stdin is not None
+    assert agent.stdout is not None
+
+    def ask() -> str:
+        assert agent.stdin is not None
+        assert agent.stdout is not None
+        agent.stdin.write("\n")
+        agent.stdin.flush()
+        return agent.stdout.readline().strip()
+
+    assert ask() == "True"
+    policies = running.folder / "policies.cedar"
+    policies.write_text(READS + NOTHING)
+    hup(running, lambda status: status["policy"]["epoch"] == 2)  # type: ignore[index]
+    assert ask() == "42501"
+    policies.write_text(READS.replace("permit", "permt"))
+    hup(running, lambda status: "reload was refused" in " ".join(status["problems"]))  # type: ignore[arg-type]
+    assert "policies.cedar" in "".join(running.lines)
+    assert ask() == "42501"
+    policies.write_text(READS)
+    hup(running, lambda status: status["state"] == "guarding" and status["policy"]["epoch"] == 3)  # type: ignore[index]
+    assert ask() == "True"
+    agent.communicate(timeout=30)
+
+
+def test_what_takes_a_restart_is_refused_by_name(running: guard.Guard) -> None:
+    running.config.write_text(running.config.read_text().replace("timeout_s = 60", "timeout_s = 61"))
+    hup(running, lambda status: status["state"] == "degraded")
+    assert "approvals can't change while the daemon runs" in "".join(running.lines)
