@@ -106,6 +106,7 @@ class Daemon:
         services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, document.limits.max_flows)
         loop = Loop(services, holds, test.arrived)
         _keep(undo, _beat(redirect), durable.run(), holds.run())
+        _keep(undo, loop.refresh())
         _record_start(log, document, policy)
         await loop.listen()
         await test.run()

@@ -1,14 +1,15 @@
 """What hostguard asks a database for itself: its catalog, with the session's search_path, through the agent's own session.
 
 The questions run at moments when the session is idle and outside a transaction (`Conversation.probe`), so the agent sees nothing
-of them and can't lose a transaction by them. A database's catalog is shared by all flows to it and read again when a new flow
-finds it older than `FRESH_S`, or after an operation that changes it. Where it can't be read the policy works without one,
-which means closed: what it can't prove harmless is masked or refused.
+of them and can't lose a transaction by them. A database's catalog is shared by all flows to it. It is read again when a new flow
+finds it older than `FRESH_S`, through an idle flow while flows stay open, and after an operation that changes it. Where it can't
+be read the policy works without one, which means closed: what it can't prove harmless is masked or refused.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..policy.decide import Decider
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from .relay import Relay
 
 FRESH_S = 30.0
-"""A new flow trusts a catalog of this age. What others change in the database meanwhile is seen with that delay."""
+"""A catalog is trusted for this long. What others change in the database meanwhile is seen with that delay."""
+REFRESH_S = 5.0
+"""How often it is looked for catalogs that are older."""
 SESSION = "session"
 CATALOG = "catalog"
 PROBES = {SESSION: catalog.SESSION_QUERY, CATALOG: catalog.QUERY}
@@ -48,6 +51,20 @@ class Facts:
         if time.monotonic() - read_at > FRESH_S:
             effects += self.ask_again(relay, (CATALOG,))
         return effects + relay.conversation.proceed()
+
+    def stale(self, relays: Iterable[Relay]) -> list[Relay]:
+        """One idle flow of each database whose catalog is older than `FRESH_S`: through it the catalog is to be read again.
+
+        Without this a pool's long-lived connections would never learn of a table that somebody else made.
+        """
+        now = time.monotonic()
+        found: dict[tuple[str, str], Relay] = {}
+        for relay in relays:
+            place = relay.flow.resource, relay.flow.database
+            read_at, _ = self._read.get(place, (now, 0))
+            if now - read_at > FRESH_S and place not in found and relay.conversation.idle:
+                found[place] = relay
+        return list(found.values())
 
     def shifts(self, analysis: Analysis) -> tuple[str, ...]:
         """Which answers an operation makes stale: names of the probes to ask again after it. Empty for nearly all."""

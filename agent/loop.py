@@ -29,7 +29,7 @@ from .cancels import Cancels
 from .drain import Drain
 from .durability import Durability
 from .ends import ClientEnd, ServerEnd
-from .facts import Facts
+from .facts import REFRESH_S, Facts
 from .flow import Flow, Tally
 from .gate import Gate
 from .holds import Holds
@@ -231,6 +231,13 @@ class Loop:
         for transport in (relay.client, relay.server):
             if transport is not None:
                 asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
+
+    async def refresh(self) -> None:
+        """Keep the catalogs fresh while flows stay open; runs until cancelled."""
+        while True:
+            await asyncio.sleep(REFRESH_S)
+            for relay in self.facts.stale(self.relays):
+                relay.read_catalog()
 
     # -- the end --------------------------------------------------------------------------------------------------------------
 

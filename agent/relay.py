@@ -43,6 +43,7 @@ from ..protocols.events import (
     Withdrawn,
 )
 from ..recorder import entry
+from .facts import CATALOG
 from .flow import Flow
 
 if TYPE_CHECKING:
@@ -309,6 +310,14 @@ class Relay:
             self._balance()
         except Exception as error:  # the supervising handler of this flow
             self._crash(error)
+
+    def read_catalog(self) -> None:
+        """Ask the database for its catalog again, at the next idle moment."""
+        if not self._closing:
+            try:
+                self.carry_out(self.loop.facts.ask_again(self, (CATALOG,)))
+            except Exception as error:  # the supervising handler of this flow
+                self._crash(error)
 
     def terminate(self, reason: str, code: bytes) -> None:
         """End the flow in the protocol's own words."""
