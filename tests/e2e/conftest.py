@@ -29,3 +29,11 @@ def matrix(postgres18: Server, postgres15: Server) -> Iterator[guard.Guard]:
     setup = guard.Setup(agents={"matrix": guard.Agent(("matrix",))}, resources=resources, policies=EVERYTHING + named)
     with guard.guarding(setup) as running:
         yield running
+
+
+@pytest.fixture(params=["18", "15"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Each real server in turn."""
+    chosen = request.getfixturevalue(f"postgres{request.param}")
+    assert isinstance(chosen, Server)
+    return chosen

@@ -1,7 +1,11 @@
-"""An agent that runs the statements on its command line one by one and prints all that comes back."""
+"""An agent that runs statements one by one and prints all that comes back.
+
+The statements stand on its command line; with ``-`` there, they come in as a JSON list instead.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 
 import psycopg
@@ -10,7 +14,7 @@ import psycopg
 def main() -> None:
     with psycopg.connect("", autocommit=True) as connection:
         connection.add_notice_handler(lambda notice: print(f"NOTICE {notice.message_primary}"))
-        for text in sys.argv[1:]:
+        for text in json.load(sys.stdin) if sys.argv[1:] == ["-"] else sys.argv[1:]:
             try:
                 with connection.cursor() as cursor:
                     if text.startswith("COPY"):
