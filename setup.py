@@ -1,8 +1,8 @@
 """Packaging: the rooms install as ``hostguard.*``, in a wheel that needs no compiler.
 
-It carries the eBPF object, the cffi extensions and compiled modules. The modules in ``compiled.txt`` are those of the data path. mypyc compiles them into extensions that lie beside their sources and
-are imported in their place. ``HOSTGUARD_PURE=1`` builds without them. ``compiled.sha256`` says of which sources they were made,
-because an extension that is older than its source would run in silence: a test compares.
+It carries the eBPF object, the cffi extensions and the modules of the data path (``compiled.txt``), which mypyc compiles into
+extensions that lie beside their sources and are imported in their place. ``HOSTGUARD_PURE=1`` builds without those.
+``compiled.sha256`` says of which sources they were made; a test compares, because one of an older source would run in silence.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def compile_bpf() -> None:
         subprocess.run(
             [
                 os.environ.get("CLANG", "clang"),
-                *"-target bpf -mcpu=v3 -g -O2 -Wall -Werror".split(),
+                *("-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall", "-Werror"),
                 f"-ffile-prefix-map={BPF_DIR}=kernel/bpf",
                 *("-I/usr/include/x86_64-linux-gnu", "-c", str(source), "-o", str(source.with_suffix(".o"))),
             ],
