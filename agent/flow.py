@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Final
 
 from ..identity.process import Process
 from ..kernel.layouts import Origin
 from ..protocols.events import Verdict
 from ..recorder.entry import Entry
+
+# Under names of their own, because Python 3.11 finds a member of an enum twenty times slower than a global.
+_ALLOW: Final = Verdict.ALLOW
+_DENY: Final = Verdict.DENY
 
 
 @dataclasses.dataclass(slots=True)
@@ -20,13 +25,12 @@ class Tally:
 
     def count(self, verdict: Verdict) -> None:
         """Add one operation with this verdict."""
-        match verdict:
-            case Verdict.ALLOW:
-                self.allowed += 1
-            case Verdict.DENY:
-                self.denied += 1
-            case Verdict.HOLD:
-                self.held += 1
+        if verdict is _ALLOW:
+            self.allowed += 1
+        elif verdict is _DENY:
+            self.denied += 1
+        else:
+            self.held += 1
 
 
 @dataclasses.dataclass(slots=True, eq=False)

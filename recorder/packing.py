@@ -14,7 +14,7 @@ import operator
 import struct
 from collections.abc import Callable
 from hashlib import sha256
-from typing import get_args, get_type_hints
+from typing import Final, get_args, get_type_hints
 from zlib import crc32
 
 import msgspec
@@ -39,10 +39,10 @@ Store = Callable[[bytes], Stored]
 Fetch = Callable[[Stored], bytes | None]
 """Gives a payload back; None when it is lost."""
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Callable[[bytes], Entry] = msgspec.msgpack.Decoder(functools.reduce(operator.or_, KINDS)).decode
-_length = struct.Struct(">H").pack
-_crc = struct.Struct(">I").pack
+_length: Final = struct.Struct(">H").pack
+_crc: Final = struct.Struct(">I").pack
 
 
 def frame(entry: Entry, store: Store) -> bytes:

@@ -9,7 +9,7 @@ remembers where the run of them began and lets it go as one slice when something
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from ...reassembly.frames import HEADER_SIZE, FrameBuffer
 from . import asides, messages
@@ -19,20 +19,21 @@ from .messages import BACKEND
 from .pipeline import ENDED, Slot
 from .replies import REPLIES, passes, rows_pass
 
-_DATA_ROW, _COPY_DATA = ord("D"), ord("d")
-_STATUSES = frozenset((IDLE, IN_TRANSACTION, FAILED))
+_DATA_ROW: Final = ord("D")
+_COPY_DATA: Final = ord("d")
+_STATUSES: Final = frozenset((IDLE, IN_TRANSACTION, FAILED))
 # A row or CopyData that is longer and not here in whole passes by pieces, if it passes at all.
 _PIECE_BYTES = 64 * 1024
 
 # Steps get the first slot in flight; those of `REPLIES` always find one.
 _Step = Callable[["Backend", Any, int], bytes | None]
-_ANY_TIME: dict[int, _Step] = {
+_ANY_TIME: Final[dict[int, _Step]] = {
     ord("N"): asides.notice,
     ord("S"): asides.parameter_status,
     ord("A"): asides.notification,
     ord("E"): asides.error,
 }
-_STARTING: dict[tuple[Phase, int], _Step] = {
+_STARTING: Final[dict[tuple[Phase, int], _Step]] = {
     (AUTHENTICATING, ord("R")): asides.authentication,
     (AUTHENTICATING, ord("v")): passes,
     (SETTLING, ord("K")): asides.cancel_key,

@@ -161,10 +161,11 @@ class PostgresConversation:
             work()
         except PeerFault as fault:
             self._fail(Close(str(fault), fault.fault), fault.code)
-        except (FrameFault, messages.Malformed) as fault:
-            self._fail(Close(f"{side}: {fault}", side), b"08P01")
-        except startup.NotStartup as fault:
-            self._fail(Close(str(fault), fault.fault), fault.code)
+        # Names of their own: compiled code gives a name one type.
+        except (FrameFault, messages.Malformed) as broken:
+            self._fail(Close(f"{side}: {broken}", side), b"08P01")
+        except startup.NotStartup as refused:
+            self._fail(Close(str(refused), refused.fault), refused.code)
         return self._link.out.take()
 
     def _read_client(self) -> None:

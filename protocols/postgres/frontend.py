@@ -17,6 +17,7 @@ answer is behind them) and are asked about as unreadable (``text=None``).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ...reassembly.frames import HEADER_SIZE, FrameBuffer
 from ..events import Ask, Close, Decision, Operation, OperationKind
@@ -27,10 +28,13 @@ from .names import STALL, Portal, Stall, Statement
 from .pipeline import BIND, CLOSE, DESCRIBE_PORTAL, DESCRIBE_STATEMENT, EXECUTE, FUNCTION_CALL, PARSE, QUERY, SYNC, Kind, Slot
 from .release import Asked, end_epoch, forward, release
 
-_COPY_DATA = ord("d")
-_AS_QUERY, _AS_PREPARE, _AS_EXECUTE, _AS_FUNCTION_CALL = OperationKind
-_WHILE_COPYING = frozenset(b"dcfSHX")
-_COPY_TAGS = frozenset(b"dcf")
+_COPY_DATA: Final = ord("d")
+_AS_QUERY: Final = OperationKind.QUERY
+_AS_PREPARE: Final = OperationKind.PREPARE
+_AS_EXECUTE: Final = OperationKind.EXECUTE
+_AS_FUNCTION_CALL: Final = OperationKind.FUNCTION_CALL
+_WHILE_COPYING: Final = frozenset(b"dcfSHX")
+_COPY_TAGS: Final = frozenset(b"dcf")
 # PostgreSQL's PQ_LARGE_MESSAGE_LIMIT: no message of either side is longer.
 MAX_STREAMED_BYTES = 0x3FFFFFFF
 
@@ -314,7 +318,7 @@ def _illegal(tag: int) -> str:
 
 
 _Step = Callable[[Frontend, bytes, bytes], bool]
-_STEPS: dict[int, _Step] = {
+_STEPS: Final[dict[int, _Step]] = {
     ord("Q"): Frontend._query,
     ord("P"): Frontend._parse,
     ord("B"): Frontend._bind,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -55,11 +56,11 @@ BACKEND = {
     ord("A"): "NotificationResponse",
 }
 
-_U16 = struct.Struct(">H")
-_I32 = struct.Struct(">i")
-_COLUMN = struct.Struct(">IhIhih")
+_U16: Final = struct.Struct(">H")
+_I32: Final = struct.Struct(">i")
+_COLUMN: Final = struct.Struct(">IhIhih")
 # One Struct per count: the formats of a Bind are nearly always the same few.
-_U16S = [struct.Struct(f">{n}H") for n in range(33)]
+_U16S: Final = [struct.Struct(f">{n}H") for n in range(33)]
 
 
 class Malformed(Exception):

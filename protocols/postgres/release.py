@@ -9,6 +9,7 @@ the server sees it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -18,7 +19,7 @@ from .link import Link
 from .names import Portal, Statement, forget_hidden
 from .pipeline import EXECUTE, FUNCTION_CALL, HIDDEN_DESCRIBE, PARSE, QUERY, Kind, Slot
 
-_ALLOW = Verdict.ALLOW
+_ALLOW: Final = Verdict.ALLOW
 # A function called by number may be set_config; it can't be PREPARE or DECLARE, which are no functions.
 _CALL_CHANGES = hidden.Hidden(facts=True)
 
@@ -133,7 +134,7 @@ def _function_call(link: Link, slot: Slot, asked: Asked, frame: bytes) -> None:
     end_epoch(link)
 
 
-_RELEASE: dict[Kind, Callable[[Link, Slot, Asked, bytes], None]] = {
+_RELEASE: Final[dict[Kind, Callable[[Link, Slot, Asked, bytes], None]]] = {
     QUERY: _query,
     PARSE: _parse,
     EXECUTE: _execute,

@@ -9,7 +9,7 @@ nothing). The table `REPLIES` at the end is the state machine.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ...reassembly.frames import HEADER_SIZE
 from . import messages, rows
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 Step = Callable[["Backend", Slot, int], bytes | None]
 
-_DATA_ROW, _COPY_DATA = ord("D"), ord("d")
-_ABSORBED = b""
+_DATA_ROW: Final = ord("D")
+_COPY_DATA: Final = ord("d")
+_ABSORBED: Final = b""
 # Below this a look ahead by the native walker costs more than it saves.
-_RUN_BYTES = 256
+_RUN_BYTES: Final = 256
 
 
-def passes(_backend: Backend, _slot: Slot, _size: int) -> bytes | None:
+def passes(_backend: Backend, _slot: Slot | None, _size: int) -> bytes | None:
     """A message that changes nothing."""
     return None
 
@@ -225,7 +226,7 @@ def _tags(**steps: Step) -> dict[int, Step]:
 
 _READY = _tags(Z=ready)
 _ROW_ENDS = _tags(D=row, C=execute_complete, s=execute_suspended)
-REPLIES: dict[Kind, dict[Stage, dict[int, Step]]] = {
+REPLIES: Final[dict[Kind, dict[Stage, dict[int, Step]]]] = {
     Kind.PARSE: {Stage.FIRST: _tags(_1=done)},
     Kind.BIND: {Stage.FIRST: _tags(_2=done)},
     Kind.CLOSE: {Stage.FIRST: _tags(_3=done)},
