@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from ..policy.accesses import CHANGES_CATALOG
 from ..policy.decide import Decider
+from ..policy.judgement import Judgement
 from ..policy.sql import catalog
-from ..policy.sql.analysis import Analysis
 from ..protocols.events import Effect, Probed
 from ..recorder import entry
 from .gate import Gate
@@ -29,10 +30,6 @@ REFRESH_S = 5.0
 SESSION = "session"
 CATALOG = "catalog"
 PROBES = {SESSION: catalog.SESSION_QUERY, CATALOG: catalog.QUERY}
-CHANGES_CATALOG = frozenset({"create", "alter", "drop"})
-CHANGES_SESSION = frozenset({"set", "discard"})
-NAMES_DEPEND_ON = frozenset({"search_path", "role", "session_authorization", "all", ""})
-"""Settings by which an unqualified name may come to mean another table ("$user" in a search_path is the role)."""
 
 
 class Facts:
@@ -66,15 +63,15 @@ class Facts:
                 found[place] = relay
         return list(found.values())
 
-    def shifts(self, analysis: Analysis) -> tuple[str, ...]:
+    def shifts(self, judgement: Judgement) -> tuple[str, ...]:
         """Which answers an operation makes stale: names of the probes to ask again after it. Empty for nearly all."""
-        if not CHANGES_CATALOG.isdisjoint(analysis.effects):
+        if judgement.analysis is not None and not CHANGES_CATALOG.isdisjoint(judgement.analysis.effects):
             return (SESSION, CATALOG)
-        return (SESSION,) if _moves_path(analysis) else ()
+        return (SESSION,) if judgement.moves_path else ()
 
-    def doubt(self, relay: Relay, analysis: Analysis) -> None:
+    def doubt(self, relay: Relay, judgement: Judgement) -> None:
         """Before such an operation goes on: later texts of the same read can't be sure of the search_path any more."""
-        if _moves_path(analysis):
+        if judgement.moves_path:
             relay.conversation.set_search_path(None)
 
     def ask_again(self, relay: Relay, stale: tuple[str, ...]) -> list[Effect]:
@@ -109,13 +106,3 @@ class Facts:
 def _texts(rows: list[tuple[bytes | None, ...]]) -> list[tuple[str | None, ...]]:
     """Names as text. Bytes that are no UTF-8 become lone surrogates: such a name matches nothing, which is closed."""
     return [tuple(None if value is None else value.decode("utf-8", "surrogateescape") for value in row) for row in rows]
-
-
-def _moves_path(analysis: Analysis) -> bool:
-    """Whether it may change the schemas in which an unqualified name is looked for."""
-    for access in analysis.accesses:
-        if access.kind == "schema" and access.action in CHANGES_CATALOG:
-            return True
-        if access.action in CHANGES_SESSION and access.detail in NAMES_DEPEND_ON:
-            return True
-    return False

@@ -193,13 +193,12 @@ class Relay:
     def _resume(self, operation: Operation, decision: Decision, judgement: Judgement) -> list[Effect]:
         self.operation = self.pending = None
         self.released_ns[operation.id] = time.monotonic_ns()
-        analysis = judgement.analysis
-        if analysis is None or decision.verdict is not _ALLOW or operation.kind is OperationKind.PREPARE:
+        if decision.verdict is not _ALLOW or operation.kind is OperationKind.PREPARE:
             return self.conversation.resume(operation.id, decision)
-        stale = self.loop.facts.shifts(analysis)
+        stale = self.loop.facts.shifts(judgement)
         if not stale:
             return self.conversation.resume(operation.id, decision)
-        self.loop.facts.doubt(self, analysis)
+        self.loop.facts.doubt(self, judgement)
         return self.conversation.resume(operation.id, decision) + self.loop.facts.ask_again(self, stale)
 
     async def _release_when_durable(self, operation: Operation, decision: Decision, judgement: Judgement) -> None:

@@ -15,6 +15,10 @@ from .sql.functions import UNKNOWN, classify
 from .sql.names import DEFAULT_SCHEMA, created_in, is_implicit, resolve
 
 SETTING_ACTIONS = frozenset(["set", "show", "alter_system"])
+CHANGES_CATALOG = frozenset(["create", "alter", "drop"])
+CHANGES_SESSION = frozenset(["set", "discard"])
+NAMES_DEPEND_ON = frozenset(["search_path", "role", "session_authorization", "all", "*", ""])
+"""Settings by which an unqualified name may come to mean another table: "$user" in a search_path is the role, "*" may be any."""
 SERVER_SIDE_COPY = {"file": "server_file", "program": "server_program"}
 """Flag of a COPY to the action that it is as well."""
 
@@ -97,6 +101,23 @@ class Resolver:
     def _check_database(self, name: Name) -> None:
         if name.database is not None and name.database != self._session.database:
             raise Unresolved(f"{name} is in another database, which PostgreSQL can't reach from {self._session.database}")
+
+
+def moves_path(analysis: Analysis) -> bool:
+    """Whether it may change the schemas in which an unqualified name is looked for."""
+    return sets_path(analysis) or any(
+        access.kind == "schema" and access.action in CHANGES_CATALOG for access in analysis.accesses
+    )
+
+
+def sets_path(analysis: Analysis) -> bool:
+    """Whether it may change the setting by which an unqualified name is looked for."""
+    return any(access.action in CHANGES_SESSION and access.detail in NAMES_DEPEND_ON for access in analysis.accesses)
+
+
+def defines(analysis: Analysis) -> bool:
+    """Whether it leaves a definition behind, which may run what it says at another time."""
+    return any(access.action in ("create", "alter") and access.kind != "schema" for access in analysis.accesses)
 
 
 def _makes(access: Access) -> bool:

@@ -44,3 +44,5 @@ class Judgement(msgspec.Struct, frozen=True):
     """Texts prepared earlier in the flow that this judgement rests on."""
     touches: bool = False
     """It may read columns that are hidden from the agent."""
+    moves_path: bool = False
+    """It may change the schemas in which an unqualified name is looked for, by itself or by what was prepared before."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..protocols.events import Decision, Session, Verdict
-from .accesses import Resolver, Unresolved
+from .accesses import Resolver, Unresolved, defines, moves_path, sets_path
 from .asks import Approval, Ask
 from .disclosure import Disclosure
 from .judge import Finding, Help, find
@@ -75,6 +77,8 @@ class Scope:
         self._policy = policy
         self._asker = policy.asker(agent)
         self._resolver = Resolver(resource, session, catalog)
+        self._lost = Resolver(resource, msgspec.structs.replace(session, search_path=None), catalog)
+        """For a text that moves the search_path: what its other names mean depends on how far it has come."""
         self.disclosure = disclosure
         self._stats = stats
 
@@ -122,6 +126,8 @@ class Scope:
             return refused(reason, "Prepare it on this connection.", analysis, epoch)
         depends = tuple(sorted({body for texts in bodies.values() for body in texts}))
         parts = [(text, analysis), *((body, self._analyse_body(body)) for body in depends)]
+        moves = any(moves_path(part) for _, part in parts)
+        resolver = self._lost if moves else self._resolver
         asks: set[Ask] = set()
         for part_text, part in parts:
             if part.misspelt and part_text is text:
@@ -129,21 +135,25 @@ class Scope:
             if part.unknown:
                 return refused(part.unknown, self._hint(), part, epoch)
             if refusal := self._misread(part):
-                return refused(refusal, "Put pg_catalog first, or leave it out.", part, epoch)
+                return refused(refusal, "Put pg_catalog first or leave it out; define and set in two statements.", part, epoch)
             try:
-                asks |= set(self._resolver.asks(part, part_text))
+                asks |= set(resolver.asks(part, part_text))
             except Unresolved as error:
                 return refused(str(error), self._hint(), part, epoch)
         analyses = [part for _, part in parts]
         flags = tuple(sorted({flag for part in analyses for flag in part.flags}))
-        return self._decide(analysis, analyses, sorted(asks), flags, text, approval, memory, depends)
+        return self._decide(analysis, analyses, sorted(asks), flags, text, approval, memory, depends, moves)
 
     def _analyse_body(self, body: str) -> Analysis:
         self._stats.parsed += 1
         return analyse(body, standard_conforming_strings=self.session.standard_conforming_strings)
 
     def _misread(self, analysis: Analysis) -> str:
-        """Why a name does not mean what the analysis took it for: then pg_catalog is not searched first."""
+        """Why a name does not, or later would not, mean what the analysis took it for: then pg_catalog is not searched first."""
+        if "shadows_catalog" in analysis.flags:
+            return "it may list pg_catalog behind another schema in the search_path: built-in names would mean something else"
+        if defines(analysis) and sets_path(analysis):
+            return "it defines something and sets the search_path, which would move unseen if what it defines does that"
         searched = [schema for schema in self.session.search_path or ("pg_catalog",) if not schema.startswith("pg_temp")]
         if searched[:1] == ["pg_catalog"] or all(access.kind == "database" for access in analysis.accesses):
             return ""
@@ -159,11 +169,12 @@ class Scope:
         approval: Approval | None,
         memory: Memory,
         depends: tuple[str, ...],
+        moves: bool,
     ) -> Judgement:
         self._stats.decided += 1
         finding = find(self._asker, asks, flags, approval, self._helps)
         touches = any(memory.touches(name) for name in analysis.fetches)
-        exposure = self.disclosure.exposure(analyses, [text, *depends], self._resolver, touches)
+        exposure = self.disclosure.exposure(analyses, [text, *depends], self._lost if moves else self._resolver, touches)
         verdict, reason, hint, policies = finding.verdict, finding.reason, "", finding.policies
         if verdict is Verdict.DENY:
             hint = self._with_where(asks, flags, approval) or self._hint()
@@ -189,6 +200,7 @@ class Scope:
             finding.needs if verdict is Verdict.HOLD else (),
             depends,
             exposure.touches,
+            moves,
         )
 
     def _with_where(self, asks: list[Ask], flags: tuple[str, ...], approval: Approval | None) -> str:

@@ -92,6 +92,7 @@ REMARKS = {
     "network": "reaches over the network",
     "superuser": "needs or gives superuser rights",
     "role_change": "changes the acting role",
+    "shadows_catalog": "may put another schema before pg_catalog",
     "side_effect": "calls functions with side effects",
     "deferred": "keeps statements that run later",
 }

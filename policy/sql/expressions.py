@@ -136,10 +136,18 @@ def _constant(args: list[Tree], position: int, found: Found) -> str | None:
     return text
 
 
+def shadows_catalog(schemas: list[str]) -> bool:
+    """Whether a search_path names pg_catalog anywhere but first, so that other schemas' functions hide the built-in ones."""
+    return any("pg_catalog" in schema.lower() for schema in schemas[1:])
+
+
 def _set_config(args: list[Tree], found: Found) -> None:
     """``set_config`` is SET by another name. A name that is computed may be any, ``role`` included."""
     setting = None if any("NamedArgExpr" in arg for arg in args) else _constant(args, 0, found)
     found.session("set", setting.lower() if setting is not None else "*")
+    value = _constant(args, 1, found)
+    if (setting is None or setting.lower() == "search_path") and (value is None or shadows_catalog(value.split(","))):
+        found.flags.add("shadows_catalog")
     if setting is None or setting.lower() in ROLE_SETTINGS:
         found.flags.add("role_change")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pglast.parser
 
 from .analysis import Access
-from .expressions import ROLE_SETTINGS
+from .expressions import ROLE_SETTINGS, shadows_catalog
 from .found import Found, Tree, name_of, relation_name, strings
 from .functions import UNKNOWN
 from .visit import Scope, children, handles, visit, visit_all
@@ -39,6 +39,8 @@ def variable_set(body: Tree, scope: Scope, found: Found) -> None:
         found.session("set", name)
         if name in ROLE_SETTINGS:
             found.flags.add("role_change")
+        if name == "search_path" and shadows_catalog([str(argument) for argument in body.get("args", [])]):
+            found.flags.add("shadows_catalog")
     children(body, scope, found)
 
 

@@ -31,7 +31,7 @@ def matrix(postgres18: Server, postgres15: Server) -> Iterator[guard.Guard]:
         yield running
 
 
-@pytest.fixture(params=["18", "15"])
+@pytest.fixture(params=["18", "15"], scope="module")
 def server(request: pytest.FixtureRequest) -> Server:
     """Each real server in turn."""
     chosen = request.getfixturevalue(f"postgres{request.param}")

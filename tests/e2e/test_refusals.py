@@ -81,7 +81,7 @@ COMMIT;
 SELECT count(*) FROM pg_largeobject_metadata;
 """
     with server.database("matrix") as database:
-        psql = [server.bin / "psql", "-X", "-A", "-t"]
+        psql: list[str | Path] = [server.bin / "psql", "-X", "-A", "-t"]
         result = matrix.run("matrix", psql, server.environment(database), text=script)
     refused = [f"ERROR:  42501: {FUNCTION_CALL}", "HINT:  Call the function in a SELECT."]
     said = [line for line in result.stderr.splitlines() if line and not line.startswith("LOCATION")]

@@ -63,6 +63,7 @@ FLAGS = {
     "cascade",
     "opaque",
     "deferred",
+    "shadows_catalog",
     "side_effect",
     "file",
     "program",

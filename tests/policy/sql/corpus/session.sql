@@ -245,8 +245,16 @@ SELECT set_config('ROLE', 'postgres', false)
 SELECT set_config($1, 'x', false)
 --= select set |  |  | role_change session_setting
 SELECT set_config('ro' || 'le', 'x', false)
---= select set |  |  | role_change session_setting
+--= select set |  |  | role_change session_setting shadows_catalog
 SELECT set_config(is_local => false, setting_name => 'role', new_value => 'x')
+--= set |  |  | session_setting shadows_catalog
+SET search_path = evil, pg_catalog;
+--= set |  |  | session_setting
+SET search_path = pg_catalog, public;
+--= select set |  |  | session_setting shadows_catalog
+SELECT set_config('search_path', 'evil, PG_catalog', false);
+--= select set |  |  | session_setting shadows_catalog
+SELECT set_config('search_path', concat('evil', ', pg_catalog'), false);
 --= notify select |  |  | side_effect
 SELECT pg_notify('c', 'x')
 --= select |  |  |
