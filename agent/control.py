@@ -8,6 +8,7 @@ whether one may approve is a Cedar decision made in `holds`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -130,8 +131,11 @@ class Control:
         self._known_peer(request)
         response = web.StreamResponse(headers={"Content-Type": "application/jsonlines"})
         await response.prepare(request)
-        async for event in self._holds.watch(WATCH_PING_S):
-            await response.write(b"\n" if event is None else json.dumps(event).encode() + b"\n")
+        async with contextlib.aclosing(self._holds.watch(WATCH_PING_S)) as events:
+            # A watcher that leaves is nothing to report.
+            with contextlib.suppress(ConnectionResetError):
+                async for event in events:
+                    await response.write(b"\n" if event is None else json.dumps(event).encode() + b"\n")
         return response
 
 

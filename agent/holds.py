@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pwd
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from ..identity.users import Users
@@ -143,7 +143,7 @@ class Holds:
 
     # -- watching -------------------------------------------------------------------------------------------------------------
 
-    async def watch(self, ping_s: float) -> AsyncIterator[dict[str, Any] | None]:
+    async def watch(self, ping_s: float) -> AsyncGenerator[dict[str, Any] | None, None]:
         """Open requests, then every request as it changes; None when nothing did for `ping_s` seconds."""
         if len(self._watchers) >= MAX_WATCHERS:
             raise NotAllowed(f"{MAX_WATCHERS} watchers are connected already.")
