@@ -23,7 +23,10 @@ class Talk:
         self._process = process
 
     def __call__(self, *texts: str | bool) -> list[str]:
-        """Have one statement run, or several as a pipeline; a leading True asks for the extended protocol."""
+        """Have one statement run, or several as a pipeline; a leading True asks for the extended protocol.
+
+        Without any the agent begins a new session.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(texts) + "\n")

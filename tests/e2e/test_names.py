@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import guard
 import pytest
-from e2e.talk import direct, guarded
+from e2e.talk import Talk, direct, guarded
 from servers import Server
 
 SCRIPT = """
@@ -15,7 +15,7 @@ CREATE TABLE open.people (name text); INSERT INTO open.people VALUES ('open');
 CREATE TABLE closed.people (name text); INSERT INTO closed.people VALUES ('secret');
 CREATE TABLE closed.hidden (name text); INSERT INTO closed.hidden VALUES ('secret');
 CREATE FUNCTION closed.lower(text) RETURNS text LANGUAGE sql AS 'SELECT name FROM closed.people';
-ALTER DATABASE names SET search_path = open;
+ALTER DATABASE {database} SET search_path = open;
 """
 POLICY = """
 @id("all but the closed schema is open")
@@ -31,6 +31,7 @@ permit (principal in Role::"worker", action in Action::"session", resource);
 permit (principal in Role::"worker", action == Action::"create", resource == Schema::"pg/names/postgres");
 """
 PEOPLE = "SELECT * FROM people"
+Steps = tuple[tuple[str | bool, ...], ...]
 # Each gets at the closed table when nobody guards it.
 WAYS = (
     (("SET search_path = closed; SELECT * FROM people",),),
@@ -68,8 +69,8 @@ WAYS = (
         (PEOPLE,),
     ),
     (
-        ("CREATE VIEW open.d AS SELECT set_config('search_path', 'closed', false)",),
-        ("SELECT * FROM open.d",),
+        ("CREATE VIEW open.e AS SELECT set_config('search_path', 'closed', false)",),
+        ("SELECT * FROM open.e",),
         (PEOPLE,),
     ),
     (("SET search_path = closed, pg_catalog", "SELECT lower('anything')"),),
@@ -97,59 +98,82 @@ def running(server: Server) -> Iterator[guard.Guard]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def unguarded(postgres18: Server) -> Iterator[Talk]:
+    """The same agent in the same database, with nobody in between."""
+    with postgres18.database("unguarded", SCRIPT.format(database="unguarded")) as database, direct(postgres18, database) as talk:
+        yield talk
+
+
+@pytest.fixture(scope="module")
+def agent(running: guard.Guard, server: Server) -> Iterator[Talk]:
+    """The guarded agent, in a database with two tables of one name, one of which is closed."""
+    with (
+        server.database("names", SCRIPT.format(database="names")) as database,
+        guarded(running, "worker", server, database) as talk,
+    ):
+        yield talk
+
+
 @pytest.fixture
-def database(server: Server) -> Iterator[str]:
-    """Two tables of one name, one of which is closed."""
-    with server.database("names", SCRIPT) as name:
-        yield name
+def talk(agent: Talk) -> Talk:
+    """A new session of the agent's."""
+    agent()
+    return agent
 
 
 @pytest.mark.parametrize("steps", WAYS, ids=lambda steps: " | ".join(str(part) for step in steps for part in step)[:90])
-def test_no_search_path_leads_to_a_closed_table(
-    running: guard.Guard, server: Server, steps: tuple[tuple[str | bool, ...], ...]
-) -> None:
-    with server.database("names", SCRIPT) as database, direct(server, database) as talk:
-        if "COPY" not in str(steps):
-            assert "secret" in talk.all(steps), "this row shows nothing: not even a direct session gets there"
-    with server.database("names", SCRIPT) as database, guarded(running, "worker", server, database) as talk:
-        assert talk(PEOPLE) == ["open"]
-        seen = talk.all(steps)
-        assert "secret" not in " ".join(seen)
-        assert [line for line in seen if line.startswith("42501 ")] != []
+def test_without_a_guard_each_way_leads_to_the_closed_table(unguarded: Talk, steps: Steps) -> None:
+    """Or the row would show nothing."""
+    unguarded()
+    seen = unguarded.all(steps)
+    assert "secret" in seen or "COPY_OUT" in seen
 
 
-def test_a_search_path_that_is_open_works(running: guard.Guard, server: Server, database: str) -> None:
+@pytest.mark.parametrize("steps", WAYS, ids=lambda steps: " | ".join(str(part) for step in steps for part in step)[:90])
+def test_no_search_path_leads_to_a_closed_table(talk: Talk, steps: Steps) -> None:
+    assert talk(PEOPLE) == ["open"]
+    seen = talk.all(steps)
+    assert "secret" not in " ".join(seen)
+    assert "COPY_OUT" not in seen
+    assert [line for line in seen if line.startswith("42501 ")] != []
+
+
+def settled(talk: Talk, *texts: str | bool) -> list[str]:
+    """What a statement says once hostguard has asked the server for the new path, which it does between two statements."""
+    assert talk("SELECT 1") == ["1"]
+    return talk(*texts)
+
+
+def test_a_search_path_that_is_open_works(talk: Talk) -> None:
     """The doubt goes as soon as the server has told the new path."""
-    with guarded(running, "worker", server, database) as talk:
-        assert talk("SET search_path = pg_catalog, open") == ["SET"]
-        assert talk(PEOPLE) == ["open"]
-        assert talk("SET search_path = closed") == ["SET"]
-        (refused,) = talk(PEOPLE)
-        assert "pg/names/closed/people" in refused
-        assert talk("SET search_path = open", "SELECT 1")[1:] == ["1"]
-        assert talk(True, PEOPLE) == ["open"]
-        assert talk("SELECT * FROM open.people") == ["open"]
+    assert talk("SET search_path = pg_catalog, open") == ["SET"]
+    assert settled(talk, PEOPLE) == ["open"]
+    assert talk("SET search_path = closed") == ["SET"]
+    (refused,) = settled(talk, PEOPLE)
+    assert "pg/names/closed/people" in refused
+    assert talk("SET search_path = open", "SELECT 1")[1:] == ["1"]
+    assert settled(talk, True, PEOPLE) == ["open"]
+    assert talk("SELECT * FROM open.people") == ["open"]
 
 
-def test_a_table_is_used_as_soon_as_it_is_made(running: guard.Guard, server: Server, database: str) -> None:
-    with guarded(running, "worker", server, database) as talk:
-        assert talk("CREATE TABLE made (n int)") == ["CREATE TABLE"]
-        assert talk("INSERT INTO made VALUES (1)") == ["INSERT 0 1"]
-        assert talk("SELECT * FROM made") == ["1"]
-        assert talk("BEGIN") == ["BEGIN"]
-        assert talk("CREATE TABLE inside (n int)") == ["CREATE TABLE"]
-        assert talk("INSERT INTO inside VALUES (2)") == ["INSERT 0 1"]
-        assert talk(True, "SELECT * FROM inside") == ["2"]
-        assert talk("COMMIT") == ["COMMIT"]
-        assert talk("SELECT * FROM inside") == ["2"]
-        assert talk("CREATE TABLE three (n int)", "INSERT INTO three VALUES (3)", "SELECT * FROM three")[2:] == ["3"]
-        assert talk("DROP TABLE made; CREATE TABLE made (n text); INSERT INTO made VALUES ('x'); SELECT * FROM made") == ["x"]
+def test_a_table_is_used_as_soon_as_it_is_made(talk: Talk) -> None:
+    assert talk("CREATE TABLE made (n int)") == ["CREATE TABLE"]
+    assert talk("INSERT INTO made VALUES (1)") == ["INSERT 0 1"]
+    assert talk("SELECT * FROM made") == ["1"]
+    assert talk("BEGIN") == ["BEGIN"]
+    assert talk("CREATE TABLE inside (n int)") == ["CREATE TABLE"]
+    assert talk("INSERT INTO inside VALUES (2)") == ["INSERT 0 1"]
+    assert talk(True, "SELECT * FROM inside") == ["2"]
+    assert talk("COMMIT") == ["COMMIT"]
+    assert talk("SELECT * FROM inside") == ["2"]
+    assert talk("CREATE TABLE three (n int)", "INSERT INTO three VALUES (3)", "SELECT * FROM three")[2:] == ["3"]
+    assert talk("DROP TABLE made; CREATE TABLE made (n text); INSERT INTO made VALUES ('x'); SELECT * FROM made") == ["x"]
 
 
-def test_a_temporary_table_hides_no_closed_one(running: guard.Guard, server: Server, database: str) -> None:
-    with guarded(running, "worker", server, database) as talk:
-        assert talk("CREATE TEMP TABLE people (name text)") == ["CREATE TABLE"]
-        assert talk("INSERT INTO people VALUES ('mine')") == ["INSERT 0 1"]
-        assert talk(PEOPLE) == ["mine"]
-        assert talk("DISCARD TEMP") == ["DISCARD TEMP"]
-        assert talk(PEOPLE) == ["open"]
+def test_a_temporary_table_hides_no_closed_one(talk: Talk) -> None:
+    assert talk("CREATE TEMP TABLE people (name text)") == ["CREATE TABLE"]
+    assert talk("INSERT INTO people VALUES ('mine')") == ["INSERT 0 1"]
+    assert talk(PEOPLE) == ["mine"]
+    assert talk("DISCARD TEMP") == ["DISCARD TEMP"]
+    assert talk(PEOPLE) == ["open"]

@@ -1,8 +1,8 @@
 """An agent that is told line by line what to ask, and tells line by line what came back, all in one session.
 
 A line is a JSON list of statements: one is sent as a simple query, or as a prepared one if the list begins with ``true``; several
-go out as one pipeline without waiting, with one sync at the end. The answer is a JSON list of lines of text: a row each, an error
-as its SQLSTATE with its message.
+go out as one pipeline without waiting, with one sync at the end; an empty list begins a new session. The answer is a JSON list of
+lines of text: a row each, an error as its SQLSTATE with its message.
 """
 
 from __future__ import annotations
@@ -51,16 +51,21 @@ def pipelined(connection: psycopg.Connection, texts: list[str]) -> list[str]:
 
 
 def main() -> None:
-    with psycopg.connect("", autocommit=True) as connection:
-        for line in sys.stdin:
-            match json.loads(line):
-                case [str(text)]:
-                    answer = at_once(connection, text, extended=False)
-                case [True, str(text)]:
-                    answer = at_once(connection, text, extended=True)
-                case texts:
-                    answer = pipelined(connection, texts)
-            print(json.dumps(answer), flush=True)
+    connection = psycopg.connect("", autocommit=True)
+    for line in sys.stdin:
+        answer: list[str] = []
+        match json.loads(line):
+            case []:
+                connection.close()
+                connection = psycopg.connect("", autocommit=True)
+            case [str(text)]:
+                answer = at_once(connection, text, extended=False)
+            case [True, str(text)]:
+                answer = at_once(connection, text, extended=True)
+            case texts:
+                answer = pipelined(connection, texts)
+        print(json.dumps(answer), flush=True)
+    connection.close()
 
 
 if __name__ == "__main__":
