@@ -200,6 +200,7 @@ class Loop:
                 bytes=summary.bytes,
                 columns=summary.columns,
                 masked=summary.masked,
+                tags=summary.tags,
                 duration_us=(time.monotonic_ns() - released_ns) // 1000 if released_ns else 0,
             ),
         )

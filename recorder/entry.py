@@ -176,6 +176,8 @@ class Reply(Entry, tag="reply"):
     """Columns that were masked."""
     duration_us: int = 0
     """From forwarding the operation to the end of its reply."""
+    tags: Texts = ()
+    """Tags that asked for the masks; a computed column is masked without one."""
 
 
 class Withdrawn(Entry, tag="withdrawn"):

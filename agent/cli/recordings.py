@@ -10,10 +10,11 @@ from typing import Any
 import click
 import msgspec
 
+from ...recorder.exchanges import NoSuchFlow
 from ...recorder.packing import LogCorrupt
 from ...recorder.reader import Reader
 from ...recorder.recording import Event, Recording, Step
-from ...recorder.replay import NoSuchFlow, recording
+from ...recorder.replay import recording
 from ...recorder.summaries import Filters, Summary, summaries
 from ..failures import Failure
 from ..paths import Paths
