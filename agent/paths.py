@@ -34,6 +34,11 @@ class Paths:
         return self.state / "log"
 
     @property
+    def search(self) -> Path:
+        """The index over the log's statements; whoever searches makes it."""
+        return self.state / "search.sqlite"
+
+    @property
     def control(self) -> Path:
         """The control socket."""
         return self.run / "control.sock"

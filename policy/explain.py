@@ -8,7 +8,7 @@ from typing import Any
 from cedarpy import pst
 
 from ..protocols.events import Session
-from .decide import Policy
+from .decide import Decider, Policy
 from .disclosure import disclose
 from .document import Document
 from .hidden import Hidden
@@ -58,6 +58,17 @@ def explain(
         ],
         "helped_by": list(judgement.helped_by),
     }
+
+
+class OfflineDecider(Decider):
+    """Decides whole conversations without a database, as `explain` decides single statements."""
+
+    def scope(self, agent: str, resource: str, session: Session) -> Scope | None:
+        """The session's search_path is not looked at: offline there is no catalog to look names up in."""
+        document = self.policy.document
+        if agent not in document.agents or resource not in document.resources:
+            return None
+        return _scope(self.policy, agent, resource, session.database, None)
 
 
 def default_database(policy: Policy, resource: str) -> str:
