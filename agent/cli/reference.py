@@ -20,7 +20,7 @@ WIDTH = 100
 
 def reference() -> str:
     """The whole page as Markdown."""
-    return INTRODUCTION + "".join(_section(context) for context in _contexts(click.Context(main, info_name="hostguard")))
+    return INTRODUCTION + "".join(_section(context) for context in _contexts(click.Context(main, info_name="hostguard", **main.context_settings)))
 
 
 def _contexts(context: click.Context) -> Iterator[click.Context]:

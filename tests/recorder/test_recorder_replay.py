@@ -28,11 +28,11 @@ from hostguard.recorder.entry import (
     Withdrawn,
 )
 from hostguard.recorder.exchanges import NoSuchFlow
+from hostguard.recorder.filters import Filters
 from hostguard.recorder.log import Log
 from hostguard.recorder.reader import Reader
 from hostguard.recorder.recording import Event, Recording, Step
 from hostguard.recorder.replay import recording
-from hostguard.recorder.filters import Filters
 from hostguard.recorder.summaries import summaries
 
 START_NS = 1_700_000_000_000_000_000
