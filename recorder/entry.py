@@ -277,9 +277,22 @@ class LogResumed(Entry, tag="log.resumed"):
     """Wall time of the first failure, nanoseconds."""
 
 
+class LogRemoved(Entry, tag="log.removed"):
+    """The rule of retention removes old segments and payloads: this is on record, and sealed, before the first file goes."""
+
+    before: int
+    """Entries before this one are removed; the tree keeps their hashes."""
+    segments: int
+    payloads: int
+    bytes: int
+    """Of the files."""
+    reason: str
+    """The rule."""
+
+
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Withdrawn, Request, Approval,
-    Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed,
+    Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
 )  # fmt: skip
 
 
