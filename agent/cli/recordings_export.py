@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +21,7 @@ from ..paths import Paths
 from .flow_filters import filter_options, filters_of
 from .output import config_option, configured, err
 from .recordings_load import load_history
+from .written import write
 
 FORMATS = ("jsonl", "ocsf", "pcapng", "asciicast")
 
@@ -53,7 +52,7 @@ def export(config: Path, flow: int | None, everything: bool, layout: str, output
     folder = Paths.of(configured(config)).log
     try:
         flows = None if flow is not None else _chosen(folder, filters)
-        count = _write(output, _data(folder, layout, flow, flows))
+        count = write(output, _data(folder, layout, flow, flows))
     except LogCorrupt as error:
         raise Failure(f"the log is damaged: {error}") from None
     except (NoSuchFlow, ImportError) as error:
@@ -92,20 +91,3 @@ def _records(reader: Reader, folder: Path, flow: int | None, flows: frozenset[in
         load_history(folder, flow)  # A flow that isn't there is to be said, not an empty file.
         return reader.flow(flow)
     return (record for record in reader.entries() if flows is None or record[1].flow in flows)
-
-
-def _write(output: Path | None, data: Iterator[bytes]) -> int:
-    """Write to the file, which appears only once it is whole, or to stdout. Returns the number of bytes."""
-    if output is None:
-        return sum(sys.stdout.buffer.write(piece) for piece in data)
-    fresh = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        # Owner only: it holds what agents asked.
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            count = sum(file.write(piece) for piece in data)
-        fresh.replace(output)
-    except OSError as error:
-        raise Failure(f"{output} can't be written: {error.strerror}") from None
-    finally:
-        fresh.unlink(missing_ok=True)
-    return count
