@@ -40,6 +40,7 @@ from .flow import Tally
 from .gate import Gate
 from .holds import Holds
 from .loop import Loop, Services
+from .metrics import Metrics
 from .paths import Paths, attach_point, workload_path
 from .resources import AddressTaken, Resources
 from .selftest import SelfTest
@@ -108,8 +109,9 @@ class Daemon:
         await loop.listen()
         await test.run()
         status = Status(document, loop, holds, test, started_at)
-        control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect))
-        await _open_control(control, paths, undo)
+        metrics = Metrics(status.facts, loop)
+        control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
+        await _open_control(control, paths, document.metrics.address, undo)
         return cls(paths, log, loop, holds)
 
     async def stop(self, reason: str) -> None:
@@ -254,9 +256,15 @@ def _guarded_by(redirect: Redirect) -> Callable[[int], bool]:
     return is_guarded
 
 
-async def _open_control(control: Control, paths: Paths, undo: AsyncExitStack) -> None:
+async def _open_control(control: Control, paths: Paths, scraped: tuple[str, int] | None, undo: AsyncExitStack) -> None:
     try:
         await control.start(paths.run)
     except OSError as error:
         raise Failure(f"the control socket {paths.control} can't be opened: {error.strerror or error}") from None
     undo.push_async_callback(control.stop)
+    if scraped is None:
+        return
+    try:
+        await control.listen_metrics(*scraped)
+    except OSError as error:
+        raise Failure(f"metrics.listen: {scraped[0]}:{scraped[1]} can't be listened on: {error.strerror or error}") from None

@@ -67,6 +67,22 @@ class Limits(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Operations that wait for a user at one time; further ones are denied. Default 1000."""
 
 
+class Metrics(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[metrics]``: figures for Prometheus."""
+
+    listen: Annotated[
+        str,
+        msgspec.Meta(pattern=r"^((127\.\d+\.\d+\.\d+|\[::1\]):\d{1,5})?\Z", description="a loopback address with its port"),
+    ] = ""
+    """A loopback address that answers ``GET /metrics``; the control socket always does. Default none."""
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port; None for none."""
+        host, _, port = self.listen.rpartition(":")
+        return (host.strip("[]"), int(port)) if host else None
+
+
 class Workload(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[workloads.NAME]``: a set of processes on this host."""
 
@@ -133,6 +149,7 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: Policies = Policies()
     approvals: Approvals = Approvals()
     limits: Limits = Limits()
+    metrics: Metrics = Metrics()
     workloads: dict[Name, Workload] = {}
     agents: dict[Name, Agent] = {}
     users: dict[Name, User] = {}
