@@ -43,8 +43,10 @@ from .loop import Loop, Services
 from .metrics import Metrics
 from .paths import Paths, attach_point, workload_path
 from .resources import AddressTaken, Resources
+from .sealing import Sealing
 from .selftest import SelfTest
 from .status import Status
+from .witnesses import Witnesses
 
 BEAT_S = 0.1
 HEARTBEAT_LIMIT_MS = 2000
@@ -90,6 +92,7 @@ class Daemon:
         resources = await _resolved(document)
         policy = Policy(document)
         log = _open_log(paths, undo)
+        sealing, witnesses = _open_seal(document, paths, log, undo)
         redirect = _attach(document, paths, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
@@ -104,11 +107,11 @@ class Daemon:
         limits = Limits(max_message_bytes=document.limits.max_message_bytes)
         services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, document.limits.max_flows)
         loop = Loop(services, holds, test.arrived)
-        _keep(undo, _beat(redirect), durable.run(), holds.run())
+        _keep(undo, _beat(redirect), durable.run(), holds.run(), sealing.run(), witnesses.run())
         _record_start(log, document, policy)
         await loop.listen()
         await test.run()
-        status = Status(document, loop, holds, test, started_at)
+        status = Status(document, loop, holds, test, sealing, witnesses, started_at)
         metrics = Metrics(status.facts, loop)
         control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
         await _open_control(control, paths, document.metrics.address, undo)
@@ -162,6 +165,15 @@ def _open_log(paths: Paths, undo: AsyncExitStack) -> Log:
         raise Failure(f"the log can't be opened: {error}") from None
     undo.callback(log.close)
     return log
+
+
+def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack) -> tuple[Sealing, Witnesses]:
+    """The log's tree, with those to whom its heads are shown. The last seal is before the log is closed."""
+    signer = paths.log_signer()
+    sealing = Sealing.open(paths.log, signer, log, document.log.seal_s)
+    undo.push_async_callback(sealing.stop)
+    witnesses = Witnesses(paths.log, signer.verifier, sealing, document.witnesses, document.log.witness_s)
+    return sealing, witnesses
 
 
 def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:

@@ -38,6 +38,10 @@ class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``strict``: synced before the operation is forwarded; ``batch``: written before, synced later. Default ``batch``."""
     batch_ms: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 50
     """``batch``: milliseconds after which a record is synced at the latest. Default 50."""
+    seal_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 10
+    """Seconds between signed checkpoints over what came in between. Default 10."""
+    witness_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
+    """Seconds between attempts to show the newest checkpoint to the witnesses. Default 60."""
 
 
 class Policies(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,6 +125,24 @@ class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The environment it belongs to, for policies to name. Default none."""
 
 
+class Witness(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[witnesses.NAME]``: who else keeps the log's checkpoints; exactly one of `url`, `file`, `webhook`."""
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http or https URL")] = ""
+    """Submission prefix of a witness that speaks C2SP tlog-witness. Default none."""
+    key: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^([^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44})?\Z", description="a verifier key: <name>+<key id>+<base64>"
+        ),
+    ] = ""
+    """The verifier key of that witness. Required with `url`."""
+    file: Annotated[str, msgspec.Meta(pattern=r"^(/.+)?\Z", description="an absolute path")] = ""
+    """A file, on another mount, that is replaced with the newest checkpoint. Default none."""
+    webhook: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http or https URL")] = ""
+    """Where the newest checkpoint is POSTed as text. Default none."""
+
+
 class MaskRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``mask`` of a tag: how its values are hidden."""
 
@@ -155,3 +177,4 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     users: dict[Name, User] = {}
     resources: dict[Name, Resource] = {}
     tags: dict[Name, Tag] = {}
+    witnesses: dict[Name, Witness] = {}

@@ -88,21 +88,16 @@ class Sealer:
 
     def seal(self) -> Checkpoint:
         """Put all durable entries under a published head and return it. Raises SealFailed, LogCorrupt, and what `sync` raises."""
-        while True:
-            work = self._begin()
-            if not self._run(work):
-                return self.checkpoint
+        # What is appended from here on is the next seal's, or a busy log would never be done.
+        durable = self._sync()
+        while self._edge.size < durable:
+            work = self._begin(durable)
+            for step in STEPS:
+                self._try(step, work)
+        return self.checkpoint
 
-    def _begin(self) -> _Work:
-        return _Work(self._edge.copy(), self._sync(), [])
-
-    def _run(self, work: _Work) -> bool:
-        """All steps of one seal; False when there was nothing to do."""
-        if work.until <= self._edge.size:
-            return False
-        for step in STEPS:
-            self._try(step, work)
-        return True
+    def _begin(self, until: int) -> _Work:
+        return _Work(self._edge.copy(), until, [])
 
     def _try(self, step: Callable[[Sealer, _Work], None], work: _Work) -> None:
         try:
@@ -236,7 +231,7 @@ class Sealer:
         """Make the tree again from the segments, from the first entry on."""
         self._edge, self._bundled, self._cursor = Edge(), [], None
         while self._edge.size < published.size:
-            work = _Work(self._edge.copy(), published.size, [])
+            work = self._begin(published.size)
             for step in REBUILD:
                 self._try(step, work)
         if self.checkpoint.root != published.root:

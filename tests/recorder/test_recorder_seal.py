@@ -81,7 +81,7 @@ def test_seals_of_any_sizes_agree_with_each_other(tmp_path: Path, steps: list[tu
 def test_a_crash_after_any_step_leaves_a_log_that_verifies_and_seals_on(tmp_path: Path, steps: int, count: int) -> None:
     sealed = SealedLog(tmp_path).fill(299).seal().fill(count)
     before = published(tmp_path)
-    work = sealed.sealer._begin()
+    work = sealed.sealer._begin(sealed.log.sync())
     for step in STEPS[:steps]:
         step(sealed.sealer, work)
     sealed.close()
@@ -97,7 +97,7 @@ def test_a_crash_after_any_step_leaves_a_log_that_verifies_and_seals_on(tmp_path
 def test_what_an_unfinished_seal_left_is_not_trusted(tmp_path: Path) -> None:
     """After a power cut, files that were not synced may hold anything."""
     sealed = SealedLog(tmp_path).fill(299).seal().fill(600)
-    work = sealed.sealer._begin()
+    work = sealed.sealer._begin(sealed.log.sync())
     for step in STEPS[:2]:
         step(sealed.sealer, work)
     sealed.close()
