@@ -43,6 +43,16 @@ class Paths:
         return self.state / "search.sqlite"
 
     @property
+    def ledger(self) -> Path:
+        """What ``hostguard ship`` knows of the bucket."""
+        return self.state / "ship.sqlite"
+
+    @property
+    def cursors(self) -> Path:
+        """How far each forwarder has come."""
+        return self.state / "forward"
+
+    @property
     def control(self) -> Path:
         """The control socket."""
         return self.run / "control.sock"

@@ -87,6 +87,44 @@ class Metrics(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return (host.strip("[]"), int(port)) if host else None
 
 
+class Ship(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[ship]``: the S3 bucket that ``hostguard ship`` copies the log to."""
+
+    bucket: str = ""
+    """Name of the bucket. Default none."""
+    prefix: str = "{host}"
+    """Prefix of all keys; ``{host}`` is this host's name. Default ``{host}``."""
+    endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http or https URL")] = ""
+    """URL of an S3 that is not Amazon's. Default Amazon's."""
+    region: str = ""
+    """Region of the bucket. Default what boto3 finds."""
+    retain_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 0
+    """Days for which Object Lock keeps each object; 0 sets no lock. Default 0."""
+    lock: Literal["compliance", "governance"] = "compliance"
+    """``compliance``: nobody can shorten it; ``governance``: who has the permission can. Default ``compliance``."""
+    tiles: bool = False
+    """Whether the tree's tiles go along, so that the bucket is a C2SP tlog-tiles log. Default false."""
+    every_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
+    """Seconds between passes. Default 60."""
+
+
+class Forward(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[forward.NAME]``: a SIEM that ``hostguard forward`` sends entries to."""
+
+    to: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^((udp|tcp)://\S+:\d{1,5}|unix:///\S+|https?://\S+)\Z",
+            description="udp://HOST:PORT, tcp://HOST:PORT, unix:///PATH or http(s)://…/v1/logs",
+        ),
+    ]
+    """``udp://``, ``tcp://``, ``unix://`` for syslog; ``http://``, ``https://`` for OTLP. Required."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of entries to send. Default all."""
+    max_bytes: Annotated[int, msgspec.Meta(ge=480, le=1_048_576)] = 8192
+    """Bytes of one message; longer texts in it are cut. Default 8192."""
+
+
 class Workload(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[workloads.NAME]``: a set of processes on this host."""
 
@@ -172,6 +210,8 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     approvals: Approvals = Approvals()
     limits: Limits = Limits()
     metrics: Metrics = Metrics()
+    ship: Ship = Ship()
+    forward: dict[Name, Forward] = {}
     workloads: dict[Name, Workload] = {}
     agents: dict[Name, Agent] = {}
     users: dict[Name, User] = {}

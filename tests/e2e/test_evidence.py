@@ -116,7 +116,7 @@ def test_the_recording_is_found_shown_and_read_by_tshark(guarded: guard.Guard, p
     capture = tmp_path / "x.pcapng"
     done = guarded.cli("recordings", "export", str(flow["flow"]), "--format", "pcapng", "-o", capture)
     assert done.returncode == 0, done.stderr
-    words = ["tshark", "-r", capture, "-d", f"tcp.port=={postgres18.port},pgsql", "-T", "fields", "-e", "pgsql.query"]
+    words = ["tshark", "-r", str(capture), "-d", f"tcp.port=={postgres18.port},pgsql", "-T", "fields", "-e", "pgsql.query"]
     texts = subprocess.run([*words, "-Y", "pgsql.query"], capture_output=True, text=True, check=True).stdout
     assert "needle" in texts
     assert "CREATE TABLE evidence" in texts
