@@ -43,6 +43,7 @@ from .loop import Loop, Services
 from .metrics import Metrics
 from .paths import Paths, attach_point, workload_path
 from .resources import AddressTaken, Resources
+from .retention import Retention
 from .sealing import Sealing
 from .selftest import SelfTest
 from .status import Status
@@ -93,6 +94,7 @@ class Daemon:
         policy = Policy(document)
         log = _open_log(paths, undo)
         sealing, witnesses = _open_seal(document, paths, log, undo)
+        retention = Retention(paths.log, log, sealing, document.log)
         redirect = _attach(document, paths, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
@@ -107,11 +109,11 @@ class Daemon:
         limits = Limits(max_message_bytes=document.limits.max_message_bytes)
         services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, document.limits.max_flows)
         loop = Loop(services, holds, test.arrived)
-        _keep(undo, _beat(redirect), durable.run(), holds.run(), sealing.run(), witnesses.run())
+        _keep(undo, _beat(redirect), durable.run(), holds.run(), sealing.run(), witnesses.run(), retention.run())
         _record_start(log, document, policy)
         await loop.listen()
         await test.run()
-        status = Status(document, loop, holds, test, sealing, witnesses, started_at)
+        status = Status(document, loop, holds, test, sealing, witnesses, retention, started_at)
         metrics = Metrics(status.facts, loop)
         control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
         await _open_control(control, paths, document.metrics.address, undo)

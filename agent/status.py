@@ -14,6 +14,7 @@ from ..policy.document import Document
 from .holds import Holds
 from .loop import Loop
 from .paths import Paths, attach_point, workload_path
+from .retention import Retention
 from .sealing import Sealing
 from .selftest import SelfTest
 from .witnesses import Witnesses
@@ -34,6 +35,7 @@ class Status:
         test: SelfTest,
         sealing: Sealing,
         witnesses: Witnesses,
+        retention: Retention,
         started_at: float,
     ) -> None:
         self._document = document
@@ -42,6 +44,7 @@ class Status:
         self._test = test
         self._sealing = sealing
         self._witnesses = witnesses
+        self._retention = retention
         self._started_at = started_at
 
     def facts(self) -> dict[str, Any]:
@@ -128,6 +131,8 @@ class Status:
             found.append(f"the log can't be written, operations are refused: {log['failure']}")
         if log["seal_failure"]:
             found.append(f"the log can't be sealed; it is written all the same: {log['seal_failure']}")
+        if self._retention.failure:
+            found.append(f"old segments can't be removed: {self._retention.failure}")
         found += [f"witness {w['name']} did not take the log's head: {w['failure']}" for w in log["witnesses"] if w["failure"]]
         recent = [fault for fault in self._loop.faults if time.time() - fault["at"] < NEWS_S and fault["fault"] == "internal"]
         if recent:

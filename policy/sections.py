@@ -40,6 +40,10 @@ class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``batch``: milliseconds after which a record is synced at the latest. Default 50."""
     seal_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 10
     """Seconds between signed checkpoints over what came in between. Default 10."""
+    keep_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 0
+    """Days after which the oldest segments are removed, with their payloads; 0 keeps them for ever. Default 0."""
+    keep_bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Bytes of segments and payloads above which the oldest are removed; 0 for no limit. Default 0."""
     witness_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
     """Seconds between attempts to show the newest checkpoint to the witnesses. Default 60."""
 

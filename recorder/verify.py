@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-import msgspec
-
 from .checkpoint import Checkpoint, open_checkpoint
 from .durable import payload_path, payload_paths, segment_names
 from .entry import LogRemoved
@@ -24,6 +22,7 @@ from .frames import LENGTH_BYTES
 from .note import BadNote, Verifier
 from .packing import LogCorrupt, is_whole, kind_of, tag_of, unpack
 from .raw import Cursor, leaf_hashes
+from .retention import PAYLOAD_KEY, payload_digests
 from .tiles import HEIGHT, WIDTH, Edge, Tile, bundle_path, parse_path, partial_tiles
 from .tree import HASH_BYTES
 from .treefiles import CHECKPOINT, read_file, read_tile, tree_file_paths
@@ -32,8 +31,6 @@ MAX_FINDINGS = 20
 """After so many there is nothing more to learn."""
 END = 1 << 63
 _REMOVED = tag_of(LogRemoved).encode()
-_PAYLOAD = b"\xa6sha256"
-"""In the bytes of every entry that refers to a payload: the key of its hash, as msgpack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +235,7 @@ class _Verification:
         if len(frames) == len(leaves):
             self._compare_bundle(first // WIDTH, frames)
         else:
-            self._full.discard((-1, first // WIDTH))
+            self._compare_bundle_end(first // WIDTH, frames, len(leaves) - len(frames))
         done = 0
         stops = sorted({head.checkpoint.size - first for head in self._all_heads()} & set(range(1, len(leaves) + 1)))
         for stop in [*stops, len(leaves)]:
@@ -289,6 +286,13 @@ class _Verification:
         ):
             self._fault(bundle_path(index, wanted), "it is not there")
 
+    def _compare_bundle_end(self, index: int, frames: list[bytes], removed: int) -> None:
+        """A bundle of which the first entries were removed: what is left of them there can't be read back, what follows can."""
+        for width in self._widths(-1, index, removed + len(frames)):
+            path = bundle_path(index, width)
+            if not (read_file(self._folder, path) or b"").endswith(b"".join(frames[: max(0, width - removed)])):
+                self._fault(path, "its bytes are not those of the entries")
+
     def _widths(self, level: int, index: int, available: int) -> list[int]:
         """Widths of the files of a tile that can be checked now; they are off the list then."""
         there = self._partials.get((level, index), [])
@@ -303,32 +307,23 @@ class _Verification:
     def _look_at(self, first: int, frames: list[bytes]) -> None:
         """What else entries say: payloads they refer to, removals on record. Those not sealed yet have their CRCs only."""
         joined = b"".join(frames)
-        if first + len(frames) <= self._head.size and _PAYLOAD not in joined and _REMOVED not in joined:
+        if first + len(frames) <= self._head.size and PAYLOAD_KEY not in joined and _REMOVED not in joined:
             return
         for index, frame in enumerate(frames, first):
             data = frame[LENGTH_BYTES:]
             if index >= self._head.size and not is_whole(data):
                 self._fault(f"entry {index}", "its CRC is wrong, and it is not sealed yet")
-            elif _PAYLOAD in data or kind_of(data) == _REMOVED:
+            elif PAYLOAD_KEY in data or kind_of(data) == _REMOVED:
                 entry = unpack(data)
                 if isinstance(entry, LogRemoved):
                     self._note_removal(entry)
                 else:
-                    self._collect(index, msgspec.to_builtins(entry, builtin_types=(bytes,)))
+                    for digest in payload_digests(entry):
+                        self._payloads.setdefault(digest, index)
 
     def _note_removal(self, entry: LogRemoved) -> None:
         self._allowed = entry.before
         self._report.payloads_removed += entry.payloads
-
-    def _collect(self, index: int, value: object) -> None:
-        """Payload references anywhere in an entry."""
-        if isinstance(value, dict):
-            digest = value.get("sha256")
-            if isinstance(digest, bytes) and isinstance(value.get("length"), int):
-                self._payloads.setdefault(digest, index)
-            for inner in value.values():
-                if isinstance(inner, dict | list | tuple):
-                    self._collect(index, inner)
 
     # After the pass.
 

@@ -138,9 +138,9 @@ def _running(listener: Listener) -> Iterator[None]:
 
 
 @contextmanager
-def witnessing(name: str) -> Iterator[TestWitness]:
+def witnessing(name: str, kind: type[TestWitness] = TestWitness) -> Iterator[TestWitness]:
     """A witness that listens."""
-    witness = TestWitness(name)
+    witness = kind(name)
     with _running(witness):
         yield witness
 

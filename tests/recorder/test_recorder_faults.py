@@ -91,7 +91,7 @@ def run(folder: Path, fault: str, *, segment_bytes: int = 4000, only: Path | Non
     first = len(numbers(folder))
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        command = [sys.executable, "-c", WRITER, folder, str(first), str(segment_bytes), str(theirs.fileno())]
+        command: list[str | Path] = [sys.executable, "-c", WRITER, folder, str(first), str(segment_bytes), str(theirs.fileno())]
         writer = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         theirs.close()
         talk = ours.makefile("r")
