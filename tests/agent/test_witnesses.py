@@ -173,10 +173,11 @@ def test_nobody_listening_is_a_failure_that_is_told(tmp_path: Path) -> None:
 
 def test_a_web_hook_gets_each_head(tmp_path: Path) -> None:
     async def story(sealed: Sealed) -> None:
-        with hooked(Answers(204)) as hook:
+        with hooked(Answers(202)) as hook:
             witnesses = sealed.witnesses(w=Witness(webhook=hook.url))
             await sealed.grow(1)
             await witnesses.show()
+            assert witnesses.shown[0].failure == ""
             assert hook.requests == [(tmp_path / "checkpoint").read_text(encoding="utf-8")]
             hook.answers.status = 503
             await sealed.grow(1)
