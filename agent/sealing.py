@@ -1,4 +1,4 @@
-"""When the log is sealed: at an interval, and once more at the end."""
+"""When the log is sealed: at an interval, once more at the end."""
 
 from __future__ import annotations
 

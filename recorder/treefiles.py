@@ -137,5 +137,6 @@ def _wider(folder: Path, tile: Tile) -> Iterator[str]:
 
 def tree_file_paths(folder: Path) -> list[str]:
     """Paths of all files below ``tile/``, relative to the folder; those that a crash left half written are not counted."""
-    found = (path for path in (folder / "tile").rglob("*") if path.is_file() and path.suffix != FRESH)
-    return sorted(str(path.relative_to(folder)) for path in found)
+    # os.walk passes over a folder that a seal removes meanwhile.
+    found = (os.path.join(place, name) for place, _, names in os.walk(folder / "tile") for name in names)
+    return sorted(os.path.relpath(path, folder) for path in found if not path.endswith(FRESH))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -240,3 +241,23 @@ def test_progress_is_told(original: Path) -> None:
     told: list[int] = []
     verify(original, SIGNER.verifier, progress=told.append)
     assert told == [256, 512, 721]
+
+
+def test_a_log_that_is_sealed_meanwhile_verifies_all_the_time(tmp_path: Path) -> None:
+    sealed = SealedLog(tmp_path, segment_bytes=1 << 20).fill(200).seal()
+    done = threading.Event()
+
+    def work() -> None:
+        for _ in range(120):
+            sealed.fill(17).seal()
+        done.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    reports = []
+    while not done.is_set():
+        reports.append(verified(tmp_path))
+    worker.join()
+    sealed.close()
+    assert [report.findings for report in reports if report.findings] == []
+    assert len({report.sealed for report in reports}) > 3
