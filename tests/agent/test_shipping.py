@@ -20,6 +20,7 @@ from hostguard.agent.failures import Failure
 from hostguard.agent.s3 import S3
 from hostguard.agent.shipping import Ledger, Shipped, Shipper
 from hostguard.policy.sections import Ship
+from hostguard.recorder.reader import Reader
 
 BUCKET = "evidence"
 NOW = datetime.datetime(2026, 11, 23, 8, tzinfo=datetime.UTC)
@@ -104,12 +105,14 @@ def test_only_what_is_sealed_goes_out_and_a_growing_segment_goes_in_parts(
     first = bucket.ship(sealed.folder)
     assert first.size == 31
     assert_whole(bucket.restore(tmp_path / "first"))
+    assert len(list(Reader(tmp_path / "first").entries())) == 31
     sealed.fill(30).seal()
     second = bucket.ship(sealed.folder)
     assert second.size == 68
     parts = [key for key in bucket.objects() if key.startswith("entries/00000000000000000000.seg/")]
     assert len(parts) == 2
     assert_whole(bucket.restore(tmp_path / "second"))
+    assert len(list(Reader(tmp_path / "second").entries())) == 68
     assert bucket.ship(sealed.folder).objects == 0
     heads = [key for key in bucket.objects() if key.startswith("checkpoints/")]
     assert heads == [f"checkpoints/{size:020d}" for size in (31, 68)]
