@@ -45,7 +45,12 @@ setup(
     script_name="setup.py",
     package_dir={"hostguard": "."},
     packages=["hostguard"] + [f"hostguard.{p}" for room in ROOMS for p in find_packages(include=[room, f"{room}.*"])],
-    package_data={"hostguard": ["py.typed"], "hostguard.agent.report": ["report.html"], "hostguard.kernel": ["bpf/*.c", "bpf/*.h", "bpf/*.o"], "hostguard.policy": ["*.cedarschema", "*.cedar"]},
+    package_data={
+        "hostguard": ["py.typed"],
+        "hostguard.agent.report": ["report.html"],
+        "hostguard.kernel": ["bpf/*.c", "bpf/*.h", "bpf/*.o"],
+        "hostguard.policy": ["*.cedarschema", "*.cedar"],
+    },
     # The root of the tree is the package: nothing else of it may leak into the wheel.
     include_package_data=False,
     cffi_modules=["kernel/libbpf_build.py:ffibuilder", "protocols/postgres/rows_build.py:ffibuilder"],
