@@ -181,9 +181,10 @@ class Forwarder:
         """Send what there is, as far as it goes; returns how many entries were handed over. Raises LogCorrupt, Failure."""
         sent = 0
         while batch := self._batch():
+            missed = _missed(self.position, batch[0][0])
             wanted = [(index, self._whole(entry)) for index, entry in batch if not self._kinds or kind_name(entry) in self._kinds]
             try:
-                self.failure = self._link.send(wanted) if wanted else ""
+                self.failure = (self._link.send(wanted) if wanted else "") or missed
             except OSError as error:
                 self.failure = _why(error)
                 return sent
@@ -191,6 +192,8 @@ class Forwarder:
             self._waiting = self._waiting[BATCH_ENTRIES:]
             self.position = batch[-1][0] + 1
             self._write_cursor()
+            if missed:
+                return sent
         return sent
 
     def _batch(self) -> list[Record]:
@@ -222,6 +225,11 @@ class Forwarder:
             fresh.replace(self._cursor)
         except OSError as error:
             raise Failure(f"the cursor {self._cursor} can't be written: {error.strerror}") from None
+
+
+def _missed(position: int, found: int) -> str:
+    """What retention took away before it could be sent."""
+    return f"entries {position} to {found - 1} were removed from the log before they were sent" if found > position else ""
 
 
 def _why(error: OSError) -> str:

@@ -109,6 +109,8 @@ class Shipped:
     """Objects that were in the bucket already though the ledger did not know."""
     size: int = 0
     """Entries under the checkpoint that is in the bucket now."""
+    missed: int = 0
+    """Entries that retention removed from the host before they were shipped."""
 
 
 class Shipper:
@@ -131,6 +133,7 @@ class Shipper:
             checkpoint, _ = open_checkpoint(head[:MAX_CHECKPOINT_BYTES].decode(), self._verifier)
         except (BadNote, UnicodeDecodeError) as error:
             raise Failure(f"the log's checkpoint is not shipped, because it is not good: {error}") from None
+        done.missed = max(0, min(segment_names(self._folder), default=0) - self._ledger.reached)
         for key, data in self._pieces(checkpoint.size):
             self._send(key, data, done)
         self._send(f"checkpoints/{checkpoint.size:020d}", head, done)

@@ -53,4 +53,6 @@ def command(config: Path, once: bool) -> None:
 
 def _print(done: Shipped) -> None:
     sent = f"{done.objects} objects sent, {done.bytes} bytes"
+    if done.missed:
+        fail(f"{done.missed} entries were removed from this host before they were shipped: the bucket does not have them")
     err.print(f"{sent}; the bucket has all entries before {done.size}", markup=False)

@@ -8,11 +8,13 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from recorded import DELETE, LONG, START_NS, log_in, opened, record
+from sealed_log import SealedLog
 
 from hostguard.agent.failures import Failure
 from hostguard.agent.forwarding import Forwarder, link
@@ -245,3 +247,17 @@ def test_a_message_is_never_longer_than_asked_and_always_json(text: str, limit: 
     assert len(body(7, entry, limit).encode()) <= limit
     assert (fields["index"], fields["kind"]) == (7, "operation")
     assert "text" in fields["cut"]
+
+
+def test_what_retention_removed_before_it_was_sent_is_told(tmp_path: Path, collector: Collector) -> None:
+    with closing(SealedLog(tmp_path / "log", segment_bytes=500).fill(60)):
+        segments = sorted((tmp_path / "log" / "entries").iterdir())
+        segments[0].unlink()
+    sending = forwarder(tmp_path / "log", collector.url)
+    first = int(segments[1].stem)
+    sending.run()
+    assert sending.failure == f"entries 0 to {first - 1} were removed from the log before they were sent"
+    sending.run()
+    assert sending.failure == ""
+    found = [each["attributes"][0]["value"]["intValue"] for request in collector.requests for each in records(request)]
+    assert found == [str(number) for number in range(first, 61)]

@@ -176,6 +176,14 @@ def test_what_did_not_arrive_as_it_was_sent_is_a_failure(bucket: Bucket, sealed:
     assert bucket.reached() == 0
 
 
+def test_what_retention_removed_before_it_was_shipped_is_told(bucket: Bucket, sealed: SealedLog) -> None:
+    sealed.fill(1000).seal()
+    first, second, *_ = sorted((sealed.folder / "entries").iterdir())
+    first.unlink()
+    assert bucket.ship(sealed.folder).missed == int(second.stem)
+    assert bucket.ship(sealed.folder).missed == 0
+
+
 def test_a_checkpoint_of_another_key_is_not_shipped(bucket: Bucket, sealed: SealedLog) -> None:
     sealed.fill(10).seal()
     path = sealed.folder / "checkpoint"
