@@ -14,10 +14,10 @@ COMPILED_SOURCES := compiled.txt $(shell cat compiled.txt)
 SHELL_SCRIPTS := scripts/provision .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench soak wheel clean
+.PHONY: help setup demo test lint bench bench-log soak wheel clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 setup: .venv/.provisioned .venv/.native build/types/hostguard ## packages, .venv, the compiled pieces; nothing when all is there
 
@@ -48,6 +48,9 @@ lint: setup ## ruff and mypy (strict), shellcheck where installed
 
 bench: setup ## direct, pgbouncer and hostguard side by side; BENCH_ARGS="--quick" or "--json"
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
+
+bench-log: setup ## what recording costs: appends, strict and batch, verification, bytes; BENCH_ARGS as above
+	$(PYTHON) bench/log.py $(BENCH_ARGS)
 
 soak: setup ## agents that work while the daemon is killed again and again, for BUDGET seconds
 	SOAK_BUDGET_S=$(BUDGET) $(PYTHON) -m pytest -m soak --timeout=$$(($(BUDGET) + 300))

@@ -21,6 +21,7 @@ from aiohttp import web
 
 from ..policy.approvals import AlreadyDecided, NotAllowed, UnknownRequest
 from .holds import Holds
+from .metrics import CONTENT_TYPE
 
 MAX_BODY_BYTES = 64 * 1024
 WATCH_PING_S = 15.0
@@ -38,17 +39,28 @@ class Peer:
 class Control:
     """The handlers of the control API."""
 
-    def __init__(self, *, status: Callable[[], dict[str, Any]], holds: Holds, is_guarded: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        *,
+        status: Callable[[], dict[str, Any]],
+        holds: Holds,
+        is_guarded: Callable[[int], bool],
+        metrics: Callable[[], bytes],
+    ) -> None:
+        """`metrics`: the exposition for Prometheus."""
         self._status = status
+        self._metrics = metrics
         self._holds = holds
         self._is_guarded = is_guarded
         self._runner: web.AppRunner | None = None
+        self._scraped: web.AppRunner | None = None
         self._path: Path | None = None
 
     async def start(self, path: Path) -> None:
         """Listen on the UNIX socket `path`. Raises OSError."""
         app = web.Application(middlewares=[self._refusals], client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/v1/status", self._get_status)
+        app.router.add_get("/metrics", self._get_metrics)
         app.router.add_get("/v1/requests", self._get_requests)
         app.router.add_get("/v1/requests/watch", self._watch)
         app.router.add_get("/v1/requests/{id}", self._get_request)
@@ -61,10 +73,23 @@ class Control:
         # Every local user may connect; what each may do is decided per call, by the peer's uid.
         os.chmod(self._path, 0o666)
 
+    async def listen_metrics(self, host: str, port: int) -> None:
+        """Answer ``GET /metrics``, and nothing else, to whoever connects to this address of the loopback. Raises OSError."""
+
+        async def answer(_: web.Request) -> web.Response:
+            return exposition(self._metrics())
+
+        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app.router.add_get("/metrics", answer)
+        self._scraped = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
+        await self._scraped.setup()
+        await web.TCPSite(self._scraped, host, port).start()
+
     async def stop(self) -> None:
         """Stop listening; open calls get a second to end."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        for runner in (self._runner, self._scraped):
+            if runner is not None:
+                await runner.cleanup()
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
@@ -102,6 +127,10 @@ class Control:
         self._known_peer(request)
         return web.json_response(self._status())
 
+    async def _get_metrics(self, request: web.Request) -> web.Response:
+        self._known_peer(request)
+        return exposition(self._metrics())
+
     async def _get_requests(self, request: web.Request) -> web.Response:
         self._known_peer(request)
         return web.json_response(self._holds.list(everything=request.query.get("all") == "1"))
@@ -137,6 +166,11 @@ class Control:
                 async for event in events:
                     await response.write(b"\n" if event is None else json.dumps(event).encode() + b"\n")
         return response
+
+
+def exposition(text: bytes) -> web.Response:
+    """Prometheus' text format as an answer."""
+    return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
 
 def _error(status: int, message: str) -> web.Response:

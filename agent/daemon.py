@@ -38,11 +38,15 @@ from .flow import Tally
 from .gate import Gate
 from .holds import Holds
 from .loop import Loop, Services
+from .metrics import Metrics
 from .paths import Paths, attach_point, workload_path
 from .reload import Reload, policy_load, users_of
 from .resources import AddressTaken, Resources
+from .retention import Retention
+from .sealing import Sealing
 from .selftest import SelfTest
 from .status import Status
+from .witnesses import Witnesses
 
 BEAT_S = 0.1
 HEARTBEAT_LIMIT_MS = 2000
@@ -91,6 +95,8 @@ class Daemon:
         paths.make()
         undo.callback(os.close, paths.lock())
         log = _open_log(paths, undo)
+        sealing, witnesses = _open_seal(document, paths, log, undo)
+        retention = Retention(paths.log, log, sealing, document.log)
         redirect = _attach(document, paths, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
@@ -105,15 +111,16 @@ class Daemon:
         limits = Limits(max_message_bytes=document.limits.max_message_bytes)
         services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, document.limits.max_flows)
         loop = Loop(services, holds, test.arrived)
-        _keep(undo, _beat(redirect), durable.run(), holds.run())
-        _keep(undo, loop.refresh())
+        _keep(undo, _beat(redirect), durable.run(), holds.run(), loop.refresh())
+        _keep(undo, sealing.run(), witnesses.run(), retention.run())
         _record_start(log, document, policy)
         await loop.listen()
         await test.run()
         reload = Reload(decider, holds, log)
-        status = Status(loop, holds, test, reload, started_at)
-        control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect))
-        await _open_control(control, paths, undo)
+        status = Status(loop, holds, test, reload, sealing, witnesses, retention, started_at)
+        metrics = Metrics(status.facts, loop)
+        control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
+        await _open_control(control, paths, document.metrics.address, undo)
         return cls(paths, log, loop, reload)
 
     async def stop(self, reason: str) -> None:
@@ -152,6 +159,15 @@ def _open_log(paths: Paths, undo: AsyncExitStack) -> Log:
         raise Failure(f"the log can't be opened: {error}") from None
     undo.callback(log.close)
     return log
+
+
+def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack) -> tuple[Sealing, Witnesses]:
+    """The log's tree, with those to whom its heads are shown. The last seal is before the log is closed."""
+    signer = paths.log_signer()
+    sealing = Sealing.open(paths.log, signer, log, document.log.seal_s)
+    undo.push_async_callback(sealing.stop)
+    witnesses = Witnesses(paths.log, signer.verifier, sealing, document.witnesses, document.log.witness_s)
+    return sealing, witnesses
 
 
 def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
@@ -244,9 +260,15 @@ def _guarded_by(redirect: Redirect) -> Callable[[int], bool]:
     return is_guarded
 
 
-async def _open_control(control: Control, paths: Paths, undo: AsyncExitStack) -> None:
+async def _open_control(control: Control, paths: Paths, scraped: tuple[str, int] | None, undo: AsyncExitStack) -> None:
     try:
         await control.start(paths.control)
     except OSError as error:
         raise Failure(f"the control socket {paths.control} can't be opened: {error.strerror or error}") from None
     undo.push_async_callback(control.stop)
+    if scraped is None:
+        return
+    try:
+        await control.listen_metrics(*scraped)
+    except OSError as error:
+        raise Failure(f"metrics.listen: {scraped[0]}:{scraped[1]} can't be listened on: {error.strerror or error}") from None

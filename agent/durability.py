@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from ..protocols.events import Decision, Verdict
 from ..recorder.durable import LogUnavailable
 from ..recorder.log import Log
 from .gate import LOG_REFUSAL, Gate
+from .latency import Latency
 
 
 class Durability:
@@ -22,6 +24,8 @@ class Durability:
         self.batch_s = batch_s
         self.failure = ""
         """Why the last sync failed; empty when it did not."""
+        self.syncs = Latency()
+        """How long the syncs took that succeeded."""
         self._log = log
         self._gate = gate
         self._commit: asyncio.Task[None] | None = None
@@ -49,12 +53,14 @@ class Durability:
                     future.set_result(failure)
 
     async def _sync(self) -> str:
+        began_ns = time.monotonic_ns()
         try:
             await asyncio.to_thread(self._log.sync)
         except LogUnavailable as error:
             self.failure = str(error)
         else:
             self.failure = ""
+            self.syncs.add(time.monotonic_ns() - began_ns)
         return self.failure
 
     async def run(self) -> None:

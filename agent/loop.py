@@ -33,6 +33,7 @@ from .facts import REFRESH_S, Facts
 from .flow import Flow, Tally
 from .gate import Gate
 from .holds import Holds
+from .latency import Latency
 from .relay import Relay
 from .resources import Resources
 
@@ -98,6 +99,12 @@ class Loop:
         self.drain = Drain()
         self.faults: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_FAULTS)
         """The latest unexpected events, for ``status``."""
+        self.fault_counts: collections.Counter[str] = collections.Counter({"client": 0, "server": 0, "unsafe": 0, "internal": 0})
+        """Every such event since the start, by whose fault."""
+        self.added = Latency()
+        """From an operation's decoding to its release."""
+        self.opened = 0
+        """Flows since the start."""
         self.refused = 0
         self._self_test = self_test
         self._servers: list[asyncio.Server] = []
@@ -118,7 +125,7 @@ class Loop:
         try:
             return self._identify(transport)
         except Exception as error:  # the supervising handler of connections that are no flow yet
-            self.faults.append({"flow": 0, "agent": "", "fault": "internal", "reason": repr(error), "at": time.time()})
+            self._show_fault(0, "", "internal", repr(error))
             _reset(transport)
             return None
 
@@ -170,6 +177,7 @@ class Loop:
         conversation = PostgresConversation(self.services.limits, os.urandom(8))
         relay = Relay(self, flow, policy, conversation, transport)
         self.relays.add(relay)
+        self.opened += 1
         self.drain.enter()
         return relay
 
@@ -200,21 +208,23 @@ class Loop:
                 bytes=summary.bytes,
                 columns=summary.columns,
                 masked=summary.masked,
+                tags=summary.tags,
                 duration_us=(time.monotonic_ns() - released_ns) // 1000 if released_ns else 0,
             ),
         )
 
     def fault(self, flow: Flow, effect: Close) -> None:
         """A peer broke the protocol, or asked for what would take the flow out of sight."""
-        self._show_fault(flow, effect.fault, effect.reason)
+        self._show_fault(flow.id, flow.agent, effect.fault, effect.reason)
 
     def crashed(self, flow: Flow, error: Exception, trace: str) -> None:
         """A bug of ours ended the flow."""
         self.gate.note(flow, entry.Fault(where="loop", error=trace))
-        self._show_fault(flow, "internal", repr(error))
+        self._show_fault(flow.id, flow.agent, "internal", repr(error))
 
-    def _show_fault(self, flow: Flow, fault: str, reason: str) -> None:
-        self.faults.append({"flow": flow.id, "agent": flow.agent, "fault": fault, "reason": reason, "at": time.time()})
+    def _show_fault(self, flow: int, agent: str, fault: str, reason: str) -> None:
+        self.fault_counts[fault] += 1
+        self.faults.append({"flow": flow, "agent": agent, "fault": fault, "reason": reason, "at": time.time()})
 
     def closed(self, relay: Relay, reason: str, fault: str) -> None:
         """The flow has ended, whatever the way."""

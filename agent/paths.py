@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from ..kernel import cgroups
 from ..kernel.errors import KernelError
 from ..policy.document import Document
 from ..policy.sections import Daemon
+from ..recorder.note import BadNote, Signer, Verifier, parse_signer
 from .failures import Failure
 
 HASH_KEY_BYTES = 32
+SEED_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,21 @@ class Paths:
     def log(self) -> Path:
         """The log's folder."""
         return self.state / "log"
+
+    @property
+    def search(self) -> Path:
+        """The index over the log's statements; whoever searches makes it."""
+        return self.state / "search.sqlite"
+
+    @property
+    def ledger(self) -> Path:
+        """What ``hostguard ship`` knows of the bucket."""
+        return self.state / "ship.sqlite"
+
+    @property
+    def cursors(self) -> Path:
+        """How far each forwarder has come."""
+        return self.state / "forward"
 
     @property
     def control(self) -> Path:
@@ -66,16 +85,7 @@ class Paths:
         """The deployment's key for ``hash`` masks; made at the first start. Raises Failure."""
         path = self.state / "hash.key"
         try:
-            if not path.exists():
-                # Written aside and renamed, so that a crash can't leave a short key that later hashes differ from.
-                fresh = path.with_suffix(".new")
-                fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-                with os.fdopen(fd, "wb") as file:
-                    file.write(os.urandom(HASH_KEY_BYTES))
-                    file.flush()
-                    os.fsync(file.fileno())
-                fresh.rename(path)
-            key = path.read_bytes()
+            key = _kept(path, lambda: os.urandom(HASH_KEY_BYTES))
         except OSError as error:
             raise Failure(f"the key for hash masks {path}: {error.strerror}") from None
         if len(key) != HASH_KEY_BYTES:
@@ -83,6 +93,50 @@ class Paths:
                 f"{path} has {len(key)} bytes instead of {HASH_KEY_BYTES}; restore it, or remove it to begin with new hashes"
             )
         return key
+
+    def log_signer(self) -> Signer:
+        """The key that signs the log's checkpoints; made at the first start, with the host in its name. Raises Failure."""
+
+        def fresh() -> bytes:
+            seed = os.urandom(SEED_BYTES)
+            host = "".join(char if char.isalnum() else "-" for char in socket.gethostname()) or "host"
+            # The log's name must be its own also among clones of this host: it ends with a piece of its key's hash.
+            number = Signer("hostguard", seed).verifier.key_id.hex()
+            return f"{Signer(f'{host}/hostguard/{number}', seed)}\n".encode()
+
+        return self._signer(lambda path: _kept(path, fresh))
+
+    def log_verifier(self) -> Verifier:
+        """The public half of the log's key, once the daemon has made it. Raises Failure."""
+        return self._signer(Path.read_bytes).verifier
+
+    def _signer(self, read: Callable[[Path], bytes]) -> Signer:
+        path = self.state / "log.key"
+        try:
+            return parse_signer(read(path).decode("ascii", "replace"))
+        except OSError as error:
+            raise Failure(f"the log's key {path}: {error.strerror}") from None
+        except BadNote as error:
+            raise Failure(f"the log's key {path}: {error}; restore it: another key can't go on with this log") from None
+
+
+def _kept(path: Path, fresh: Callable[[], bytes]) -> bytes:
+    """A secret that is made once, for its owner only. Raises OSError."""
+    if not path.exists():
+        # Written aside and renamed, so that a crash can't leave a short one; its name is synced, so that it is never made twice.
+        aside = path.with_suffix(".new")
+        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(fresh())
+            file.flush()
+            os.fsync(file.fileno())
+        aside.rename(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    return path.read_bytes()
 
 
 def attach_point(document: Document) -> Path:

@@ -70,6 +70,7 @@ class Relay:
         "_closing",
         "_finished",
         "_server_full",
+        "asked_ns",
         "cancel_key",
         "client",
         "conversation",
@@ -94,6 +95,8 @@ class Relay:
         """The operation that is held, or whose record is being synced."""
         self.pending: Judgement | None = None
         """The judgement of that operation."""
+        self.asked_ns = 0
+        """Monotonic time at which the operation that is being decided was decoded; 0 for one that waits for a user."""
         self.cancel_key: bytes = b""
         self.released_ns: dict[int, int] = {}
         """Operations whose reply is not complete, with the monotonic time of their release; bounded by what is in flight."""
@@ -174,6 +177,7 @@ class Relay:
             out.clear()
 
     def _ask(self, operation: Operation) -> list[Effect]:
+        self.asked_ns = time.monotonic_ns()
         judgement = self.loop.gate.judge(self.policy, self.flow, operation)
         decision = judgement.decision
         if decision.verdict is _HOLD:
@@ -192,8 +196,10 @@ class Relay:
 
     def _resume(self, operation: Operation, decision: Decision, judgement: Judgement) -> list[Effect]:
         self.operation = self.pending = None
-        self.released_ns[operation.id] = time.monotonic_ns()
-        if decision.verdict is not _ALLOW or operation.kind is OperationKind.PREPARE:
+        self.released_ns[operation.id] = now_ns = time.monotonic_ns()
+        if self.asked_ns and decision.verdict is _ALLOW:
+            self.loop.added.add(now_ns - self.asked_ns)
+        if decision.verdict is not _ALLOW or operation.kind is _PREPARE:
             return self.conversation.resume(operation.id, decision)
         stale = self.loop.facts.shifts(judgement)
         if not stale:
@@ -210,6 +216,7 @@ class Relay:
 
     def _hold(self, operation: Operation, judgement: Judgement) -> list[Effect]:
         self.operation, self.pending = operation, judgement
+        self.asked_ns = 0
         refusal = self.loop.holds.file(self, operation, judgement)
         if refusal is None:
             waits = f"this statement waits for approval as request {self.flow.holding}"

@@ -11,12 +11,14 @@ from pathlib import Path
 from ..identity.users import UserMistake, UserRule, Users
 from ..policy.decide import Decider, Policy
 from ..policy.document import ConfigErrors, Document, load
+from ..policy.sections import Tables
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.log import Log
 from .holds import Holds
 
-FIXED = ("daemon", "log", "limits", "approvals", "workloads", "resources")
+RELOADED = ("policy", "agents", "users", "tags")
+FIXED = tuple(section for section in Tables.__struct_fields__ if section not in RELOADED)
 """Sections that the kernel's map, the listeners and the log were set up by: they take a restart."""
 
 

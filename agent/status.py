@@ -15,7 +15,10 @@ from .holds import Holds
 from .loop import Loop
 from .paths import Paths, attach_point, workload_path
 from .reload import Reload
+from .retention import Retention
+from .sealing import Sealing
 from .selftest import SelfTest
+from .witnesses import Witnesses
 
 MAX_FLOWS_SHOWN = 200
 NEWS_S = 3600.0
@@ -25,11 +28,24 @@ NEWS_S = 3600.0
 class Status:
     """Collects the facts of one daemon."""
 
-    def __init__(self, loop: Loop, holds: Holds, test: SelfTest, reload: Reload, started_at: float) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        holds: Holds,
+        test: SelfTest,
+        reload: Reload,
+        sealing: Sealing,
+        witnesses: Witnesses,
+        retention: Retention,
+        started_at: float,
+    ) -> None:
         self._reload = reload
         self._loop = loop
         self._holds = holds
         self._test = test
+        self._sealing = sealing
+        self._witnesses = witnesses
+        self._retention = retention
         self._started_at = started_at
 
     @property
@@ -84,6 +100,14 @@ class Status:
             "durability": "strict" if durable.strict else "batch",
             "window_ms": 0 if durable.strict else self._document.log.batch_ms,
             "failure": self._loop.gate.failure or durable.failure,
+            "sealed": self._sealing.checkpoint.size,
+            "sealed_at": self._sealing.sealed_at,
+            "seal_failure": self._sealing.failure,
+            "witnessed": max((shown.size for shown in self._witnesses.shown), default=0),
+            "witnesses": [
+                {"name": shown.name, "size": shown.size, "at": shown.at, "failure": shown.failure}
+                for shown in self._witnesses.shown
+            ],
         }
 
     def _workloads(self) -> list[dict[str, Any]]:
@@ -109,8 +133,14 @@ class Status:
             found.append(f"self-test: {self._test.failure}")
         if self._reload.failure:
             found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
-        if failure := self._log()["failure"]:
-            found.append(f"the log can't be written, operations are refused: {failure}")
+        log = self._log()
+        if log["failure"]:
+            found.append(f"the log can't be written, operations are refused: {log['failure']}")
+        if log["seal_failure"]:
+            found.append(f"the log can't be sealed; it is written all the same: {log['seal_failure']}")
+        if self._retention.failure:
+            found.append(f"old segments can't be removed: {self._retention.failure}")
+        found += [f"witness {w['name']} did not take the log's head: {w['failure']}" for w in log["witnesses"] if w["failure"]]
         recent = [fault for fault in self._loop.faults if time.time() - fault["at"] < NEWS_S and fault["fault"] == "internal"]
         if recent:
             found.append(f"{len(recent)} flows ended by an internal error in the last hour: {recent[-1]['reason']}")

@@ -15,7 +15,7 @@ Whatever can't be told is denied, and the reason says what.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..protocols.events import Operation, OperationKind, Session, Verdict
@@ -83,13 +83,19 @@ class Policy:
 class Decider:
     """The policy in force, and what it needs to know of the databases."""
 
-    def __init__(self, policy: Policy, *, hash_key: bytes = b"") -> None:
-        """`hash_key`: the deployment's key for masks of kind ``hash``, at most 64 bytes."""
+    def __init__(
+        self, policy: Policy, *, hash_key: bytes = b"", scopes: Callable[[str, str, Session], Scope] | None = None
+    ) -> None:
+        """`hash_key`: the deployment's key for masks of kind ``hash``, at most 64 bytes.
+
+        `scopes`: what makes an agent's scope on a resource in a session, where it is not to follow from the catalogs (offline).
+        """
         self.policy = policy
         self.stats = Stats()
         self.stamp = object()
         """Replaced whenever a scope may have to be looked up again."""
         self._hash_key = hash_key
+        self._make = scopes
         self._catalogs: dict[tuple[str, str], Catalog] = {}
         self._scopes: dict[tuple[str, str, Session], Scope] = {}
         self._disclosures: dict[tuple[str, str, str], Disclosure] = {}
@@ -123,6 +129,8 @@ class Decider:
         document = self.policy.document
         if agent not in document.agents or resource not in document.resources:
             return None
+        if self._make is not None:
+            return self._make(agent, resource, session)
         key = (agent, resource, session)
         found = self._scopes.pop(key, None)
         if found is None:

@@ -8,7 +8,7 @@ from typing import Any
 from cedarpy import pst
 
 from ..protocols.events import Session
-from .decide import Policy
+from .decide import Decider, Policy
 from .disclosure import disclose
 from .document import Document
 from .judgement import Judgement
@@ -65,6 +65,14 @@ def _permitted(judgement: Judgement) -> str:
     if not judgement.decision.policies:
         return "nothing in it needs a permit"
     return "permitted by " + ", ".join(f'"{policy}"' for policy in judgement.decision.policies)
+
+
+def offline_decider(policy: Policy) -> Decider:
+    """Decides whole conversations without a database, as `explain` decides single statements.
+
+    The sessions' search_path is not looked at: offline there is no catalog to look names up in.
+    """
+    return Decider(policy, scopes=lambda agent, resource, session: _scope(policy, agent, resource, session.database, None))
 
 
 def default_database(policy: Policy, resource: str) -> str:

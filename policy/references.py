@@ -21,6 +21,7 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _unix_users(tables)
     yield from _addresses(tables)
     yield from _tags(tables, raw)
+    yield from _witnesses(tables)
 
 
 def _names(raw: Mapping[str, Any], section: str) -> list[str]:
@@ -89,3 +90,11 @@ def _tags(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
                 yield Mistake(place, f'"{column}" is not a column; expected resource/database/schema/table/column')
             elif parts[0] not in resources:
                 yield Mistake(place, f'"{column}": there is no resource "{parts[0]}"' + suggest(parts[0], resources))
+
+
+def _witnesses(tables: Tables) -> Iterator[Mistake]:
+    for name, witness in tables.witnesses.items():
+        if sum(map(bool, (witness.url, witness.file, witness.webhook))) != 1:
+            yield Mistake(("witnesses", name), "a witness has exactly one of url, file, webhook")
+        if bool(witness.url) != bool(witness.key):
+            yield Mistake(("witnesses", name, "key"), "the verifier key belongs to a url, and a url needs it")

@@ -133,6 +133,8 @@ class ReplySummary(msgspec.Struct, frozen=True):
     columns: tuple[str, ...] = ()
     masked: tuple[str, ...] = ()
     """Names of the columns that were masked."""
+    tags: tuple[str, ...] = ()
+    """Tags that asked for these masks; a computed column is masked without one."""
 
 
 # What a conversation asks its owner to do, in order. The owner does each at once, or queues it behind backpressure.

@@ -1,4 +1,4 @@
-"""The log's folder on disk: the only module of the recorder that touches files.
+"""The log's entries on disk: segments, with the payloads beside them.
 
 Layout
     lock                          held (flock) by the one process that writes
@@ -6,7 +6,7 @@ Layout
     payloads/ab/<sha256 in hex>   what was too long for an entry, named by its content
 
 The bytes of the segments, end to end, are the C2SP tlog-tiles entry bundles end to end: bundle N is entries 256 N to 256 N + 255.
-Bundles are not files of their own (yet): one each 128 operations would cost more in file creation than all the rest of the log.
+The Merkle tree's files are beside them in the folder (`treefiles`) and are made from the segments, later and apart (`seal`).
 
 What is true when we crash
 - An append is one ``write`` of whole entries to a file opened with O_APPEND. A process that dies leaves all of it, or a prefix.
@@ -20,7 +20,7 @@ What is true when we crash
 What this can't tell apart: a torn tail is recognised by its CRCs and lengths, and both can be forged. Somebody with write
 access to the folder can shorten the log at an entry's end, rewrite its past with right CRCs, or damage the last segment so that
 opening cuts it earlier (then the cut is on record with its bytes). Also a crash in ``batch`` mode within its window leaves no
-trace of the entries it lost. Only the Merkle tree with heads that others have seen can show these; it is no part of this module.
+trace of the entries it lost. The Merkle tree with heads that others have seen shows these; it is no part of this module.
 """
 
 from __future__ import annotations
@@ -308,6 +308,11 @@ def segment_path(folder: Path, first: int) -> Path:
 def payload_path(folder: Path, digest: bytes) -> Path:
     name = digest.hex()
     return folder / "payloads" / name[:2] / name
+
+
+def payload_paths(folder: Path) -> list[Path]:
+    """All payloads that are there, by name."""
+    return sorted(path for path in (folder / "payloads").glob("??/*") if len(path.name) == 64)
 
 
 def read_segment(folder: Path, first: int, offset: int, size: int) -> bytes:

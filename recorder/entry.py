@@ -176,6 +176,8 @@ class Reply(Entry, tag="reply"):
     """Columns that were masked."""
     duration_us: int = 0
     """From forwarding the operation to the end of its reply."""
+    tags: Texts = ()
+    """Tags that asked for the masks; a computed column is masked without one."""
 
 
 class Withdrawn(Entry, tag="withdrawn"):
@@ -275,9 +277,22 @@ class LogResumed(Entry, tag="log.resumed"):
     """Wall time of the first failure, nanoseconds."""
 
 
+class LogRemoved(Entry, tag="log.removed"):
+    """The rule of retention removes old segments and payloads: this is on record, and sealed, before the first file goes."""
+
+    before: int
+    """Entries before this one are removed; the tree keeps their hashes."""
+    segments: int
+    payloads: int
+    bytes: int
+    """Of the files."""
+    reason: str
+    """The rule."""
+
+
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Withdrawn, Request, Approval,
-    Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed,
+    Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
 )  # fmt: skip
 
 

@@ -12,6 +12,9 @@ from .packing import frame
 Clock = Callable[[], tuple[int, int]]
 """Wall time since 1970 and monotonic time, both nanoseconds."""
 
+_ENDS = (FlowClose, FlowRefused)
+"""Entries after which a flow has no more in its order."""
+
 
 class Log:
     """Open for writing; one process at a time (`LogBusy`). Not for use from several threads, but for `sync`."""
@@ -98,7 +101,7 @@ class Log:
             raise
         if step:
             self._sequences[flow] = number
-            if isinstance(entries[-1], FlowClose | FlowRefused):
+            if isinstance(entries[-1], _ENDS):
                 del self._sequences[flow]
         return position
 

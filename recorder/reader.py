@@ -109,9 +109,8 @@ class Reader:
     def _find_segment(self, names: list[int]) -> bool:
         if not names:
             return False
-        if names[0] != 0:
-            raise LogCorrupt(f"entry 0: the log begins with entry {names[0]}")
-        self._segment = self._index = max(name for name in names if name <= self._start)
+        # Retention may have removed the first segments. Whether it did, with a record, is for `verify` to tell.
+        self._segment = self._index = max((name for name in names if name <= self._start), default=names[0])
         return True
 
     def _take(self, chunk: bytes) -> list[tuple[int, bytes]]:

@@ -61,6 +61,7 @@ class Replied:
     bytes: int
     columns: tuple[str, ...]
     masked: tuple[str, ...]
+    tags: tuple[str, ...]
     duration_us: int
 
 
@@ -68,6 +69,8 @@ class Replied:
 class Step:
     """One operation, from the asking to its reply."""
 
+    entry: int
+    """Position of the operation in the log."""
     offset_us: int
     number: int
     form: str
@@ -95,6 +98,8 @@ class Step:
 class Event:
     """Anything else that happened."""
 
+    entry: int
+    """Position in the log."""
     offset_us: int
     kind: str
     text: str

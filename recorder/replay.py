@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from .entry import (
     Approval,
@@ -11,7 +10,6 @@ from .entry import (
     Decision,
     Entry,
     Fault,
-    FlowClose,
     FlowOpen,
     FlowRefused,
     Operation,
@@ -24,29 +22,13 @@ from .entry import (
     Text,
     Texts,
     Unknown,
-    Withdrawn,
 )
-from .packing import Fetch, restore, tag_of
+from .exchanges import Exchange, History, history, lost
+from .packing import Fetch, tag_of
 from .parameters import render
 from .reader import Record
 from .recording import Approved, Event, Facts, Recording, Replied, Step
 from .visible import visible, visible_lines
-
-
-class NoSuchFlow(LookupError):
-    """The log has no flow of this number."""
-
-
-@dataclass(slots=True)
-class _Parts:
-    """The entries of one operation as they come in."""
-
-    operation: Operation
-    decisions: list[Decision] = field(default_factory=list)
-    request: Request | None = None
-    approval: Approval | None = None
-    withdrawn: Withdrawn | None = None
-    reply: Reply | None = None
 
 
 def recording(number: int, records: Iterable[Record], fetch: Fetch) -> Recording:
@@ -54,60 +36,31 @@ def recording(number: int, records: Iterable[Record], fetch: Fetch) -> Recording
 
     An operation whose later entries are missing (a crash, an open flow) is shown as far as it goes. Raises NoSuchFlow.
     """
-    entries = [entry if isinstance(entry, Unknown) else restore(entry, fetch) for _, entry in records]
-    if not entries or not isinstance(entries[0], FlowOpen):
-        raise NoSuchFlow(f"the log has no flow {number}")
-    opened = entries[0]
-    items: list[_Parts | Event] = []
-    operations: dict[int, _Parts] = {}
-    closed: FlowClose | None = None
-    for entry in entries[1:]:
-        if isinstance(entry, Operation):
-            operations[entry.operation] = _Parts(entry)
-            items.append(operations[entry.operation])
-        elif isinstance(entry, FlowClose):
-            closed = entry
-        elif not _join(operations, entry):
-            items.append(_event(entry, opened.mono_ns))
+    return replayed(history(number, records, fetch))
+
+
+def replayed(found: History) -> Recording:
+    """The recording of a flow whose entries were put together already."""
+    opened, closed = found.opened, found.closed
     return Recording(
         facts=_facts(opened),
         start_ns=opened.wall_ns,
         end_ns=closed.wall_ns if closed else opened.wall_ns if isinstance(opened, FlowRefused) else None,
         close_reason=_shown(closed.reason) if closed else "",
         fault=closed.fault if closed else "",
-        items=tuple(_step(item, opened.mono_ns) if isinstance(item, _Parts) else item for item in items),
+        items=tuple(
+            _step(item, opened.mono_ns) if isinstance(item, Exchange) else _event(item, opened.mono_ns) for item in found.items
+        ),
     )
 
 
-def _join(operations: dict[int, _Parts], entry: Entry | Unknown) -> bool:
-    """Put the entry to its operation; False when it belongs to none."""
-    match entry:
-        case Decision() | Request() | Approval() | Withdrawn() | Reply():
-            parts = operations.get(entry.operation)
-        case _:
-            return False
-    if parts is None:
-        return False
-    match entry:
-        case Decision():
-            parts.decisions.append(entry)
-        case Request():
-            parts.request = entry
-        case Approval():
-            parts.approval = entry
-        case Withdrawn():
-            parts.withdrawn = entry
-        case Reply():
-            parts.reply = entry
-    return True
-
-
-def _step(parts: _Parts, start_ns: int) -> Step:
+def _step(parts: Exchange, start_ns: int) -> Step:
     operation = parts.operation
-    decision = parts.decisions[-1] if parts.decisions else Decision(operation.operation, "")
+    decision = parts.decision or Decision(operation.operation, "")
     text = operation.text if isinstance(operation.text, str) else ""
-    lines = (_lost(operation.text),) if isinstance(operation.text, Stored) else visible_lines(text)
+    lines = (lost(operation.text),) if isinstance(operation.text, Stored) else visible_lines(text)
     return Step(
+        entry=parts.index,
         offset_us=_offset_us(operation, start_ns),
         number=operation.operation,
         form=visible(operation.form),
@@ -115,12 +68,12 @@ def _step(parts: _Parts, start_ns: int) -> Step:
         lines=lines,
         parameters=_parameters(operation),
         verdict=visible(decision.verdict),
-        held=any(each.verdict == "hold" for each in parts.decisions),
+        held=parts.held,
         reason=_shown(decision.reason),
         hint=_shown(decision.hint),
         policies=_all_shown(decision.policies),
         accesses=_pairs_shown(decision.accesses),
-        approval=_approved(parts.request, parts.approval, start_ns),
+        approval=_approved(parts.request, parts.approvals[-1][1] if parts.approvals else None, start_ns),
         withdrawn=_shown(parts.withdrawn.reason) if parts.withdrawn else "",
         reply=_replied(parts.reply, start_ns) if parts.reply else None,
     )
@@ -128,7 +81,7 @@ def _step(parts: _Parts, start_ns: int) -> Step:
 
 def _parameters(operation: Operation) -> tuple[str, ...]:
     if isinstance(operation.parameters, Stored):
-        return (_lost(operation.parameters),)
+        return (lost(operation.parameters),)
     formats = () if isinstance(operation.formats, Stored) else operation.formats
     types = () if isinstance(operation.types, Stored) else operation.types
     return render(operation.parameters, formats, types)
@@ -158,6 +111,7 @@ def _replied(reply: Reply, start_ns: int) -> Replied:
         bytes=reply.bytes,
         columns=_all_shown(reply.columns),
         masked=_all_shown(reply.masked),
+        tags=_all_shown(reply.tags),
         duration_us=reply.duration_us,
     )
 
@@ -185,7 +139,8 @@ def _facts(opened: FlowOpen) -> Facts:
     )
 
 
-def _event(entry: Entry | Unknown, start_ns: int) -> Event:
+def _event(record: Record, start_ns: int) -> Event:
+    index, entry = record
     match entry:
         case Session():
             pairs = " ".join(f"{name}={value}" for name, value in _pairs_shown(entry.parameters))
@@ -197,12 +152,11 @@ def _event(entry: Entry | Unknown, start_ns: int) -> Event:
         case Fault():
             text = f"{visible(entry.where)}: {_shown(entry.error)}"
         case Unknown():
-            return Event(
-                _unknown_offset_us(entry, start_ns), visible(entry.kind), "a kind of entry that this version doesn't know"
-            )
+            why = "a kind of entry that this version doesn't know"
+            return Event(index, _unknown_offset_us(entry, start_ns), visible(entry.kind), why)
         case _:
             text = visible(repr(entry))
-    return Event(_offset_us(entry, start_ns), tag_of(type(entry)), text)
+    return Event(index, _offset_us(entry, start_ns), tag_of(type(entry)), text)
 
 
 def _offset_us(entry: Entry, start_ns: int) -> int:
@@ -215,17 +169,12 @@ def _unknown_offset_us(entry: Unknown, start_ns: int) -> int:
 
 
 def _shown(text: Text) -> str:
-    return _lost(text) if isinstance(text, Stored) else visible(text)
+    return lost(text) if isinstance(text, Stored) else visible(text)
 
 
 def _all_shown(texts: Texts) -> tuple[str, ...]:
-    return (_lost(texts),) if isinstance(texts, Stored) else tuple(map(visible, texts))
+    return (lost(texts),) if isinstance(texts, Stored) else tuple(map(visible, texts))
 
 
 def _pairs_shown(pairs: Pairs) -> tuple[tuple[str, str], ...]:
-    return (("", _lost(pairs)),) if isinstance(pairs, Stored) else tuple((visible(a), visible(b)) for a, b in pairs)
-
-
-def _lost(reference: Stored) -> str:
-    """In place of a field whose payload is no longer there, or is not what was stored."""
-    return f"⟦{reference.length} bytes, not to be had: payload {reference.sha256.hex()}⟧"
+    return (("", lost(pairs)),) if isinstance(pairs, Stored) else tuple((visible(a), visible(b)) for a, b in pairs)

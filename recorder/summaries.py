@@ -9,29 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .entry import Decision, FlowClose, FlowOpen, FlowRefused, Stored
+from .entry import Approval, Decision, Entry, FlowClose, FlowOpen, FlowRefused, Reply, Session, Stored
+from .filters import Filters, masked, touches, user_of
+from .packing import restore
 from .reader import Reader
 from .visible import visible
 
 _KINDS = (Decision, FlowClose, FlowOpen, FlowRefused)
+_USER_KINDS = (Session, Approval)
 REFUSED = "refused"
 """The verdict of a connection that never became a conversation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which flows to list; None matches all."""
-
-    agent: str | None = None
-    resource: str | None = None
-    verdict: str | None = None
-    """``allow``, ``deny``, ``hold``: at least one decision of the flow is that. ``refused``: the connection was."""
-    since_ns: int | None = None
-    """Wall time; the flow was still open then, or began later."""
-    until_ns: int | None = None
-    """Wall time; the flow began before."""
-    limit: int | None = None
-    """The newest so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +45,46 @@ class _Flow:
     opened: FlowOpen
     end_ns: int | None = None
     verdicts: Counter[str] = field(default_factory=Counter)
+    seen: set[str] = field(default_factory=set)
+    """Names of the filters that an entry has matched."""
 
 
 def summaries(reader: Reader, filters: Filters) -> list[Summary]:
     """The flows that match, in the order in which they began. Reads all that there is; raises LogCorrupt as the reader does."""
     flows: dict[int, _Flow] = {}
-    for _, entry in reader.entries(_KINDS):
+    for _, entry in reader.entries(_kinds(filters)):
         match entry:
             case FlowOpen():
                 if _wanted_at_start(entry, filters):
                     flows[entry.flow] = _opened(entry)
                     _forget_old(flows, filters)
-            case Decision() if flow := flows.get(entry.flow):
-                flow.verdicts[entry.verdict] += 1
             case FlowClose() if flow := flows.get(entry.flow):
                 flow.end_ns = entry.wall_ns
-                if not _wanted(flow, filters):
-                    del flows[entry.flow]
+            case Decision() | Session() | Approval() | Reply() if flow := flows.get(entry.flow):
+                if isinstance(entry, Decision):
+                    flow.verdicts[entry.verdict] += 1
+                flow.seen |= _matched(restore(entry, reader.payload), filters)
     found = [_summary(flow) for flow in flows.values() if _wanted(flow, filters)]
     return found if filters.limit is None else found[max(0, len(found) - filters.limit) :]
+
+
+def _kinds(filters: Filters) -> tuple[type[Entry], ...]:
+    kinds: tuple[type[Entry], ...] = _KINDS
+    if filters.user is not None:
+        kinds += _USER_KINDS
+    return (*kinds, Reply) if filters.tag is not None else kinds
+
+
+def _matched(entry: Entry, filters: Filters) -> set[str]:
+    """Names of the filters that the entry is what they ask for."""
+    match entry:
+        case Session() | Approval() if filters.user is not None and user_of(entry) == filters.user:
+            return {"user"}
+        case Decision() if filters.table is not None and touches(entry, filters.table):
+            return {"table"}
+        case Reply() if filters.tag is not None and masked(entry, filters.tag):
+            return {"tag"}
+    return set()
 
 
 def _opened(entry: FlowOpen) -> _Flow:
@@ -94,14 +102,16 @@ def _wanted_at_start(entry: FlowOpen, filters: Filters) -> bool:
 
 
 def _wanted(flow: _Flow, filters: Filters) -> bool:
-    return (filters.verdict is None or flow.verdicts[filters.verdict] > 0) and (
-        filters.since_ns is None or flow.end_ns is None or flow.end_ns >= filters.since_ns
+    return (
+        (filters.verdict is None or flow.verdicts[filters.verdict] > 0)
+        and (filters.since_ns is None or flow.end_ns is None or flow.end_ns >= filters.since_ns)
+        and all(getattr(filters, name) is None or name in flow.seen for name in ("user", "table", "tag"))
     )
 
 
 def _forget_old(flows: dict[int, _Flow], filters: Filters) -> None:
     """When every flow kept so far is sure to match, those beyond the limit can go at once."""
-    if filters.limit is not None and filters.verdict is None and filters.since_ns is None:
+    if filters.limit is not None and not filters.about_operations:
         while len(flows) > filters.limit:
             del flows[next(iter(flows))]
 

@@ -140,7 +140,8 @@ def line(effect: Effect) -> str:
             return f"ask {operation.id} {operation.kind.value} {operation.text}"
         case Replied(operation_id=number, summary=summary):
             masked = f" masked={','.join(summary.masked)}" if summary.masked else ""
-            return f"replied {number} {summary.status} {summary.tag} rows={summary.rows}{masked}"
+            tags = f" tags={','.join(summary.tags)}" if summary.tags else ""
+            return f"replied {number} {summary.status} {summary.tag} rows={summary.rows}{masked}{tags}"
         case Withdrawn(operation_id=number):
             return f"withdrawn {number}"
         case Started(session=session):

@@ -19,7 +19,11 @@ COMMANDS = {
     "daemon": ("daemon", "Guard this host, in the foreground; systemd runs this."),
     "exec": ("exec", "Run a command as a guarded workload."),
     "requests": ("requests", "Held operations: list, show, approve, deny, watch."),
-    "recordings": ("recordings", "What happened: list, show, replay."),
+    "recordings": ("recordings", "What happened: list, show, replay, search, export, rerun."),
+    "report": ("report", "Evidence for an audit: what agents could do, did, were denied, who approved."),
+    "log": ("log", "The log's Merkle tree: verify, prove, check-proof, checkpoint, key."),
+    "ship": ("ship", "Copy the sealed log to an S3 bucket."),
+    "forward": ("forward", "Send entries to syslog or OpenTelemetry."),
     "policy": ("policy", "Author policy safely: check, explain, schema."),
     "uninstall": ("uninstall", "Detach the kernel hooks and remove the pins and cgroups that the daemon made."),
 }

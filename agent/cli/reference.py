@@ -20,7 +20,8 @@ WIDTH = 100
 
 def reference() -> str:
     """The whole page as Markdown."""
-    return INTRODUCTION + "".join(_section(context) for context in _contexts(click.Context(main, info_name="hostguard")))
+    root = click.Context(main, info_name="hostguard", **main.context_settings)
+    return INTRODUCTION + "".join(map(_section, _contexts(root)))
 
 
 def _contexts(context: click.Context) -> Iterator[click.Context]:

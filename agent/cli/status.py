@@ -94,6 +94,7 @@ def _show_basis(facts: dict[str, Any]) -> None:
     window = "synced before forwarding" if log["durability"] == "strict" else f"synced within {log['window_ms']} ms"
     health = f"[red]{escape(log['failure'])}[/]" if log["failure"] else "[green]writable[/]"
     out.print(f"log        {health}, {log['entries']} entries, {window}  [dim]{escape(log['folder'])}[/]")
+    out.print(f"           {log['sealed']} sealed {ago(time.time() - log['sealed_at'])} ago, {_witnessed(log)}")
     out.print(f"policy     {policy['policies']} policies, epoch {policy['epoch']}")
     for resource in facts["resources"]:
         out.print(f"resource   {escape(resource['name'])}  {resource['protocol']}  {escape(', '.join(resource['addresses']))}")
@@ -102,6 +103,16 @@ def _show_basis(facts: dict[str, Any]) -> None:
     pending = facts["requests"]["pending"]
     waiting = f"[yellow]{pending} wait for approval[/]: hostguard requests list" if pending else "none waits for approval"
     out.print(f"requests   {waiting}")
+
+
+def _witnessed(log: dict[str, Any]) -> str:
+    """Up to where others have seen the log, and when they did last."""
+    if not log["witnesses"]:
+        return "[dim]no witness is configured[/]"
+    by = ", ".join(
+        f"{w['name']} ({w['size']}, {ago(time.time() - w['at']) + ' ago' if w['at'] else 'never'})" for w in log["witnesses"]
+    )
+    return f"{log['witnessed']} witnessed: {escape(by)}"
 
 
 def _show_workloads(workloads: list[dict[str, Any]]) -> None:

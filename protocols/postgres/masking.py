@@ -76,6 +76,6 @@ class Shapes:
             values.Action(values.PASS) if mask is None else values.shape(mask, column.type, column.format, codec)
             for column, mask in zip(columns, masks, strict=True)
         ]
-        return RowPlan(
-            actions, codec == "utf-8", tuple(name for name, mask in zip(names, masks, strict=True) if mask is not None)
-        )
+        masked = tuple(name for name, mask in zip(names, masks, strict=True) if mask is not None)
+        tags = tuple(dict.fromkeys(mask.tag for mask in masks if mask is not None and mask.tag))
+        return RowPlan(actions, codec == "utf-8", masked, tags)

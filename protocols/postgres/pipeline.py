@@ -104,6 +104,7 @@ class Slot:
     tag = ""
     status = "ok"
     masked: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
 
     def __init__(self, kind: Kind, epoch: int) -> None:
@@ -164,7 +165,7 @@ class Pipeline:
         """Tell what came back for the slot's operation, if it is one."""
         if slot.operation is None:
             return
-        summary = ReplySummary(slot.status, slot.tag, slot.rows, slot.payload, slot.columns, slot.masked)
+        summary = ReplySummary(slot.status, slot.tag, slot.rows, slot.payload, slot.columns, slot.masked, slot.tags)
         self._out.replied(Replied(slot.operation.id, summary))
         slot.operation = None
 

@@ -88,6 +88,7 @@ def begin_rows(backend: Backend, slot: Slot) -> None:
     slot.row_plan = link.shapes.plan(description, slot.plan, link.codec)
     if slot.row_plan is not None:
         slot.masked = tuple(dict.fromkeys(slot.masked + slot.row_plan.masked))
+        slot.tags = tuple(dict.fromkeys(slot.tags + slot.row_plan.tags))
 
 
 def row(backend: Backend, slot: Slot, size: int) -> bytes | None:

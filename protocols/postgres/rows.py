@@ -35,8 +35,9 @@ class Run(NamedTuple):
 class RowPlan:
     """The actions of all columns of one row shape, in the form that the native walker reads."""
 
-    def __init__(self, actions: Sequence[values.Action], utf8: bool, masked: tuple[str, ...]) -> None:
+    def __init__(self, actions: Sequence[values.Action], utf8: bool, masked: tuple[str, ...], tags: tuple[str, ...] = ()) -> None:
         self.masked = masked
+        self.tags = tags
         self.utf8 = utf8
         self.count = len(actions)
         self.shapers = [action.shape for action in actions]

@@ -10,14 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from sealed_log import SealedLog, assert_whole
 
 from hostguard.recorder.entry import Cancel, Operation, Unknown
-from hostguard.recorder.log import Log
+from hostguard.recorder.prove import consistency_proof
 from hostguard.recorder.reader import Reader
-
-
-def ticking() -> tuple[int, int]:
-    return (1, 2)
+from hostguard.recorder.tree import check_consistency
 
 
 def targets(folder: Path) -> list[int]:
@@ -30,12 +28,17 @@ import sys, time
 from pathlib import Path
 from hostguard.recorder.entry import Cancel, Operation
 from hostguard.recorder.log import Log
+from hostguard.recorder.note import Signer
+from hostguard.recorder.seal import Sealer
 log = Log(Path(sys.argv[1]), lambda: (time.time_ns(), time.monotonic_ns()), segment_bytes=20_000)
+sealer = Sealer(Path(sys.argv[1]), Signer("example.com/log", b"s" * 32), log.sync)
 number = int(sys.argv[2])
 while True:
     log.append(0, Cancel(number), Operation(number, "query", "x" * (70_000 if number % 50 == 0 else number % 200)))
     if number % 7 == 0:
         log.sync()
+    if number % 11 == 0:
+        sealer.seal()
     number += 1
     print(number, flush=True)
 """
@@ -53,9 +56,16 @@ def kill_and_check(folder: Path, chance: random.Random) -> int:
             pass
         child.kill()
         child.wait()
-    log = Log(folder, ticking, segment_bytes=20_000)
-    position = log.position
-    log.close()
+    seen = assert_whole(folder)
+    sealed = SealedLog(folder).seal()
+    position = sealed.log.position
+    sealed.close()
+    report = assert_whole(folder)
+    assert report.sealed == report.entries == position
+    if seen.sealed:
+        check_consistency(
+            seen.sealed, seen.root, report.sealed, report.root, consistency_proof(folder, seen.sealed, report.sealed)
+        )
     found = targets(folder)
     assert found == list(range(len(found)))
     assert len(found) >= promised, "an append that had returned is lost"

@@ -27,11 +27,13 @@ from hostguard.recorder.entry import (
     Session,
     Withdrawn,
 )
+from hostguard.recorder.exchanges import NoSuchFlow
+from hostguard.recorder.filters import Filters
 from hostguard.recorder.log import Log
 from hostguard.recorder.reader import Reader
 from hostguard.recorder.recording import Event, Recording, Step
-from hostguard.recorder.replay import NoSuchFlow, recording
-from hostguard.recorder.summaries import Filters, summaries
+from hostguard.recorder.replay import recording
+from hostguard.recorder.summaries import summaries
 
 START_NS = 1_700_000_000_000_000_000
 
@@ -87,7 +89,7 @@ def test_a_held_operation_is_told_from_the_asking_to_its_reply(tmp_path: Path) -
         "",
     )
     session, step = found.items
-    assert session == Event(2000, "session", "bot to database shop (application_name=x⟦ESC⟧)")
+    assert session == Event(3, 2000, "session", "bot to database shop (application_name=x⟦ESC⟧)")
     assert isinstance(step, Step)
     assert (step.offset_us, step.number, step.form, step.verdict, step.held) == (4000, 1, "execute", "allow", True)
     assert step.text == "DELETE FROM orders\nWHERE id = $1"

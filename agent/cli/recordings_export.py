@@ -1,0 +1,92 @@
+"""``hostguard recordings export``: flows as files of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...recorder.exchanges import History, NoSuchFlow, histories
+from ...recorder.export import asciicast, jsonl, ocsf, pcapng
+from ...recorder.filters import Filters
+from ...recorder.packing import LogCorrupt
+from ...recorder.reader import Reader, Record
+from ...recorder.replay import replayed
+from ...recorder.summaries import summaries
+from ..failures import Failure
+from .flow_filters import filter_options, filters_of
+from .output import config_option, err, places
+from .recordings_load import load_history
+from .written import write
+
+FORMATS = ("jsonl", "ocsf", "pcapng", "asciicast")
+
+
+@click.command("export")
+@click.argument("flow", type=int, required=False)
+@click.option("--all", "everything", is_flag=True, help="All flows that the filters choose, instead of one FLOW.")
+@filter_options
+@click.option("--format", "layout", type=click.Choice(FORMATS), required=True, help="What to write.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=None, help="File; stdout without.")
+@config_option
+def export(config: Path, flow: int | None, everything: bool, layout: str, output: Path | None, **wanted: Any) -> None:
+    """Write FLOW, or all flows, in another program's format.
+
+    \b
+      jsonl      every entry as it stands in the log, one JSON object a line
+      ocsf       Datastore Activity events (OCSF 1.6.0), one JSON object a line
+      pcapng     a made-up capture that Wireshark decodes as PostgreSQL (needs scapy: hostguard[capture])
+      asciicast  the replay of one FLOW, for `asciinema play`
+    """
+    if (flow is None) != everything:
+        raise click.UsageError("give one FLOW, or --all")
+    if layout == "asciicast" and flow is None:
+        raise click.UsageError("an asciicast shows one FLOW")
+    filters = filters_of(wanted)
+    if flow is not None and filters != Filters():
+        raise click.UsageError("filters choose among --all flows")
+    folder = places(config).log
+    try:
+        flows = None if flow is not None else _chosen(folder, filters)
+        count = write(output, _data(folder, layout, flow, flows))
+    except LogCorrupt as error:
+        raise Failure(f"the log is damaged: {error}") from None
+    except (NoSuchFlow, ImportError) as error:
+        raise Failure(str(error)) from None
+    err.print(f"{count} bytes of {layout}", markup=False)
+
+
+def _chosen(folder: Path, filters: Filters) -> frozenset[int] | None:
+    """Numbers of the flows to export; None for every one."""
+    return None if filters == Filters() else frozenset(summary.flow for summary in summaries(Reader(folder), filters))
+
+
+def _data(folder: Path, layout: str, flow: int | None, flows: frozenset[int] | None) -> Iterator[bytes]:
+    reader = Reader(folder, start=max(0, flow or 0))
+    if layout == "jsonl":
+        yield from jsonl.lines(_records(reader, folder, flow, flows), reader.payload)
+        return
+    if flow is not None:
+        chosen: Iterator[History] = iter([load_history(folder, flow)])
+    else:
+        chosen = histories(reader.entries(), reader.payload, flows)
+    if layout == "pcapng":
+        yield pcapng.header()
+    for found in chosen:
+        match layout:
+            case "ocsf":
+                yield from ocsf.lines(found, version("hostguard"))
+            case "pcapng":
+                yield from pcapng.packets(found)
+            case _:
+                yield from asciicast.cast(replayed(found))
+
+
+def _records(reader: Reader, folder: Path, flow: int | None, flows: frozenset[int] | None) -> Iterator[Record]:
+    if flow is not None:
+        load_history(folder, flow)  # A flow that isn't there is to be said, not an empty file.
+        return reader.flow(flow)
+    return (record for record in reader.entries() if flows is None or record[1].flow in flows)

@@ -1,0 +1,29 @@
+"""One flow from the log, with its failures said as the command line says them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...recorder.exchanges import History, NoSuchFlow, history
+from ...recorder.packing import LogCorrupt
+from ...recorder.reader import Reader
+from ...recorder.recording import Recording
+from ...recorder.replay import replayed
+from ..failures import Failure
+from .output import places
+
+
+def load(config: Path, flow: int) -> Recording:
+    """The recording of a flow, fit to be shown. Raises Failure."""
+    return replayed(load_history(places(config).log, flow))
+
+
+def load_history(folder: Path, flow: int) -> History:
+    """The entries of a flow as recorded. Raises Failure."""
+    reader = Reader(folder, start=max(0, flow))
+    try:
+        return history(flow, reader.flow(flow), reader.payload)
+    except NoSuchFlow as error:
+        raise Failure(f"{error}; `hostguard recordings list` has the numbers") from None
+    except LogCorrupt as error:
+        raise Failure(f"the log is damaged: {error}") from None

@@ -1,0 +1,109 @@
+"""``hostguard recordings rerun``: yesterday's conversation under today's policy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from ...policy.decide import FlowPolicy, Policy
+from ...policy.explain import SEARCH_PATH, offline_decider
+from ...protocols.events import Operation, OperationKind, Session
+from ...recorder.entry import Stored
+from ...recorder.exchanges import Exchange, History
+from ...recorder.visible import visible
+from ..paths import Paths
+from .output import config_option, configured, json_option, out, print_json
+from .recordings_load import load_history
+from .timeline import VERDICT_STYLES
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """One operation, then and now."""
+
+    entry: int
+    operation: int
+    text: str
+    then: str
+    """What policy said first: ``allow``, ``deny``, ``hold``; empty when it never did."""
+    now: str
+    reason: str
+    policies: tuple[str, ...]
+    """Of now."""
+
+    @property
+    def differs(self) -> bool:
+        return self.then != self.now
+
+
+@click.command("rerun")
+@click.argument("flow", type=int)
+@click.option("--changed", is_flag=True, help="Show only what would be decided otherwise.")
+@json_option
+@config_option
+def rerun(config: Path, as_json: bool, flow: int, changed: bool) -> None:
+    """Run the operations of FLOW through today's policy and show what would now be decided otherwise.
+
+    Nothing is sent anywhere. As in `hostguard policy explain`, no database is asked: names without a schema are looked up in
+    "public". Exit code 1 when a verdict differs.
+    """
+    document = configured(config)
+    found = list(compare(Policy(document), load_history(Paths.of(document).log, flow)))
+    differing = [each for each in found if each.differs]
+    shown = differing if changed else found
+    if as_json:
+        print_json([{**msgspec.to_builtins(each), "differs": each.differs} for each in shown])
+    else:
+        for each in shown:
+            _print(each)
+        out.print(f"{len(differing)} of {len(found)} operations would be decided otherwise today")
+    sys.exit(1 if differing else 0)
+
+
+def compare(policy: Policy, found: History) -> Iterator[Compared]:
+    """Each operation of the flow with its first verdict then, and the one it gets now."""
+    now = FlowPolicy(offline_decider(policy), found.opened.agent, found.opened.resource)
+    session = Session(database=found.database, user=found.user, search_path=SEARCH_PATH)
+    for exchange in found.exchanges:
+        operation = _operation(exchange, session)
+        decision = now.decide(operation).decision
+        verdict = decision.verdict.value
+        # What is held when it runs may be prepared: the loop lets it, so the record says allow.
+        if verdict == "hold" and operation.kind is OperationKind.PREPARE:
+            verdict = "allow"
+        yield Compared(
+            entry=exchange.index,
+            operation=operation.id,
+            text=visible(" ".join((operation.text or "").split())),
+            then=exchange.decisions[0][1].verdict if exchange.decisions else "",
+            now=verdict,
+            reason=visible(decision.reason),
+            policies=decision.policies,
+        )
+
+
+def _operation(exchange: Exchange, session: Session) -> Operation:
+    """The recorded operation as policy takes it. A text whose payload is lost is one that nobody has seen."""
+    recorded = exchange.operation
+    return Operation(
+        id=recorded.operation,
+        kind=OperationKind(recorded.form),
+        text=None if isinstance(recorded.text, Stored) else recorded.text,
+        session=session,
+        statement="" if isinstance(recorded.statement, Stored) else recorded.statement,
+        function=recorded.function,
+    )
+
+
+def _print(each: Compared) -> None:
+    then, now = each.then or "?", each.now
+    mark = "[bold red]≠[/]" if each.differs else "[dim]=[/]"
+    out.print(f"{mark} #{each.operation} [{VERDICT_STYLES.get(then, 'red')}]{then}[/] → ", end="")
+    out.print(f"[{VERDICT_STYLES[now]}]{now}[/] [dim]entry {each.entry}[/]")
+    out.print(" " * 4 + each.text, markup=False, style="bold")
+    for note in (each.differs and each.reason, each.differs and each.policies and "policy  " + "; ".join(each.policies)):
+        if note:
+            out.print(" " * 4 + note, markup=False)

@@ -1,0 +1,79 @@
+"""``hostguard recordings search``: statements by their words."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from ...recorder import search as index
+from ...recorder.packing import LogCorrupt
+from ...recorder.reader import Reader
+from ..failures import Failure
+from .flow_filters import filter_options, filters_of
+from .output import clock, config_option, err, json_option, out, places, print_json
+from .timeline import VERDICT_STYLES
+
+BUSY_S = 30.0
+"""How long to wait for another search that brings the index up to date."""
+
+
+@click.command("search")
+@click.argument("text", default="")
+@filter_options
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest so many.")
+@click.option("--rebuild", is_flag=True, help="Make the index anew from the log first.")
+@json_option
+@config_option
+def search(config: Path, as_json: bool, text: str, limit: int, rebuild: bool, **wanted: Any) -> None:
+    """Find operations whose statement has all words of TEXT, the oldest first.
+
+    "two words" in double quotes follow each other; cust* is any word that begins so. The index (state_dir/search.sqlite) is made
+    from the log and brought up to date by each search; the daemon never writes it, and it may be deleted.
+    """
+    if wanted["verdict"] == "refused":
+        raise click.UsageError("refused connections have no statements; `hostguard recordings list --verdict refused` has them")
+    paths = places(config)
+    try:
+        with closing(_opened(paths.search)) as connection:
+            fresh = _update(connection, paths.log, rebuild)
+            found = index.search(connection, text, filters_of(wanted, limit))
+    except index.BadQuery as error:
+        raise click.UsageError(str(error)) from None
+    except LogCorrupt as error:
+        raise Failure(f"the log is damaged: {error}") from None
+    except sqlite3.Error as error:
+        raise Failure(f"the index {paths.search}: {error}; it may be deleted, or made anew with --rebuild") from None
+    if as_json:
+        print_json({"fresh_to": fresh, "found": msgspec.to_builtins(found)})
+        return
+    for operation in found:
+        _print(operation)
+    err.print(f"{len(found)} operations; the index has all entries before {fresh}", markup=False)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    path.chmod(0o600)
+    connection.execute("PRAGMA journal_mode = WAL")
+    return connection
+
+
+def _update(connection: sqlite3.Connection, folder: Path, rebuild: bool) -> int:
+    """Bring the index up to date; returns the position in the log from which on it knows nothing."""
+    first = Reader(folder).poll()[:1]
+    origin = msgspec.msgpack.encode(first[0][1]) if first else b""
+    start = 0 if rebuild else index.position(connection, origin)
+    return index.update(connection, Reader(folder, start), origin, rebuild=rebuild)
+
+
+def _print(found: index.Found) -> None:
+    verdicts = ", then ".join(found.verdicts) or "?"
+    style = VERDICT_STYLES.get(found.verdicts[-1] if found.verdicts else "", "red")
+    out.print(f"[dim]{clock(found.wall_ns / 1e9)}[/] flow {found.flow} #{found.operation} [{style}]{verdicts}[/] ", end="")
+    out.print(f"{found.agent} as {found.user or '?'} on {found.resource}, {found.form}, entry {found.entry}", markup=False)
+    out.print(" " * 20 + found.text, markup=False, style="bold")

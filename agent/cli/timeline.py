@@ -1,0 +1,47 @@
+"""The timeline of one recording, as the terminal shows it."""
+
+from __future__ import annotations
+
+from ...recorder.recording import Event, Recording, Step
+from ...recorder.telling import notes, verdict
+from .output import clock, out
+
+VERDICT_STYLES = {"allow": "green", "deny": "red", "hold": "yellow", "refused": "red"}
+
+
+def print_head(found: Recording) -> None:
+    """Who, from where, to where."""
+    facts = found.facts
+    out.print(f"[bold]flow {facts.flow}[/]  {clock(found.start_ns / 1e9)}  ", end="")
+    out.print(f"{facts.agent} ({facts.workload}) → {facts.resource or '?'} {facts.destination}", markup=False)
+    out.print(f"  process {facts.pid} uid {facts.uid}: {' '.join(facts.cmdline) or facts.comm}", markup=False, style="dim")
+    out.print(f"  program {facts.exe}  cgroup {facts.cgroup}", markup=False, style="dim")
+    if facts.refused:
+        out.print("  [red]refused[/]: ", end="")
+        out.print(facts.refused, markup=False)
+
+
+def print_item(item: Step | Event) -> None:
+    """One operation with what came of it, or one event."""
+    stamp = f"[dim]{item.offset_us / 1e6:9.3f}[/] "
+    if isinstance(item, Event):
+        out.print(f"{stamp}[cyan]{item.kind}[/] ", end="")
+        out.print(item.text, markup=False)
+        return
+    style = VERDICT_STYLES.get(item.verdict, "red")
+    out.print(f"{stamp}[{style}]{verdict(item)}[/] [dim]{item.form} #{item.number}, entry {item.entry}[/]")
+    for line in item.lines:
+        out.print(" " * 12, end="")
+        out.print(line, markup=False, style="bold")
+    for note in notes(item):
+        out.print(" " * 12, end="")
+        out.print(note, markup=False)
+
+
+def print_end(found: Recording) -> None:
+    """How it ended."""
+    if found.end_ns is None:
+        out.print("          [yellow]the flow is open, or its daemon was killed[/]")
+    elif found.close_reason:
+        out.print(f"[dim]{(found.end_ns - found.start_ns) / 1e9:9.3f}[/] closed: ", end="")
+        out.print(found.close_reason + (f" (fault: {found.fault})" if found.fault else ""), markup=False)

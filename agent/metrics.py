@@ -1,0 +1,91 @@
+"""The daemon's figures in Prometheus' text format, made when somebody asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from .latency import Latency
+from .loop import Loop
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Metrics(Collector):
+    """Reads what the daemon counts anyway; nothing of this runs on the data path."""
+
+    def __init__(self, status: Callable[[], dict[str, Any]], loop: Loop) -> None:
+        """`status`: the facts of ``hostguard status``."""
+        self._status = status
+        self._loop = loop
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """The exposition; `CONTENT_TYPE` is what it is."""
+        return generate_latest(self._registry)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: it would take a collection to know."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric; docs/metrics.md lists them."""
+        facts = self._status()
+        yield InfoMetricFamily("hostguard", "Version of the daemon.", {"version": facts["version"]})
+        yield GaugeMetricFamily("hostguard_guarding", "1 when nothing is wrong, as in hostguard status.", not facts["problems"])
+        yield GaugeMetricFamily("hostguard_problems", "What hostguard status names as a problem.", len(facts["problems"]))
+        yield GaugeMetricFamily("hostguard_start_time_seconds", "When the daemon began, since 1970.", facts["started_at"])
+        yield from self._flows(facts)
+        yield from _log(facts["log"])
+        yield histogram(
+            "hostguard_added_latency_seconds",
+            "From the decoding of an allowed operation to its release; held ones are not in here.",
+            self._loop.added,
+        )
+        yield histogram("hostguard_log_sync_seconds", "Of one sync of the log.", self._loop.durable.syncs)
+        kernel = CounterMetricFamily("hostguard_kernel_events", "Counters of the eBPF programs.", labels=["event"])
+        for name, value in facts["kernel"].items():
+            kernel.add_metric([name], value)
+        yield kernel
+
+    def _flows(self, facts: dict[str, Any]) -> Iterator[Metric]:
+        yield GaugeMetricFamily("hostguard_flows", "Flows that are open.", facts["flows"]["open"])
+        yield CounterMetricFamily("hostguard_flows_opened", "Flows since the start.", self._loop.opened)
+        yield CounterMetricFamily("hostguard_flows_refused", "Connections that did not become flows.", facts["flows"]["refused"])
+        operations = CounterMetricFamily("hostguard_operations", "Operations by the first verdict.", labels=["verdict"])
+        for verdict, name in (("allow", "allowed"), ("deny", "denied"), ("hold", "held")):
+            operations.add_metric([verdict], facts["operations"][name])
+        yield operations
+        pending = facts["requests"]["pending"]
+        yield GaugeMetricFamily("hostguard_requests_pending", "Held operations that wait for a user.", pending)
+        faults = CounterMetricFamily("hostguard_faults", "Flows that ended out of order, by whose fault.", labels=["fault"])
+        for fault, count in self._loop.fault_counts.items():
+            faults.add_metric([fault], count)
+        yield faults
+
+
+def _log(log: dict[str, Any]) -> Iterator[Metric]:
+    yield GaugeMetricFamily("hostguard_log_entries", "Entries of the log.", log["entries"])
+    lag = log["entries"] - log["synced"]
+    yield GaugeMetricFamily("hostguard_log_lag_entries", "Entries that a power cut would lose now.", lag)
+    yield GaugeMetricFamily("hostguard_log_available", "1 while the log can be written.", not log["failure"])
+    for name, what in (("sealed", "Entries under a signed checkpoint."), ("witnessed", "Entries vouched for by a witness.")):
+        if name in log:
+            yield GaugeMetricFamily(f"hostguard_log_{name}_entries", what, log[name])
+
+
+def histogram(name: str, what: str, latency: Latency) -> Metric:
+    """A `Latency` as Prometheus has it."""
+    return HistogramMetricFamily(name, what, buckets=latency.buckets(), sum_value=latency.total_ns / 1e9)

@@ -1,0 +1,241 @@
+"""What the log costs: appends, the latency that it adds, verification, bytes; beside a loop that records nothing.
+
+An operation is three entries in one append, as in the daemon: the note of the reply before, the operation, its decision. The bar
+is what batch mode adds to the loop for one operation. Exit code 1 when a bar is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from hostguard.recorder.entry import Decision, FlowOpen, Operation, Reply
+from hostguard.recorder.log import Log
+from hostguard.recorder.note import Signer
+from hostguard.recorder.seal import Sealer
+from hostguard.recorder.verify import verify
+
+BATCH_S = 0.05
+SEAL_S = 2.0
+STATEMENT = "SELECT id, name, email FROM customers WHERE id = $1"
+COLUMNS = ("id", "name", "email")
+BATCH_BAR_US = 3.0
+VERIFY_BAR = 200_000
+SIGNER = Signer("bench/hostguard", b"b" * 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure."""
+
+    name: str
+    value: float
+    unit: str
+    bar: float | None = None
+    more_is_better: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the bar, if there is one, is kept."""
+        return self.bar is None or (self.value >= self.bar if self.more_is_better else self.value <= self.bar)
+
+
+@contextmanager
+def opened(sealed: bool) -> Iterator[tuple[Log, Sealer | None, Path]]:
+    """A log in a folder of its own, on the disk of the temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="hostguard-bench-") as name:
+        log = Log(Path(name), lambda: (time.time_ns(), time.monotonic_ns()))
+        sealer = Sealer(Path(name), SIGNER, log.sync, lambda: time.sleep(50e-6)) if sealed else None
+        try:
+            yield log, sealer, Path(name)
+        finally:
+            log.close()
+
+
+def opening() -> FlowOpen:
+    return FlowOpen("support", "support-agent", "shop", "postgres", "127.0.0.1:50000", "127.0.0.1:5432", pid=1234)
+
+
+def record(log: Log, flow: int, number: int) -> int:
+    """One operation as the gate records it; returns the position that strict mode waits for."""
+    return log.append(
+        flow,
+        Reply(operation=number - 1, status="ok", tag="SELECT 1", rows=1, bytes=64, columns=COLUMNS, duration_us=250),
+        Operation(operation=number, form="execute", text=STATEMENT, statement="s1", parameters=(b"12345",), formats=(0,)),
+        Decision(operation=number, verdict="allow", policies=("support reads customers",), accesses=(), epoch=1),
+    )
+
+
+async def worked(flows: int, seconds: float, step: Callable[[int, int], Awaitable[None]]) -> tuple[int, float]:
+    """Flows that do one operation after the other; returns how many were done, and the seconds on the loop's own clock."""
+    done = 0
+
+    async def flow(number: int) -> None:
+        nonlocal done
+        count = 0
+        while time.perf_counter() < end:
+            count += 1
+            await step(number, count)
+            await asyncio.sleep(0)
+            done += 1
+
+    begun = time.perf_counter()
+    end = begun + seconds
+    await asyncio.gather(*(flow(number) for number in range(flows)))
+    return done, time.perf_counter() - begun
+
+
+async def nothing(flows: int, seconds: float) -> float:
+    """Microseconds of an operation that is not recorded: what the loop itself costs here."""
+
+    async def step(flow: int, number: int) -> None:
+        pass
+
+    done, took_s = await worked(flows, seconds, step)
+    return took_s / done * 1e6
+
+
+async def batch(flows: int, seconds: float, sealed: bool) -> float:
+    """Microseconds of a recorded operation, with syncs and seals going on beside."""
+    with opened(sealed) as (log, sealer, _), ThreadPoolExecutor(2) as threads:
+        numbers = [log.open_flow(opening()) for _ in range(flows)]
+        running = asyncio.get_running_loop()
+
+        async def every(pause_s: float, call: Callable[[], object]) -> None:
+            while True:
+                await asyncio.sleep(pause_s)
+                await running.run_in_executor(threads, call)
+
+        async def step(flow: int, number: int) -> None:
+            record(log, numbers[flow], number)
+
+        works = [asyncio.create_task(every(BATCH_S, log.sync))]
+        if sealer is not None:
+            works.append(asyncio.create_task(every(SEAL_S, sealer.seal)))
+        done, took_s = await worked(flows, seconds, step)
+        for work in works:
+            work.cancel()
+        return took_s / done * 1e6
+
+
+async def strict(flows: int, seconds: float) -> float:
+    """Microseconds that an operation waits until it is on the disk; all that wait share a sync."""
+    with opened(False) as (log, _, _), ThreadPoolExecutor(1) as threads:
+        numbers = [log.open_flow(opening()) for _ in range(flows)]
+        running = asyncio.get_running_loop()
+        waiting: list[asyncio.Future[None]] = []
+        due = asyncio.Event()
+
+        async def commit() -> None:
+            while True:
+                await due.wait()
+                due.clear()
+                group = waiting[:]
+                waiting.clear()
+                await running.run_in_executor(threads, log.sync)
+                for future in group:
+                    future.set_result(None)
+
+        waits: list[float] = []
+
+        async def step(flow: int, number: int) -> None:
+            begun = time.perf_counter()
+            record(log, numbers[flow], number)
+            future: asyncio.Future[None] = running.create_future()
+            waiting.append(future)
+            due.set()
+            await future
+            waits.append(time.perf_counter() - begun)
+
+        committing = asyncio.create_task(commit())
+        await worked(flows, seconds, step)
+        committing.cancel()
+        return statistics.median(waits) * 1e6
+
+
+def filled(folder: Path, log: Log, sealer: Sealer, operations: int) -> int:
+    """Fill and seal a log; returns the bytes of its segments."""
+    flow = log.open_flow(opening())
+    for number in range(1, operations + 1):
+        record(log, flow, number)
+    sealer.seal()
+    return sum(path.stat().st_size for path in (folder / "entries").iterdir())
+
+
+def verification(operations: int) -> list[Line]:
+    """How fast a sealed log is verified, how large it is, what sealing it took."""
+    with opened(True) as (log, sealer, folder):
+        assert sealer is not None
+        segment_bytes = filled(folder, log, sealer, operations)
+        tree_bytes = sum(path.stat().st_size for path in (folder / "tile").rglob("*") if path.is_file())
+        speeds = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            report = verify(folder, SIGNER.verifier)
+            speeds.append(report.entries / (time.perf_counter() - begun))
+            if report.findings:
+                raise RuntimeError(f"the log that was just written does not verify: {report.findings}")
+        return [
+            Line("verify", max(speeds), "entries/s", VERIFY_BAR, True),
+            Line("segments", segment_bytes / operations, "bytes/operation"),
+            Line("tiles and bundles", tree_bytes / operations, "bytes/operation"),
+        ]
+
+
+def appends(operations: int) -> Line:
+    """Entries a second without a loop around them."""
+    with opened(False) as (log, _, _):
+        flow = log.open_flow(opening())
+        begun = time.perf_counter()
+        for number in range(1, operations + 1):
+            record(log, flow, number)
+        return Line("append", 3 * operations / (time.perf_counter() - begun), "entries/s")
+
+
+async def latencies(seconds: float) -> list[Line]:
+    """What recording adds, by mode and number of flows."""
+    lines = []
+    for flows in (1, 8, 64):
+        plain = await nothing(flows, seconds / 2)
+        lines.append(Line(f"not recorded, {flows} flows", plain, "µs/operation"))
+        for name, sealed in (("batch", False), ("batch with seals", True)):
+            took = await batch(flows, seconds, sealed)
+            bar = BATCH_BAR_US if not sealed else None
+            lines.append(Line(f"{name} adds, {flows} flows", took - plain, "µs/operation", bar))
+        lines.append(Line(f"strict waits, {flows} flows", await strict(flows, seconds), "µs, median"))
+    return lines
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Short: for seeing that it works, not for figures.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def main(quick: bool, as_json: bool) -> None:
+    """Measure what the log costs."""
+    seconds, operations = (0.5, 10_000) if quick else (3.0, 200_000)
+    lines = [appends(operations), *asyncio.run(latencies(seconds)), *verification(operations)]
+    if as_json:
+        print(json.dumps([asdict(line) | {"met": line.met} for line in lines], indent=2))
+    else:
+        table = Table("", "figure", "bar", title="What the log costs", title_justify="left")
+        for line in lines:
+            sign = "" if line.bar is None else f"{'≥' if line.more_is_better else '≤'} {line.bar:,g} {'✓' if line.met else '✗'}"
+            table.add_row(line.name, f"{line.value:,.1f} {line.unit}", sign)
+        Console().print(table)
+    sys.exit(0 if all(line.met for line in lines) else 1)
+
+
+if __name__ == "__main__":
+    main()

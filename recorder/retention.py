@@ -1,0 +1,133 @@
+"""Retention: the oldest segments go, with what only they refer to; the tree keeps every hash.
+
+Only whole segments go, only those sealed in full bundles, never the last. With them go the entry bundles that hold nothing else,
+with the payloads to which no later entry refers. Tiles stay: every proof about what is left, every checkpoint ever signed, can
+still be checked, and of what is gone its leaf hashes remain.
+
+Order (the caller keeps it; the log's one writer is its): `plan`; append `LogRemoved`, sync, seal; `remove`. A crash before the
+record leaves everything. A crash after it leaves files that the record allows to be gone: the segments are the last to go, in
+order, so the next plan finds them and what belongs to them again.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from .durable import payload_path, segment_names, segment_path
+from .entry import Entry, Stored
+from .frames import LENGTH_BYTES
+from .packing import unpack
+from .raw import Cursor
+from .tiles import WIDTH, bundle_path
+
+PAYLOAD_KEY = b"\xa6sha256"
+"""In the bytes of every entry that refers to a payload: the key of its hash, as msgpack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is kept; 0 for no bound."""
+
+    keep_ns: int = 0
+    """Nanoseconds for which an entry is kept at least."""
+    keep_bytes: int = 0
+    """Bytes of segments and payloads above which the oldest go."""
+
+    def __str__(self) -> str:
+        days = f"keep {self.keep_ns / 86_400e9:g} days" if self.keep_ns else ""
+        return ", ".join(filter(None, (days, f"keep {self.keep_bytes} bytes" if self.keep_bytes else "")))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the rule lets go now."""
+
+    before: int
+    """Entries before this one."""
+    segments: tuple[Path, ...]
+    """Oldest first."""
+    payloads: tuple[Path, ...]
+    bundles: tuple[Path, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Of all the files."""
+        return sum(path.stat().st_size for path in (*self.segments, *self.payloads, *self.bundles) if path.exists())
+
+
+def plan(folder: Path, rule: Rule, sealed: int, now_ns: int, pause: Callable[[], None] = lambda: None) -> Plan | None:
+    """What goes by the rule from a log of which the first `sealed` entries are sealed, at wall time `now_ns`; None for nothing.
+
+    Reads what is kept once, if anything goes, to learn which payloads it refers to. Raises LogCorrupt, OSError.
+    """
+    names = segment_names(folder)
+    # A segment's entries end where the next one begins; that one's first entry is younger than all of them.
+    gone = 0
+    excess = _size(folder) - rule.keep_bytes if rule.keep_bytes else 0
+    for name, following in itertools.pairwise(names):
+        too_old = rule.keep_ns and _wall_ns(folder, following) < now_ns - rule.keep_ns
+        # The sealer needs the entries of the bundle that is not full yet.
+        if following > sealed // WIDTH * WIDTH or not (too_old or excess > 0):
+            break
+        excess -= segment_path(folder, name).stat().st_size
+        gone += 1
+    if not gone:
+        return None
+    before = names[gone]
+    payloads = _payloads(folder, names[0], before, pause) - _payloads(folder, before, 1 << 63, pause)
+    bundles = (folder / bundle_path(number) for number in range(names[0] // WIDTH, before // WIDTH))
+    return Plan(
+        before,
+        tuple(segment_path(folder, name) for name in names[:gone]),
+        tuple(path for path in (payload_path(folder, digest) for digest in sorted(payloads)) if path.exists()),
+        tuple(path for path in bundles if path.exists()),
+    )
+
+
+def remove(found: Plan) -> None:
+    """Remove the files of a plan that is on record. Raises OSError; then the next plan has the rest."""
+    for path in (*found.payloads, *found.bundles):
+        path.unlink(missing_ok=True)
+    # A crash up to here: the segments are all there, and refer to payloads that are gone; the record says so.
+    for path in found.segments:
+        path.unlink(missing_ok=True)
+
+
+def payload_digests(entry: Entry | object) -> set[bytes]:
+    """Hashes of the payloads that an entry refers to: those moved out of it, and the one of a cut."""
+    found = {value.sha256 for value in _fields(entry) if isinstance(value, Stored)}
+    digest = getattr(entry, "sha256", None)
+    return found | {digest} if isinstance(digest, bytes) else found
+
+
+def _fields(entry: Entry | object) -> list[object]:
+    return [getattr(entry, name) for name in entry.__struct_fields__] if isinstance(entry, msgspec.Struct) else []
+
+
+def _payloads(folder: Path, begin: int, end: int, pause: Callable[[], None]) -> set[bytes]:
+    cursor = Cursor(folder, begin)
+    digests: set[bytes] = set()
+    while frames := cursor.read(end):
+        if PAYLOAD_KEY in b"".join(frames):
+            for frame in frames:
+                if PAYLOAD_KEY in frame:
+                    digests |= payload_digests(unpack(frame[LENGTH_BYTES:]))
+        pause()
+    return digests
+
+
+def _wall_ns(folder: Path, index: int) -> int:
+    frames = Cursor(folder, index).read(index + 1)
+    entry = unpack(frames[0][LENGTH_BYTES:]) if frames else None
+    # A segment that has just begun, or an entry of a later version, is young.
+    return entry.wall_ns if isinstance(entry, Entry) else 1 << 63
+
+
+def _size(folder: Path) -> int:
+    files = (path for part in ("entries", "payloads") for path in (folder / part).rglob("*"))
+    return sum(path.stat().st_size for path in files if path.is_file())

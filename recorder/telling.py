@@ -1,0 +1,34 @@
+"""What is to be said of one operation beside its statement, a line each, fit to be shown."""
+
+from __future__ import annotations
+
+from .recording import Step
+
+
+def verdict(step: Step) -> str:
+    """``allow``, ``held, then deny``, …"""
+    last = step.verdict or "?"
+    return f"held, then {last}" if step.held and last != "hold" else last
+
+
+def notes(step: Step) -> list[str]:
+    """Parameters, policies, the reason of what is no plain yes, the request for approval, the reply."""
+    found = [f"${number} = {value}" for number, value in enumerate(step.parameters, 1)]
+    if step.policies:
+        found.append("policy  " + "; ".join(step.policies))
+    if step.reason and step.verdict != "allow":
+        found.append("reason  " + step.reason)
+    if step.approval:
+        approval = step.approval
+        who = f" by {approval.user}" if approval.user else ""
+        waited = f" after {(approval.decided_us - approval.asked_us) / 1e6:.1f} s" if approval.decided_us is not None else ""
+        found.append(f"request {approval.request}: {approval.verdict or 'open'}{who}{waited} {approval.reason}".rstrip())
+    if step.withdrawn:
+        found.append("withdrawn  " + step.withdrawn)
+    if step.reply:
+        reply = step.reply
+        tags = f" ({', '.join(reply.tags)})" if reply.tags else ""
+        masked = f", masked: {', '.join(reply.masked)}{tags}" if reply.masked else ""
+        took = f", {reply.duration_us / 1000:.1f} ms" if reply.duration_us else ""
+        found.append(f"reply   {reply.status} {reply.tag}, {reply.rows} rows, {reply.bytes} bytes{masked}{took}")
+    return found
