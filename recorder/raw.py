@@ -11,7 +11,7 @@ from pathlib import Path
 from .durable import read_segment, segment_names
 from .frames import LENGTH_BYTES, frames
 from .packing import LogCorrupt
-from .tree import leaf_hash
+from .tree import leaf_hashes_of
 
 CHUNK_BYTES = 1 << 20
 """How much is read at a time; at least one frame at its longest (65,537 bytes)."""
@@ -76,9 +76,12 @@ def _split(chunk: bytes, count: int) -> list[bytes]:
     found: list[bytes] = []
     size, start = len(chunk), 0
     # As `frames`, written out: a generator would double what finding an entry costs.
-    while start + LENGTH_BYTES < size and len(found) < count:
-        end = start + LENGTH_BYTES + (chunk[start] << 8 | chunk[start + 1])
-        if end > size or end == start + LENGTH_BYTES:
+    for _ in range(count):
+        body = start + LENGTH_BYTES
+        if body >= size:
+            break
+        end = body + (chunk[start] << 8 | chunk[start + 1])
+        if end > size or end == body:
             break
         found.append(chunk[start:end])
         start = end
@@ -87,4 +90,4 @@ def _split(chunk: bytes, count: int) -> list[bytes]:
 
 def leaf_hashes(found: list[bytes]) -> list[bytes]:
     """The leaf hash of each frame's entry."""
-    return [leaf_hash(frame[LENGTH_BYTES:]) for frame in found]
+    return leaf_hashes_of([frame[LENGTH_BYTES:] for frame in found])
