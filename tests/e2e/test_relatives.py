@@ -145,7 +145,7 @@ def ask_each_way(talk: Talk, text: str) -> list[str]:
     return [*talk(text), *talk(True, text), *talk("SELECT 1", text)]
 
 
-@pytest.mark.parametrize(("name", "title"), zip(DATABASES[1:], CHANGES, strict=True), ids=CHANGES)
+@pytest.mark.parametrize(("name", "title"), list(zip(DATABASES[1:], CHANGES, strict=True)), ids=CHANGES)
 def test_a_change_under_a_running_agent_shows_nothing(running: guard.Guard, server: Server, name: str, title: str) -> None:
     change, text = CHANGES[title]
     with server.database(name, PEOPLE) as database:
