@@ -24,7 +24,7 @@ KEYS = {
     b"-": "slower", b"\x1b[B": "slower", b"q": "quit", b"\x1b": "quit", b"\x04": "quit",
 }  # fmt: skip
 KEY_BYTES = 16
-MIN_SPEED, MAX_SPEED = 1 / 64, 1024.0
+MIN_SPEED, MAX_SPEED = 0.001, 1000.0
 
 
 class Stopped(Exception):
@@ -82,7 +82,7 @@ class Player:
 
 @click.command("replay")
 @click.argument("flow", type=int)
-@click.option("--speed", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Times as fast as it was.")
+@click.option("--speed", type=click.FloatRange(MIN_SPEED), default=1.0, show_default=True, help="Times as fast as it was.")
 @click.option("--max-pause", type=click.FloatRange(0), default=3.0, show_default=True, help="Seconds that no pause exceeds.")
 @config_option
 def replay(config: Path, flow: int, speed: float, max_pause: float) -> None:

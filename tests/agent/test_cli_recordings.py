@@ -195,7 +195,8 @@ def test_rerun_tells_what_todays_policy_would_decide_otherwise(host: Host) -> No
 
 def test_replay_obeys_its_keys(host: Host) -> None:
     code = "from hostguard.agent.cli.main import main; main()"
-    words = [sys.executable, "-c", code, "recordings", "replay", str(host.first), "--speed", "0.01", "--config", str(host.config)]
+    words = [sys.executable, "-c", code, "recordings", "replay", str(host.first), "--speed", "0.001", "--max-pause", "60"]
+    words += ["--config", str(host.config)]
     leader, follower = pty.openpty()
     process = subprocess.Popen(words, stdin=follower, stdout=follower, stderr=follower, start_new_session=True)
     os.close(follower)
@@ -203,13 +204,13 @@ def test_replay_obeys_its_keys(host: Host) -> None:
         seen = _until(leader, "session")
         os.write(leader, b" ")
         seen += _until(leader, "paused")
-        # Paused: nothing comes, although the next item is 100 ms away.
-        assert select.select([leader], [], [], 0.4)[0] == []
+        # Paused: nothing comes, although the next item is a second away.
+        assert "SELECT" not in seen + _within(leader, 1.5)
         os.write(leader, b"\x1b[C")
         assert "SELECT name" in _until(leader, "reply")
-        assert select.select([leader], [], [], 0.4)[0] == []
+        assert "reply" not in _within(leader, 0.4)
         os.write(leader, b"+")
-        assert "speed 0.02" in _until(leader, "speed 0.02")
+        assert "speed 0.002" in _until(leader, "speed 0.002")
         os.write(leader, b"q")
         assert "replay stopped" in _until(leader, "stopped")
         assert process.wait(10) == 0
@@ -218,6 +219,15 @@ def test_replay_obeys_its_keys(host: Host) -> None:
             process.kill()
             process.wait()
         os.close(leader)
+
+
+def _within(descriptor: int, seconds: float) -> str:
+    """All that comes within this time."""
+    seen = ""
+    deadline = time.monotonic() + seconds
+    while select.select([descriptor], [], [], max(0, deadline - time.monotonic()))[0]:
+        seen += os.read(descriptor, 4096).decode()
+    return seen
 
 
 def _until(descriptor: int, text: str) -> str:
