@@ -75,6 +75,52 @@ class Limits(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Operations that wait for a user at one time; further ones are denied. Default 1000."""
 
 
+RecordType = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(?!(ANY|AXFR|IXFR|MAILA|MAILB|OPT|TKEY|TSIG)\Z)[A-Z][A-Z0-9]*(-[A-Z]+)?\Z",
+        description="a type of records in capitals, such as TXT",
+    ),
+]
+_Often = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+
+
+class Dns(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[dns]``: the names that agents ask for."""
+
+    upstreams: tuple[
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+\]):\d{1,5}\Z",
+                description="an address with its port, 127.0.0.53:53",
+            ),
+        ],
+        ...,
+    ] = ()
+    """Name servers to ask, ``IPv4:port`` or ``[IPv6]:port``, in this order. Default those of ``/etc/resolv.conf``."""
+    timeout_ms: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 1500
+    """Milliseconds to wait for one name server before the next is asked. Default 1500."""
+    types: tuple[RecordType, ...] = ("A", "AAAA", "CNAME", "HTTPS", "MX", "PTR", "SRV", "SVCB", "TXT")
+    """Types of records that are ordinary; others have the flag ``rare_type``. Default those that programs ask for."""
+    max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 128
+    """Questions of one agent that wait for name servers at one time; further ones are refused. Default 128."""
+    cache: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 10_000
+    """Answers kept for as long as they hold; 0 for none. Default 10000."""
+    grace_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 300
+    """Seconds after the end of an answer's time in which a connection to its address is still the name's. Default 300."""
+    max_name: Annotated[int, msgspec.Meta(ge=0, le=255)] = 150
+    """Characters above which a name has the flag ``long_name``; 0 for never. Default 150."""
+    max_coded: Annotated[int, msgspec.Meta(ge=0, le=255)] = 64
+    """Characters of random looks above which a name has the flag ``coded_name``; 0 for never. Default 64."""
+    names_per_minute: _Often = 120
+    """Different names below one domain in a minute, above which others have the flag ``many_names``; 0 for never. Default 120."""
+    coded_per_minute: _Often = 20
+    """The same for names with a piece of random looks. Default 20."""
+    texts_per_minute: _Often = 30
+    """Questions for TXT and the like in a minute, above which they have the flag ``many_texts``; 0 for never. Default 30."""
+
+
 class Metrics(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[metrics]``: figures for Prometheus."""
 
@@ -213,6 +259,7 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: Policies = Policies()
     approvals: Approvals = Approvals()
     limits: Limits = Limits()
+    dns: Dns = Dns()
     metrics: Metrics = Metrics()
     ship: Ship = Ship()
     forward: dict[Name, Forward] = {}

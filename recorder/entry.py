@@ -224,6 +224,55 @@ class Cancel(Entry, tag="cancel"):
     forwarded: bool = False
 
 
+class NameAsked(Entry, tag="name.asked"):
+    """A process asked for a name, and what policy said of that; written before anybody else is asked."""
+
+    question: str
+    """Id of the question, also in its ``name.answered``."""
+    agent: str
+    workload: str
+    name: Text
+    """In lower case, without a final dot; bytes that no host name has are escaped."""
+    type: str
+    """``A``, ``AAAA``, ``TXT``, …"""
+    verdict: str
+    """``allow`` or ``deny``."""
+    reason: Text = ""
+    policies: Texts = ()
+    flags: Texts = ()
+    """What looks like a tunnel in it."""
+    epoch: int = 0
+    """Number of the policy that was in force."""
+    transport: str = ""
+    """``udp`` or ``tcp``."""
+    server: str = ""
+    """Address and port of the name server that the process meant to ask."""
+    pid: int = 0
+    start_ticks: int = 0
+    uid: int = -1
+    comm: str = ""
+    exe: Text = ""
+    cgroup: Text = ""
+
+
+class NameAnswered(Entry, tag="name.answered"):
+    """What became of a question; written before the process gets the answer."""
+
+    question: str
+    status: str
+    """``NOERROR``, ``NXDOMAIN``, …; ``REFUSED``; ``SERVFAIL`` also where no name server answered."""
+    answers: Texts = ()
+    """The records, as ``A 192.0.2.1``."""
+    ttl_s: int = 0
+    """For how long the process may keep them."""
+    upstream: str = ""
+    """Name server that answered; empty for an answer from the cache, and for none."""
+    duration_us: int = 0
+    """From the question to here."""
+    reason: Text = ""
+    """Why there is no answer."""
+
+
 class PolicyLoad(Entry, tag="policy.load"):
     """A configuration came into force, or was refused."""
 
@@ -292,7 +341,7 @@ class LogRemoved(Entry, tag="log.removed"):
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Withdrawn, Request, Approval,
-    Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
+    Cancel, NameAsked, NameAnswered, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
 )  # fmt: skip
 
 
