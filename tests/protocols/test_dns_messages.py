@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 import dns.edns
@@ -40,7 +41,8 @@ def response(*records: str, question: Question = A, number: int = 7, authority: 
 
 
 def answer(*records: str, question: Question = A, authority: tuple[str, ...] = ()) -> Answer:
-    return read_answer(response(*records, question=question, authority=authority).to_wire(), question, 7)
+    message = response(*records, question=question, authority=authority)
+    return read_answer(message.to_wire(max_size=65_535), question, 7)
 
 
 def header(flags: int, *counts: int) -> bytes:
@@ -115,10 +117,8 @@ def test_options_of_the_client_do_not_reach_the_name_server() -> None:
 
 @given(st.binary(max_size=600))
 def test_arbitrary_bytes_are_a_query_or_a_bad_one(data: bytes) -> None:
-    try:
+    with contextlib.suppress(BadQuery):
         assert isinstance(read_query(data), Query)
-    except BadQuery:
-        pass
 
 
 @given(st.data())
@@ -210,10 +210,8 @@ def test_what_is_no_answer_to_the_question_is_none(change: object) -> None:
 @given(st.binary(max_size=600))
 def test_arbitrary_bytes_are_an_answer_or_a_bad_one(data: bytes) -> None:
     for wire in (data, query_for(A, 7)[:2] + b"\x81\x80" + data):
-        try:
+        with contextlib.suppress(BadAnswer):
             assert isinstance(read_answer(wire, A, 7), Answer)
-        except BadAnswer:
-            pass
 
 
 @given(st.data())
