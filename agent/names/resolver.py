@@ -64,7 +64,9 @@ class Resolver:
         """Replaced when the policy is."""
         self.forwarder = Forwarder(servers_of(settings.upstreams), settings.timeout_ms / 1000)
         self.cache = Cache(settings.cache)
-        self.counts: Counter[str] = Counter({"allowed": 0, "denied": 0, "malformed": 0, "failed": 0, "overload": 0})
+        self.counts: Counter[str] = Counter(
+            {"allowed": 0, "denied": 0, "malformed": 0, "failed": 0, "overload": 0, "strangers": 0}
+        )
         self.alarms: deque[Alarm] = deque(maxlen=MAX_ALARMS)
         """What looked like tunnels, the latest last."""
         self.failure = ""
