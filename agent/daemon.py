@@ -8,6 +8,7 @@ control socket. Until the listeners are known to the kernel every guarded connec
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import socket
@@ -39,9 +40,11 @@ from .gate import Gate
 from .holds import Holds
 from .loop import Loop, Services
 from .metrics import Metrics
+from .names.service import Names
+from .origins import askers
 from .paths import Paths, attach_point, workload_path
 from .reload import Reload, policy_load, users_of
-from .resources import AddressTaken, Resources
+from .resources import Resources
 from .retention import Retention
 from .sealing import Sealing
 from .selftest import SelfTest
@@ -90,7 +93,7 @@ class Daemon:
         started_at = time.time()
         paths = Paths.of(document)
         workloads, users = _who(document)
-        resources = await _resolved(document)
+        resources = Resources(document.resources, document.dns.grace_s)
         policy = Policy(document)
         paths.make()
         undo.callback(os.close, paths.lock())
@@ -109,14 +112,20 @@ class Daemon:
         holds = Holds(book, log, users, decider)
         test = SelfTest(redirect, attach_point(document))
         limits = Limits(max_message_bytes=document.limits.max_message_bytes)
-        services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, document.limits.max_flows)
+        names = Names(policy, resources, log, durable)
+        undo.callback(names.close)
+        await resources.look_up(names.look_up, time.monotonic)
+        most = document.limits.max_flows
+        services = Services(log, gate, durable, decider, redirect, workloads, resources, names, tally, limits, most)
         loop = Loop(services, holds, test.arrived)
-        _keep(undo, _beat(redirect), durable.run(), holds.run(), loop.refresh())
+        _keep(undo, _beat(redirect), durable.run(), holds.run(), loop.refresh(), resources.run(names.look_up, time.monotonic))
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
         _record_start(log, document, policy)
         await loop.listen()
+        await names.listen(functools.partial(askers, redirect, workloads))
+        redirect.set_resolver(*names.sockets)
         await test.run()
-        reload = Reload(decider, holds, log)
+        reload = Reload(decider, holds, names, log)
         status = Status(loop, holds, test, reload, sealing, witnesses, retention, started_at)
         metrics = Metrics(status.facts, loop)
         control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
@@ -141,13 +150,6 @@ def _who(document: Document) -> tuple[Workloads, Users]:
     except (WorkloadMistake, UserMistake) as mistake:
         raise Failure("; ".join(mistake.problems)) from None
     return workloads, users
-
-
-async def _resolved(document: Document) -> Resources:
-    try:
-        return await Resources.resolve(document.resources)
-    except AddressTaken as error:
-        raise Failure(f"{document.file}: {error}") from None
 
 
 def _open_log(paths: Paths, undo: AsyncExitStack) -> Log:

@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from ..identity.process import Process, Seen, process_of
+from ..identity.process import Process
 from ..identity.workload import WorkloadRule, Workloads
-from ..kernel import cgroups
 from ..kernel.flows import origin_of
 from ..kernel.layouts import Origin
-from ..kernel.loader import Redirect
+from ..kernel.loader import Redirect, netns_cookie
 from ..policy.decide import Decider
 from ..protocols.events import Close, Replied
 from ..protocols.postgres.conversation import PostgresConversation
@@ -34,6 +33,9 @@ from .flow import Flow, Tally
 from .gate import Gate
 from .holds import Holds
 from .latency import Latency
+from .names.asker import Asker
+from .names.service import DNS_PORT, Names
+from .origins import asker_of, process_at
 from .relay import Relay
 from .resources import Resources
 
@@ -80,6 +82,7 @@ class Services:
     redirect: Redirect
     workloads: Workloads
     resources: Resources
+    names: Names
     tally: Tally
     limits: Limits
     max_flows: int
@@ -140,18 +143,23 @@ class Loop:
         if self._self_test(origin):
             transport.close()  # no reset: it could reach the probe before its connect() returns, which would then fail
             return None
-        process = _process(origin)
+        process = process_at(origin)
         rule = self.services.workloads.workload_of(origin.workload, process)
         facts = _facts(origin, source, process, rule)
         if rule is None:
             self._refuse(transport, entry.FlowRefused(**facts, reason="its cgroup is no workload's"))
             return None
-        resource = self.services.resources.at(origin.host, origin.port)
-        if resource is None:
-            reason = f"no resource has the address {origin.host}:{origin.port}"
-            self._refuse(transport, entry.FlowRefused(**facts, reason=reason))
+        netns = netns_cookie(sock)
+        place = self.services.resources.at((rule.agent, netns), origin.host, origin.port, time.monotonic())
+        if place.name:
+            facts["details"] = (("name", place.name),)
+        if place.resource is None:
+            if origin.port == DNS_PORT:
+                self._answer(transport, asker_of(origin, process, rule, netns))
+            else:
+                self._refuse(transport, entry.FlowRefused(**facts, reason=place.reason))
             return None
-        facts["resource"] = resource
+        facts["resource"] = place.resource
         if len(self.relays) >= self.services.max_flows:
             reason = f"limits.max_flows ({self.services.max_flows}) is reached"
             self._refuse(transport, entry.FlowRefused(**facts, reason=reason))
@@ -162,7 +170,16 @@ class Loop:
             self.gate.failure = str(error)
             _reset(transport)
             return None
-        return self._open(transport, Flow(number, origin, process, rule.name, rule.agent, resource, time.monotonic()))
+        return self._open(transport, Flow(number, origin, process, rule.name, rule.agent, place.resource, time.monotonic()))
+
+    def _answer(self, transport: asyncio.Transport, asker: Asker) -> None:
+        """A connection to some name server's port is one to our resolver."""
+        stream = self.services.names.stream(asker)
+        if stream is None:
+            _reset(transport)
+            return
+        transport.set_protocol(stream)
+        stream.connection_made(transport)
 
     def _refuse(self, transport: asyncio.Transport, record: entry.FlowRefused) -> None:
         self.refused += 1
@@ -289,15 +306,6 @@ def _reset(transport: asyncio.Transport) -> None:
     sock = transport.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-
-
-def _process(origin: Origin) -> Process:
-    """The process as /proc shows it, or as the kernel saw it when it has ended since."""
-    path = cgroups.path_of(origin.cgroup_id)
-    seen = Seen(origin.comm, origin.uid, origin.gid, str(path or ""))
-    process = process_of(origin.pid, origin.start_ticks, seen)
-    assert process is not None
-    return process
 
 
 def _stranger(source: tuple[str, int]) -> entry.FlowRefused:

@@ -16,6 +16,7 @@ from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.log import Log
 from .holds import Holds
+from .names.service import Names
 
 RELOADED = ("policy", "agents", "users", "tags")
 FIXED = tuple(section for section in Tables.__struct_fields__ if section not in RELOADED)
@@ -51,9 +52,10 @@ def policy_load(policy: Policy) -> entry.PolicyLoad:
 class Reload:
     """Puts policies, agents, users and tags of the edited files in force; open flows follow from their next operation on."""
 
-    def __init__(self, decider: Decider, holds: Holds, log: Log) -> None:
+    def __init__(self, decider: Decider, holds: Holds, names: Names, log: Log) -> None:
         self._decider = decider
         self._holds = holds
+        self._names = names
         self._log = log
         self._task: asyncio.Task[None] | None = None
         self.failure = ""
@@ -90,6 +92,7 @@ class Reload:
         # On record before it decides anything.
         self._log.append(0, policy_load(policy))
         self._decider.reload(policy)
+        self._names.reload(policy)
         self._holds.users = users
         self.failure = ""
         print(f"the configuration was reloaded: epoch {self._decider.policy.epoch}", flush=True)

@@ -14,25 +14,26 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..policy.addresses import parse_address
 from ..policy.names import is_numeric
 from ..policy.sections import Resource
+from .names.forward import NoAnswer
 from .names.known import Asking, KnownNames
 
 OURSELVES: Asking = ("", 0)
 """Who asks for what hostguard looks up by itself."""
 LOOK_UP_S = 30.0
 OWN_TTL_S = 60
-"""How long our own look-ups count; the system's resolver does not tell."""
-LOOK_UP_TIMEOUT_S = 5.0
+"""How long our own look-ups count: as long as two of them take turns."""
 MAX_HELD = 65_536
 MAX_DISPUTES = 32
 
+LookUp = Callable[[str], Awaitable[Sequence[str]]]
+"""Addresses of a name; raises NoAnswer."""
 Spot = tuple[str, int]
 """An address in its canonical text with a port."""
 
@@ -138,16 +139,25 @@ class Resources:
 
     # -- our own look-ups -------------------------------------------------------------------------------------------------------
 
-    async def run(self, clock: Callable[[], float]) -> None:
+    async def run(self, look_up: LookUp, clock: Callable[[], float]) -> None:
         """Look all names up again and again; runs until cancelled. `clock`: monotonic seconds."""
         while True:
             await asyncio.sleep(LOOK_UP_S)
-            await self.look_up(clock)
+            await self.look_up(look_up, clock)
 
-    async def look_up(self, clock: Callable[[], float]) -> None:
-        """Look all names up by the system's resolver; a name that can't be looked up keeps its addresses while they count."""
-        found = await asyncio.gather(*(self._addresses(name) for name in self._named))
+    async def look_up(self, look_up: LookUp, clock: Callable[[], float]) -> None:
+        """Look all names up once; a name that can't be looked up keeps its addresses while they count."""
+        found = await asyncio.gather(*(self._addresses(look_up, name) for name in self._named))
         self.settle(dict(zip(self._named, found, strict=True)), clock())
+
+    async def _addresses(self, look_up: LookUp, name: str) -> Sequence[str]:
+        try:
+            addresses = await look_up(name)
+        except NoAnswer as error:
+            self.failures[name] = str(error)
+            return ()
+        self.failures.pop(name, None)
+        return addresses
 
     def settle(self, found: Mapping[str, Iterable[str]], now: float) -> None:
         """Take in one round of look-ups at once, so that the order of names decides nothing."""
@@ -160,19 +170,6 @@ class Resources:
                     claims.setdefault((address, port), set()).add(resource)
         for spot, resources in claims.items():
             self._claim(spot, frozenset(resources), now, now + OWN_TTL_S + self._grace_s)
-
-    async def _addresses(self, name: str) -> list[str]:
-        try:
-            async with asyncio.timeout(LOOK_UP_TIMEOUT_S):
-                answers = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-        except TimeoutError:
-            self.failures[name] = "no answer in time"
-        except OSError as error:
-            self.failures[name] = error.strerror or str(error)
-        else:
-            self.failures.pop(name, None)
-            return [str(answer[4][0]) for answer in answers]
-        return []
 
 
 def servers(addresses: Iterable[str]) -> list[str]:

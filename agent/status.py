@@ -86,10 +86,22 @@ class Status:
                 "policies": len(services.decider.policy.rules),
                 "files": [s.file for s in document.sources],
             },
+            "names": services.names.facts(),
             "log": self._log(),
             "kernel": services.redirect.counters(),
             "faults": list(self._loop.faults),
         }
+
+    def _name_problems(self) -> list[str]:
+        resources, names = self._loop.services.resources, self._loop.services.names
+        found = [f"the name {name} of a resource can't be looked up: {why}" for name, why in resources.failures.items()]
+        found += [said for said, at in resources.disputes.values() if time.monotonic() - at < NEWS_S]
+        if names.resolver.forwarder.failure:
+            found.append(f"no name server answers: {names.resolver.forwarder.failure}")
+        recent = [error for at, error in names.faults if time.time() - at < NEWS_S]
+        if recent:
+            found.append(f"{len(recent)} questions for names met an internal error in the last hour: {recent[-1]}")
+        return found
 
     def _log(self) -> dict[str, Any]:
         log, durable = self._loop.services.log, self._loop.durable
@@ -133,6 +145,7 @@ class Status:
             found.append(f"self-test: {self._test.failure}")
         if self._reload.failure:
             found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
+        found += self._name_problems()
         log = self._log()
         if log["failure"]:
             found.append(f"the log can't be written, operations are refused: {log['failure']}")

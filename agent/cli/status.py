@@ -100,9 +100,21 @@ def _show_basis(facts: dict[str, Any]) -> None:
         out.print(f"resource   {escape(resource['name'])}  {resource['protocol']}  {escape(', '.join(resource['addresses']))}")
     denied = f"[yellow]{operations['denied']} denied[/]" if operations["denied"] else "0 denied"
     out.print(f"operations {operations['allowed']} allowed, {denied}, {operations['held']} held")
+    _show_names(facts["names"])
     pending = facts["requests"]["pending"]
     waiting = f"[yellow]{pending} wait for approval[/]: hostguard requests list" if pending else "none waits for approval"
     out.print(f"requests   {waiting}")
+
+
+def _show_names(names: dict[str, Any]) -> None:
+    counted = names["questions"]
+    denied = f"[yellow]{counted['denied']} refused[/]" if counted["denied"] else "0 refused"
+    out.print(f"names      {counted['allowed']} asked for, {denied}  [dim]{escape(', '.join(names['upstreams']))}[/]")
+    for alarm in names["alarms"]:
+        what = f"agent {alarm['agent']}: {alarm['questions']} questions below {alarm['domain']} looked like a tunnel"
+        when = f"({', '.join(alarm['flags'])}), {ago(time.time() - alarm['at'])} ago; refused"
+        out.print("           [yellow]![/] ", end="")
+        out.print(f"{what} {when}", markup=False)
 
 
 def _witnessed(log: dict[str, Any]) -> str:

@@ -62,9 +62,10 @@ class Datagrams(asyncio.DatagramProtocol):
 class Stream(asyncio.Protocol):
     """One TCP connection of a guarded process to port 53 of wherever."""
 
-    def __init__(self, resolver: Resolver, asker: Asker, crashed: Crashed) -> None:
+    def __init__(self, resolver: Resolver, asker: Asker, crashed: Crashed, ended: Callable[[], None]) -> None:
         self._resolver = resolver
         self._asker = asker
+        self._tell_end = ended
         self._crashed = crashed
         self._messages = MessageStream(MAX_QUERY_BYTES)
         self._transport: asyncio.Transport | None = None
@@ -82,6 +83,7 @@ class Stream(asyncio.Protocol):
             self._idle.cancel()
         for task in self._tasks:
             task.cancel()
+        self._tell_end()
 
     def eof_received(self) -> bool:
         """Stay open until what was asked is answered."""

@@ -107,7 +107,7 @@ def test_what_is_no_plain_question_is_answered_so_or_dropped(data: bytes, rcode:
 
 
 def test_options_of_the_client_do_not_reach_the_name_server() -> None:
-    smuggled = dns.edns.GenericOption(65_001, b"secret" * 20)
+    smuggled = dns.edns.GenericOption("65001", b"secret" * 20)
     query = read_query(asked("Db.Example.com", use_edns=0, options=[smuggled]))
     upstream = query_for(query.question, 1)
     assert b"secret" not in upstream
