@@ -20,6 +20,7 @@ COMMANDS = {
     "exec": ("exec", "Run a command as a guarded workload."),
     "requests": ("requests", "Held operations: list, show, approve, deny, watch."),
     "recordings": ("recordings", "What happened: list, show, replay, search, export, rerun."),
+    "names": ("names", "Names that agents ask name servers for: list, explain."),
     "report": ("report", "Evidence for an audit: what agents could do, did, were denied, who approved."),
     "log": ("log", "The log's Merkle tree: verify, prove, check-proof, checkpoint, key."),
     "ship": ("ship", "Copy the sealed log to an S3 bucket."),

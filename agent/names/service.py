@@ -84,7 +84,7 @@ class Names:
         return Stream(self.resolver, asker, self._crashed, self._stream_ended)
 
     async def look_up(self, name: str) -> list[str]:
-        """The addresses of a resource's name, for hostguard itself: this host's own file first, as programs do. Raises NoAnswer."""
+        """The addresses of a resource's name, for hostguard itself, this host's own file first. Raises NoAnswer."""
         if found := own_addresses(name):
             return found
         labels = tuple(name.split("."))

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import socket
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import dns.flags
 import dns.message
@@ -20,151 +16,14 @@ import dns.rcode
 import dns.rrset
 import msgspec
 import pytest
-from name_server import NameServer, name_server
+from name_server import NameServer
+from resolving import BOT, POLICIES, Running
 
-from hostguard.agent.durability import Durability
-from hostguard.agent.flow import Tally
-from hostguard.agent.gate import Gate
-from hostguard.agent.names.asker import Asker
 from hostguard.agent.names.hosts import addresses_in
-from hostguard.agent.names.service import Names
-from hostguard.agent.resources import Resources
 from hostguard.policy.decide import Policy
-from hostguard.policy.document import Document, load
-from hostguard.policy.sections import Dns
+from hostguard.policy.document import load
 from hostguard.protocols.dns.stream import MessageStream, framed
-from hostguard.recorder.durable import Syscalls
 from hostguard.recorder.entry import Fault, NameAnswered, NameAsked
-from hostguard.recorder.log import Log
-from hostguard.recorder.reader import Reader
-
-BOT = Asker("bot", "bot", "192.0.2.53:53", netns=3, pid=42, start_ticks=7, uid=1000, comm="agent", exe="/usr/bin/agent")
-LARGE = 120
-"""Addresses of big.example: 2 KiB of answer."""
-CONFIGURATION = """
-[policy]
-files = ["names.cedar"]
-[users.alice]
-[agents.bot]
-roles = ["web"]
-owner = "alice"
-[agents.other]
-owner = "alice"
-[resources.shop]
-protocol = "postgres"
-addresses = ["db.example:5432"]
-"""
-POLICIES = """
-@id("web looks around") permit (principal in Role::"web", action == Action::"resolve", resource in Domain::"example");
-@id("not the secret") forbid (principal, action == Action::"resolve", resource in Domain::"secret.example");
-@id("texts") permit (principal, action == Action::"resolve", resource == Name::"t.com") when { context.type == "TXT" };
-"""
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[NameServer]:
-    options = [
-        "txt-record=t.com,hello", "cname=www.example,db.example", "srv-host=_pg._tcp.example,db.example,5432", "local=/com/",
-        "ptr-record=5.0.0.127.in-addr.arpa,db.example",
-    ]  # fmt: skip
-    with name_server(options) as server:
-        server.set_hosts({"db.example": ["127.0.0.5"], "big.example": [f"127.1.0.{n}" for n in range(1, LARGE + 1)]})
-        yield server
-
-
-def document_in(folder: Path, **dns_settings: Any) -> Document:
-    (folder / "hostguard.toml").write_text(CONFIGURATION)
-    (folder / "names.cedar").write_text(POLICIES)
-    return msgspec.structs.replace(load(folder / "hostguard.toml"), dns=Dns(**dns_settings))
-
-
-@dataclass
-class Disk:
-    """What the log is written to; fails on command."""
-
-    full: bool = False
-
-    def write(self, fd: int, data: bytes) -> int:
-        if self.full:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return os.write(fd, data)
-
-
-@dataclass
-class Running:
-    """A resolver whose UDP and TCP ports anybody can ask, as whom `asker` says."""
-
-    disk: Disk
-
-    names: Names
-    resources: Resources
-    log: Log
-    folder: Path
-    port: int = 0
-    tcp_port: int = 0
-    asker: Asker | None = BOT
-
-    def entries(self) -> list[NameAsked | NameAnswered | Fault]:
-        found = [entry for _, entry in Reader(self.folder).entries((NameAsked, NameAnswered, Fault))]
-        return [entry for entry in found if isinstance(entry, NameAsked | NameAnswered | Fault)]
-
-    async def ask(self, name: str, kind: str = "A", **options: Any) -> dns.message.Message:
-        query = dns.message.make_query(name, kind, **{"use_edns": 0, **options})
-        return await asyncio.to_thread(dns.query.udp, query, "127.0.0.1", 5, self.port)
-
-    async def dig(self, *arguments: str, tcp: bool = False) -> str:
-        port = self.tcp_port if tcp else self.port
-        command = ["dig", "@127.0.0.1", "-p", str(port), "+tries=1", "+time=5", *(["+tcp"] if tcp else ["+ignore"]), *arguments]
-        found = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=20, check=False)
-        return found.stdout
-
-
-async def start(folder: Path, upstreams: tuple[str, ...], **settings: Any) -> tuple[Running, asyncio.Server]:
-    document = document_in(folder, upstreams=upstreams, **settings)
-    disk = Disk()
-    log = Log(folder / "log", lambda: (time.time_ns(), time.monotonic_ns()), syscalls=Syscalls(write=disk.write))
-    resources = Resources(document.resources, document.dns.grace_s)
-    durable = Durability(log, Gate(log, Tally()), strict=False, batch_s=1)
-    running = Running(disk, Names(Policy(document), resources, log, durable), resources, log, folder / "log")
-
-    async def who(source: tuple[str, int]) -> Asker | None:
-        assert source[0] == "127.0.0.1"
-        return running.asker
-
-    await running.names.listen(lambda _: who)
-    running.port = running.names.sockets[0].getsockname()[1]
-
-    def stream() -> asyncio.Protocol:
-        assert running.asker is not None
-        found = running.names.stream(running.asker)
-        assert found is not None
-        return found
-
-    server = await asyncio.get_running_loop().create_server(stream, "127.0.0.1", 0)
-    running.tcp_port = server.sockets[0].getsockname()[1]
-    return running, server
-
-
-Test = Callable[[Running], Awaitable[None]]
-
-
-@pytest.fixture
-def resolving(tmp_path: Path, upstream: NameServer) -> Callable[..., None]:
-    """Run a test against a resolver: ``resolving(test, upstreams=…, max_in_flight=…)``."""
-
-    def run(test: Test, upstreams: tuple[str, ...] = (upstream.address,), **settings: Any) -> None:
-        async def main() -> None:
-            running, server = await start(tmp_path, upstreams, **settings)
-            try:
-                await test(running)
-            finally:
-                running.names.close()
-                server.close()
-                running.log.close()
-
-        asyncio.run(main())
-
-    return run
 
 
 def test_a_permitted_name_is_answered_after_it_is_on_record(resolving: Callable[..., None], upstream: NameServer) -> None:
@@ -378,87 +237,6 @@ def test_an_agent_with_too_many_questions_under_way_is_refused_and_another_is_no
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         resolving(test, (f"127.0.0.1:{silent.getsockname()[1]}",), max_in_flight=2, timeout_ms=500)
-
-
-def test_a_name_server_that_is_silent_or_absent_gives_way_to_the_next(
-    resolving: Callable[..., None], upstream: NameServer
-) -> None:
-    async def test(running: Running) -> None:
-        assert (await running.ask("db.example")).rcode() == dns.rcode.NOERROR
-        assert running.names.resolver.forwarder.counts["timeouts"] == 1
-        assert running.names.resolver.forwarder.failure == ""
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
-        silent.bind(("127.0.0.1", 0))
-        closed.bind(("127.0.0.1", 0))
-        absent = closed.getsockname()[1]
-        closed.close()
-        resolving(test, (f"127.0.0.1:{silent.getsockname()[1]}", f"127.0.0.1:{absent}", upstream.address), timeout_ms=200)
-
-
-def test_when_no_name_server_answers_the_client_hears_so(resolving: Callable[..., None]) -> None:
-    async def test(running: Running) -> None:
-        reply = await running.ask("db.example")
-        assert reply.rcode() == dns.rcode.SERVFAIL
-        assert "no name server answered: 127.0.0.1:" in reply.options[0].to_text()
-        answered = running.entries()[-1]
-        assert isinstance(answered, NameAnswered)
-        assert answered.status == "SERVFAIL"
-        assert "no answer in time" in running.names.resolver.forwarder.failure
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind(("127.0.0.1", 0))
-        resolving(test, (f"127.0.0.1:{silent.getsockname()[1]}",), timeout_ms=60)
-
-
-def test_forged_answers_are_ignored_and_the_right_one_is_taken(resolving: Callable[..., None]) -> None:
-    """The name server itself sends what a forger would: other ids, other questions, other records."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        server.bind(("127.0.0.1", 0))
-        stranger.bind(("127.0.0.9", 0))
-
-        def serve() -> None:
-            data, client = server.recvfrom(512)
-            query = dns.message.from_wire(data)
-            right = dns.message.make_response(query)
-            right.answer = [dns.rrset.from_text("db.example.", 60, "IN", "A", "127.0.0.5")]
-            forged = dns.message.make_response(query)
-            forged.answer = [dns.rrset.from_text("db.example.", 60, "IN", "A", "127.6.6.6")]
-            stranger.sendto(forged.to_wire(), client)
-            forged.id = query.id ^ 1
-            server.sendto(forged.to_wire(), client)
-            forged.id = query.id
-            forged.question = [dns.rrset.from_text("other.example.", 0, "IN", "A")]
-            server.sendto(forged.to_wire(), client)
-            server.sendto(b"\0" * 20, client)
-            server.sendto(right.to_wire(), client)
-
-        async def test(running: Running) -> None:
-            serving = asyncio.create_task(asyncio.to_thread(serve))
-            reply = await running.ask("db.example")
-            await serving
-            assert [rdata.to_text() for rdata in reply.answer[0]] == ["127.0.0.5"]
-            assert running.names.resolver.forwarder.counts["ignored"] == 3
-
-        resolving(test, (f"127.0.0.1:{server.getsockname()[1]}",))
-
-
-def test_equal_questions_at_one_time_are_one_to_the_name_server(resolving: Callable[..., None]) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.1", 0))
-
-        async def test(running: Running) -> None:
-            questions = [asyncio.create_task(running.ask("once.example")) for _ in range(4)]
-            while running.names.resolver._in_flight["bot"] < 4:
-                await asyncio.sleep(0)
-            data, client = await asyncio.to_thread(server.recvfrom, 512)
-            server.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                server.recv(512)
-            server.sendto(dns.message.make_response(dns.message.from_wire(data)).to_wire(), client)
-            assert {reply.rcode() for reply in await asyncio.gather(*questions)} == {dns.rcode.NOERROR}
-
-        resolving(test, (f"127.0.0.1:{server.getsockname()[1]}",), timeout_ms=5000)
 
 
 def test_a_tunnel_is_refused_after_its_first_names_and_shown_while_known_names_go_on(resolving: Callable[..., None]) -> None:
