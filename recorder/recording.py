@@ -32,6 +32,8 @@ class Facts:
     gone: bool
     refused: str
     """Why there was no conversation; empty for a flow that was let in."""
+    details: tuple[tuple[str, str], ...] = ()
+    """What else is known of it: ``("name", "db.example.com")``, the name that the agent asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,141 @@
+"""Names end to end: guarded programs ask through libc and dig, a real name server answers, a real database is reached by name."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import guard
+import pytest
+from name_server import NameServer, name_server
+from servers import Server
+
+POLICIES = """
+@id("support reads") permit (principal in Role::"support", action in Action::"read", resource in Resource::"shop");
+@id("support looks at the web") permit (principal in Role::"support", action == Action::"resolve", resource in Domain::"web.example");
+"""
+LOOK_UP = """
+import json, socket, sys
+def look(name, family):
+    try:
+        return sorted({found[4][0] for found in socket.getaddrinfo(name, 80, family, socket.SOCK_STREAM)})
+    except socket.gaierror as error:
+        return error.strerror
+print(json.dumps({name: look(name, socket.AF_UNSPEC) for name in sys.argv[1:]}))
+"""
+QUERY = """
+import sys, psycopg
+host, port, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
+for _ in range(times):
+    try:
+        with psycopg.connect(host=host, port=port, user="postgres", dbname="postgres") as connection:
+            print("rows", connection.execute("SELECT count(*) > 0 FROM pg_catalog.pg_class").fetchall())
+    except psycopg.OperationalError as error:
+        print("error", str(error).replace(chr(10), " "))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A guard whose only resource is known by its name."""
+
+    guard: guard.Guard
+    names: NameServer
+    server: Server
+
+    def run(self, program: str, *arguments: str, agent: str = "support") -> str:
+        result = self.guard.run(agent, [sys.executable, "-c", program, *arguments], {"RES_OPTIONS": "attempts:1"})
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def look_up(self, *names: str, agent: str = "support") -> dict[str, list[str] | str]:
+        found: dict[str, list[str] | str] = json.loads(self.run(LOOK_UP, *names, agent=agent))
+        return found
+
+    def dig(self, *arguments: str, agent: str = "support") -> str:
+        return self.guard.run(agent, ["dig", "+tries=1", "+time=5", *arguments], {}).stdout
+
+
+@contextmanager
+def shop(server: Server, more: str = "") -> Iterator[Shop]:
+    with name_server(["txt-record=web.example,hello"], ttl_s=1) as names:
+        names.set_hosts({"db.example": [server.host], "web.example": ["127.8.8.8", "fd00::8"], "big.web.example": _many()})
+        setup = guard.Setup(
+            agents={"support": guard.Agent(("support",)), "stranger": guard.Agent()},
+            resources={"shop": f"db.example:{server.port}"},
+            policies=POLICIES,
+            tags=f'[dns]\nupstreams = ["{names.address}"]\ntimeout_ms = 500\n{more}',
+        )
+        with guard.guarding(setup) as running:
+            yield Shop(running, names, server)
+
+
+def _many() -> list[str]:
+    return [f"127.7.0.{n}" for n in range(1, 121)]
+
+
+@pytest.fixture(scope="module")
+def here(postgres18: Server) -> Iterator[Shop]:
+    with shop(postgres18) as running:
+        yield running
+
+
+def test_libc_gets_addresses_of_permitted_names_and_a_refusal_of_others(here: Shop) -> None:
+    found = here.look_up("db.example", "web.example", "exfiltrated.example", "nothing.web.example")
+    assert found["db.example"] == [here.server.host]
+    assert found["web.example"] == ["127.8.8.8", "fd00::8"]
+    assert isinstance(found["exfiltrated.example"], str)
+    assert found["nothing.web.example"] == "Name or service not known"
+    assert "exfiltrated" not in here.names.log()
+
+
+def test_dig_sees_the_refusal_with_its_policy_from_whichever_server_it_asks(here: Shop) -> None:
+    for server in ("@192.0.2.53", "@2001:db8::53", "@127.0.0.1"):
+        for transport in ("+notcp", "+tcp"):
+            text = here.dig(server, transport, "exfiltrated.example")
+            assert "status: REFUSED" in text, text
+            assert "no policy permits resolve on exfiltrated.example (A) for agent support" in text
+            # The reply seems to come from where the question went.
+            assert f"SERVER: {server[1:]}#53" in text
+            assert "127.8.8.8" in here.dig(server, transport, "+short", "web.example")
+
+
+def test_a_large_answer_comes_by_tcp_when_it_does_not_fit(here: Shop) -> None:
+    for options in (["+bufsize=512"], ["+noedns"], ["+bufsize=4096"]):
+        assert sorted(here.dig("@192.0.2.53", "+short", *options, "big.web.example").split()) == sorted(_many())
+
+
+def test_a_database_is_reached_by_its_name_and_the_flow_says_so(here: Shop) -> None:
+    assert "rows [(True,)]" in here.run(QUERY, "db.example", str(here.server.port), "1")
+    (flow,) = [f for f in here.guard.ask("recordings", "list") if f["resource"] == "shop"][-1:]
+    shown = here.guard.ask("recordings", "show", str(flow["flow"]))
+    assert ["name", "db.example"] in shown["facts"]["details"]
+
+
+def test_questions_are_on_record_with_their_process(here: Shop) -> None:
+    here.look_up("web.example")
+    asked = here.guard.ask("names", "list", "--name", "web.example", "--agent", "support")
+    assert {each["type"] for each in asked} >= {"A", "AAAA"}
+    last = asked[-1]
+    assert (last["verdict"], last["status"], last["policies"]) == ("allow", "NOERROR", ["support looks at the web"])
+    assert last["comm"].startswith("python")
+    assert last["server"].endswith(":53")
+    here.look_up("nothing.example", agent="stranger")
+    denied = here.guard.ask("names", "list", "--verdict", "deny", "--agent", "stranger")
+    assert denied[-1]["name"] == "nothing.example"
+    assert "no policy permits" in here.guard.cli("names", "list", "--agent", "stranger").stdout
+
+
+def test_status_shows_the_resolver_and_what_it_refused(here: Shop) -> None:
+    here.dig("@192.0.2.53", ".".join(["0123456789abcdef" * 3] * 3) + ".web.example")
+    facts = here.guard.ask("status")
+    assert facts["state"] == "guarding"
+    assert facts["names"]["upstreams"] == [here.names.address]
+    assert facts["names"]["questions"]["denied"] > 0
+    (alarm,) = [a for a in facts["names"]["alarms"] if "coded_name" in a["flags"]]
+    assert (alarm["agent"], alarm["domain"]) == ("support", "web.example")
+    shown = here.guard.cli("status").stdout
+    assert "looked like a tunnel" in shown
