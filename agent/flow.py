@@ -46,6 +46,8 @@ class Flow:
     resource: str
     opened_at: float
     """Monotonic seconds."""
+    barred: str = ""
+    """Why its server must not be dialled; empty when it may be."""
     database: str = ""
     user: str = ""
     holding: str = ""

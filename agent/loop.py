@@ -151,15 +151,16 @@ class Loop:
             return None
         netns = netns_cookie(sock)
         place = self.services.resources.at((rule.agent, netns), origin.host, origin.port, time.monotonic())
-        if place.name:
-            facts["details"] = (("name", place.name),)
-        if place.resource is None:
+        names = (("name", place.name),) if place.name else ()
+        facts["details"] = (*names, ("barred", place.reason)) if place.instead_of else names
+        resource = place.resource or place.instead_of
+        if not resource:
             if origin.port == DNS_PORT:
                 self._answer(transport, asker_of(origin, process, rule, netns))
             else:
                 self._refuse(transport, entry.FlowRefused(**facts, reason=place.reason))
             return None
-        facts["resource"] = place.resource
+        facts["resource"] = resource
         if len(self.relays) >= self.services.max_flows:
             reason = f"limits.max_flows ({self.services.max_flows}) is reached"
             self._refuse(transport, entry.FlowRefused(**facts, reason=reason))
@@ -170,7 +171,9 @@ class Loop:
             self.gate.failure = str(error)
             _reset(transport)
             return None
-        return self._open(transport, Flow(number, origin, process, rule.name, rule.agent, place.resource, time.monotonic()))
+        return self._open(
+            transport, Flow(number, origin, process, rule.name, rule.agent, resource, time.monotonic(), place.reason)
+        )
 
     def _answer(self, transport: asyncio.Transport, asker: Asker) -> None:
         """A connection to some name server's port is one to our resolver."""
@@ -203,6 +206,8 @@ class Loop:
     async def dial(self, relay: Relay) -> asyncio.Transport:
         """Connect to where the agent wanted to go. Raises OSError."""
         origin = relay.flow.origin
+        if relay.flow.barred:
+            raise OSError(None, relay.flow.barred)
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
                 transport, _ = await asyncio.get_running_loop().create_connection(

@@ -44,9 +44,11 @@ class Place:
 
     resource: str | None
     name: str = ""
-    """The name that led there; empty for an address that nobody asked a name for."""
+    """The name that the agent asked for, or else that we looked up; empty for an address that no name led to."""
     reason: str = ""
     """Why it is no resource."""
+    instead_of: str = ""
+    """The resource that the agent was after, in whose protocol it is to hear the reason; empty where that can't be told."""
 
 
 @dataclass(slots=True)
@@ -128,12 +130,12 @@ class Resources:
         led = [(name, self._named[name][port]) for name in (*fresh, *own) if port in self._named.get(name, {})]
         for name, resource in led:
             if hold is not None and hold.resource == resource:
-                return Place(resource, name)
+                return Place(resource, name if name in fresh else asked or name)
         if led:
-            return Place(None, led[0][0], _disputed(*led[0], (host, port), hold))
+            return Place(None, led[0][0], _disputed(*led[0], (host, port), hold), led[0][1])
         for name, until in told:
             if port in self._named.get(name, {}):
-                return Place(None, name, _expired(name, host, now - until))
+                return Place(None, name, _expired(name, host, now - until), self._named[name][port])
         known = f", which this agent asked for as {asked}" if asked else ""
         return Place(None, asked, f"no resource has the address {_text((host, port))}{known}")
 

@@ -45,7 +45,7 @@ def test_an_answer_counts_until_its_time_and_the_grace_have_passed_and_then_says
     found.learn(BOT, "db.example.com", ["10.0.0.1"], 60, 0)
     assert found.at(BOT, "10.0.0.1", 5432, 60 + GRACE_S).resource == "shop"
     late = found.at(BOT, "10.0.0.1", 5432, 60 + GRACE_S + 1)
-    assert late.resource is None
+    assert (late.resource, late.instead_of) == (None, "shop")
     assert late.reason == "db.example.com was at 10.0.0.1 by an answer that ended 301 s ago: look db.example.com up again"
     found.learn(BOT, "db.example.com", ["10.0.0.1"], 60, 500)
     assert found.at(BOT, "10.0.0.1", 5432, 500).resource == "shop"
@@ -98,7 +98,7 @@ def test_a_resources_name_that_comes_to_lead_where_anothers_leads_does_not_take_
     found.settle({"db.example.com": ["10.0.0.1"], "db.partner.example": ["10.9.9.9"]}, 0)
     found.learn(BOT, "db.partner.example", ["10.0.0.1"], 60, 1)
     # Not as the partner's, whose policies may permit more; as the shop's, since that is what is there.
-    assert found.at(BOT, "10.0.0.1", 5432, 2) == Place("shop", "db.example.com")
+    assert found.at(BOT, "10.0.0.1", 5432, 2) == Place("shop", "db.partner.example")
     found.settle({"db.partner.example": ["10.0.0.1", "10.9.9.9"]}, 30)
     assert found.at(BOT, "10.0.0.1", 5432, 31).resource == "shop"
     assert found.at(BOT, "10.9.9.9", 5432, 31).resource == "partner"
@@ -109,7 +109,7 @@ def test_an_address_that_only_the_false_name_leads_this_agent_to_is_refused_whil
     found.learn(OTHER, "db.example.com", ["10.0.0.1"], 60, 0)
     found.learn(BOT, "db.partner.example", ["10.0.0.1"], 60, 1)
     place = found.at(BOT, "10.0.0.1", 5432, 2)
-    assert place.resource is None
+    assert (place.resource, place.instead_of) == (None, "partner")
     assert place.reason == "db.partner.example of resource partner leads to 10.0.0.1:5432, which is resource shop's"
     assert found.at(OTHER, "10.0.0.1", 5432, 2).resource == "shop"
 

@@ -15,7 +15,8 @@ from servers import Server
 
 POLICIES = """
 @id("support reads") permit (principal in Role::"support", action in Action::"read", resource in Resource::"shop");
-@id("support looks at the web") permit (principal in Role::"support", action == Action::"resolve", resource in Domain::"web.example");
+@id("support looks at the web")
+permit (principal in Role::"support", action == Action::"resolve", resource in Domain::"web.example");
 """
 LOOK_UP = """
 import json, socket, sys
@@ -26,15 +27,14 @@ def look(name, family):
         return error.strerror
 print(json.dumps({name: look(name, socket.AF_UNSPEC) for name in sys.argv[1:]}))
 """
-QUERY = """
+STATEMENT = """
 import sys, psycopg
-host, port, times = sys.argv[1], sys.argv[2], int(sys.argv[3])
-for _ in range(times):
-    try:
-        with psycopg.connect(host=host, port=port, user="postgres", dbname="postgres") as connection:
-            print("rows", connection.execute("SELECT count(*) > 0 FROM pg_catalog.pg_class").fetchall())
-    except psycopg.OperationalError as error:
-        print("error", str(error).replace(chr(10), " "))
+host, port, text = sys.argv[1:]
+try:
+    with psycopg.connect(host=host, port=port, user="postgres", dbname="postgres") as connection:
+        print("rows", connection.execute(text).fetchall())
+except psycopg.Error as error:
+    print("error", error)
 """
 
 
@@ -109,7 +109,7 @@ def test_a_large_answer_comes_by_tcp_when_it_does_not_fit(here: Shop) -> None:
 
 
 def test_a_database_is_reached_by_its_name_and_the_flow_says_so(here: Shop) -> None:
-    assert "rows [(True,)]" in here.run(QUERY, "db.example", str(here.server.port), "1")
+    assert "rows [(True,)]" in here.run(STATEMENT, "db.example", str(here.server.port), "SELECT count(*) > 0 FROM pg_class")
     (flow,) = [f for f in here.guard.ask("recordings", "list") if f["resource"] == "shop"][-1:]
     shown = here.guard.ask("recordings", "show", str(flow["flow"]))
     assert ["name", "db.example"] in shown["facts"]["details"]
@@ -127,6 +127,47 @@ def test_questions_are_on_record_with_their_process(here: Shop) -> None:
     denied = here.guard.ask("names", "list", "--verdict", "deny", "--agent", "stranger")
     assert denied[-1]["name"] == "nothing.example"
     assert "no policy permits" in here.guard.cli("names", "list", "--agent", "stranger").stdout
+
+
+PARTNERS = """
+@id("partner is open") permit (principal, action, resource in Resource::"partner");
+@id("shop is looked at") permit (principal, action == Action::"select", resource in Resource::"shop");
+"""
+
+
+@contextmanager
+def partners(server: Server, partner_at: str) -> Iterator[tuple[guard.Guard, NameServer]]:
+    """A guard with two resources on one port, each known by name; the partner's name is somebody else's to answer for."""
+    with name_server(ttl_s=1) as names:
+        names.set_hosts({"db.example": [server.host], "partner.example": [partner_at]})
+        setup = guard.Setup(
+            agents={"support": guard.Agent()},
+            resources={"shop": f"db.example:{server.port}", "partner": f"partner.example:{server.port}"},
+            policies=PARTNERS,
+            tags=f'[dns]\nupstreams = ["{names.address}"]\n',
+        )
+        with guard.prepared(setup) as running:
+            running.start(degraded=True)
+            yield running, names
+
+
+def test_a_partners_name_that_comes_to_lead_to_the_shop_is_judged_as_the_shop(postgres18: Server) -> None:
+    with partners(postgres18, "127.0.0.66") as (running, names):
+        names.set_hosts({"db.example": [postgres18.host], "partner.example": [postgres18.host]})
+        arguments = ["partner.example", str(postgres18.port), "CREATE TABLE loot (x int)"]
+        said = running.run("support", [sys.executable, "-c", STATEMENT, *arguments], {})
+        assert "no policy permits create on shop/postgres/public/loot" in said.stdout, said
+        flow = running.ask("recordings", "list")[-1]
+        assert flow["resource"] == "shop"
+        assert ["name", "partner.example"] in running.ask("recordings", "show", str(flow["flow"]))["facts"]["details"]
+
+
+def test_an_address_to_which_two_resources_names_lead_is_refused_in_words(postgres18: Server) -> None:
+    with partners(postgres18, postgres18.host) as (running, _):
+        said = running.run("support", [sys.executable, "-c", STATEMENT, "partner.example", str(postgres18.port), "SELECT 1"], {})
+        assert "which is several resources' at once" in said.stdout, said
+        problems = json.loads(running.cli("status", "--json").stdout)["problems"]
+        assert any("which is several resources' at once" in problem for problem in problems)
 
 
 def test_status_shows_the_resolver_and_what_it_refused(here: Shop) -> None:
