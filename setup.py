@@ -123,6 +123,7 @@ setup(
         "pglast>=8,<9",
         "prometheus-client>=0.20",
         "pyroute2>=0.7",
+        "pyseccomp>=0.1.2",
         "rich>=13",
         "uvloop>=0.19",
     ],

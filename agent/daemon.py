@@ -1,8 +1,11 @@
 """The composition root: a whole daemon from one configuration, or nothing of it.
 
 Order of start. Nothing may be half up, so each step registers how to undo it, and the daemon says "guarding" only after its own
-probe connections have come through its own hooks: configuration, log, kernel hooks, guarded cgroups, listeners, self-test,
-control socket. Until the listeners are known to the kernel every guarded connect is refused, so the order is closed throughout.
+probe connections have come through its own hooks: configuration, log, kernel hooks, guarded cgroups, workers, listeners,
+self-test, control socket. Until the listeners are known to the kernel every guarded connect is refused, so the order is closed
+throughout.
+
+This process is the supervisor: it holds root, and reads no byte of an agent or of a server. The workers do (`crew`, `worker`).
 """
 
 from __future__ import annotations
@@ -27,19 +30,22 @@ from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document
-from ..protocols.postgres.limits import Limits
 from ..recorder import entry
 from ..recorder.durable import LogBusy, LogUnavailable
 from ..recorder.log import Log
+from .appends import Appends
+from .cancels import Cancels
 from .control import Control
-from .durability import Durability
+from .crew import Crew
+from .desk import Desk
+from .entrance import Entrance
 from .failures import Failure
-from .flow import Tally
-from .gate import Gate
+from .faults import Faults
 from .holds import Holds
-from .loop import Loop, Services
+from .messages import max_from_worker
 from .metrics import Metrics
 from .paths import Paths, attach_point, workload_path
+from .records import Records
 from .reload import Reload, policy_load, users_of
 from .resources import AddressTaken, Resources
 from .retention import Retention
@@ -78,11 +84,12 @@ async def _serve(document: Document) -> None:
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, paths: Paths, log: Log, loop: Loop, reload: Reload) -> None:
+    def __init__(self, paths: Paths, log: Log, crew: Crew, entrance: Entrance, reload: Reload) -> None:
         self.paths = paths
         self.reload = reload
         self._log = log
-        self._loop = loop
+        self._crew = crew
+        self._entrance = entrance
 
     @classmethod
     async def start(cls, document: Document, undo: AsyncExitStack) -> Daemon:
@@ -101,33 +108,56 @@ class Daemon:
         for remark in redirect.remarks:
             print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
-        tally = Tally()
-        gate = Gate(log, tally)
-        durable = Durability(log, gate, strict=document.log.durability == "strict", batch_s=document.log.batch_ms / 1000)
-        decider = Decider(policy, hash_key=paths.hash_key())
+        appends = Appends(
+            log,
+            strict=document.log.durability == "strict",
+            batch_s=document.log.batch_ms / 1000,
+            max_bytes=max_from_worker(document),
+        )
+        decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
-        holds = Holds(book, log, users, decider)
+        faults, records = Faults(), Records(log)
+        holds = Holds(book, records, users, decider)
         test = SelfTest(redirect, attach_point(document))
-        limits = Limits(max_message_bytes=document.limits.max_message_bytes)
-        services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, document.limits.max_flows)
-        loop = Loop(services, holds, test.arrived)
-        _keep(undo, _beat(redirect), durable.run(), holds.run(), loop.refresh())
+        crew = Crew(document, appends, policy.epoch, paths.hash_key())
+        desk = Desk(crew, holds, Cancels(records), faults)
+        entrance = Entrance(redirect, workloads, resources, crew, records, faults, test.arrived, document.limits.max_flows)
+        _keep(undo, _beat(redirect), appends.run(), holds.run())
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
         _record_start(log, document, policy)
-        await loop.listen()
+        undo.push_async_callback(crew.close)
+        await crew.start(desk.handle, desk.closed)
+        undo.callback(entrance.close)
+        entrance.listen()
         await test.run()
-        reload = Reload(decider, holds, log)
-        status = Status(loop, holds, test, reload, sealing, witnesses, retention, started_at)
-        metrics = Metrics(status.facts, loop)
+        reload = Reload(decider, crew, holds, log)
+        status = Status(
+            decider=decider,
+            redirect=redirect,
+            entrance=entrance,
+            crew=crew,
+            appends=appends,
+            records=records,
+            faults=faults,
+            holds=holds,
+            test=test,
+            reload=reload,
+            log=log,
+            sealing=sealing,
+            witnesses=witnesses,
+            retention=retention,
+            started_at=started_at,
+        )
+        metrics = Metrics(status, crew, entrance, faults, appends)
         control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
         await _open_control(control, paths, document.metrics.address, undo)
-        return cls(paths, log, loop, reload)
+        return cls(paths, log, crew, entrance, reload)
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
-        open_flows = len(self._loop.relays)
-        await self._loop.stop(GRACE_S)
-        self._loop.gate.flush()
+        open_flows = self._crew.count
+        self._entrance.close()
+        await self._crew.stop(GRACE_S)
         try:
             self._log.append(0, entry.DaemonStop(reason=reason, flows=open_flows))
         except LogUnavailable as error:

@@ -15,6 +15,7 @@ from ..policy.sections import Tables
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.log import Log
+from .crew import Crew
 from .holds import Holds
 
 RELOADED = ("policy", "agents", "users", "tags")
@@ -49,10 +50,11 @@ def policy_load(policy: Policy) -> entry.PolicyLoad:
 
 
 class Reload:
-    """Puts policies, agents, users and tags of the edited files in force; open flows follow from their next operation on."""
+    """Puts policies, agents, users, tags of the edited files in force; open flows follow from their next operation on."""
 
-    def __init__(self, decider: Decider, holds: Holds, log: Log) -> None:
+    def __init__(self, decider: Decider, crew: Crew, holds: Holds, log: Log) -> None:
         self._decider = decider
+        self._crew = crew
         self._holds = holds
         self._log = log
         self._task: asyncio.Task[None] | None = None
@@ -91,6 +93,7 @@ class Reload:
         self._log.append(0, policy_load(policy))
         self._decider.reload(policy)
         self._holds.users = users
+        await self._crew.new_policy(document, policy.epoch)
         self.failure = ""
         print(f"the configuration was reloaded: epoch {self._decider.policy.epoch}", flush=True)
 
