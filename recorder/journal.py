@@ -20,6 +20,8 @@ from .packing import pack, stamp
 
 PATIENCE_MS: Final = 1000
 """How long an append waits for room before it gives up: a log writer that lives makes room within its interval."""
+_NONE: Final = -1
+"""Last number of a flow whose entries get none."""
 _FULL: Final = -1
 _LARGE: Final = -2
 _STAMPED: Final = -3
@@ -89,23 +91,14 @@ class Journal:
         """
         if self._failures:
             self._resume()
-        wall_ns, mono_ns = self._clock()
-        sequence = self._sequences.get(flow)
-        step = sequence is not None
-        number = sequence or 0
+        number = self._sequences.get(flow, _NONE)
         array = pack(entries)
-        position = int(_append(self._ring, array, len(array), flow, number, step, wall_ns, mono_ns))
+        position: int = _append(self._ring, array, len(array), flow, number)
         if position < 0:
-            try:
-                position = self._insist(position, array, entries, flow, number, step, wall_ns, mono_ns)
-            except LogUnavailable as error:
-                if not self._failures:
-                    self._first_failure = (str(error), wall_ns)
-                self._failures += 1
-                raise
-        if step:
+            position = self._insist(position, array, entries, flow, number)
+        if number >= 0:
             self._sequences[flow] = number + len(entries)
-            if isinstance(entries[-1], FlowClose):
+            if type(entries[-1]) is FlowClose:
                 del self._sequences[flow]
         return position
 
@@ -130,21 +123,30 @@ class Journal:
 
     # Below: what happens rarely.
 
-    def _insist(
-        self, code: int, array: bytes, entries: tuple[Entry, ...], flow: int, number: int, step: bool, wall_ns: int, mono_ns: int
-    ) -> int:
+    def _insist(self, code: int, array: bytes, entries: tuple[Entry, ...], flow: int, number: int) -> int:
         """The append did not go through at once: wait for room, or send the entries whole. Returns the position."""
+        wall_ns, mono_ns = self._clock()
+        try:
+            return self._insisted(code, array, entries, flow, number, wall_ns, mono_ns)
+        except LogUnavailable as error:
+            if not self._failures:
+                self._first_failure = (str(error), wall_ns)
+            self._failures += 1
+            raise
+
+    def _insisted(
+        self, code: int, array: bytes, entries: tuple[Entry, ...], flow: int, number: int, wall_ns: int, mono_ns: int
+    ) -> int:
         large = code in (_LARGE, _STAMPED, _TOO_LONG)
         if large:
-            for entry in entries:
-                number += step
-                stamp(entry, wall_ns, mono_ns, flow, number)
+            for step, entry in enumerate(entries, 1):
+                stamp(entry, wall_ns, mono_ns, flow, number + step if number >= 0 else 0)
             array = pack(entries)
         for waited_ms in range(self._patience_ms + 1):
             if large:
                 code = int(lib.hg_append_large(self._ring, array, len(array), len(entries)))
             elif waited_ms:
-                code = int(_append(self._ring, array, len(array), flow, number, step, wall_ns, mono_ns))
+                code = int(_append(self._ring, array, len(array), flow, number))
             if code != _FULL:
                 break
             if lib.hg_read(self._ring) == self._stuck_at:

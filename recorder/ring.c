@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -316,9 +317,19 @@ static int64_t publish(hg_ring *ring, unsigned char *at, uint32_t kind, uint64_t
     return (int64_t)ring->written;
 }
 
-/* Append entries (see `stamp`) as one frame, all or none. Returns the position after it, or why not. */
-int64_t hg_append(hg_ring *ring, const char *array, size_t size, uint64_t flow, uint64_t seq, int ordered, uint64_t wall_ns,
-                  uint64_t mono_ns)
+static uint64_t now_ns(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/*
+ * Append entries (see `stamp`) of now as one frame, all or none, numbered after `seq`, or not at all when that is negative.
+ * Returns the position after it, or why not.
+ */
+int64_t hg_append(hg_ring *ring, const char *array, size_t size, uint64_t flow, int64_t seq)
 {
     const unsigned char *from = (const unsigned char *)array;
     uint32_t count;
@@ -335,7 +346,8 @@ int64_t hg_append(hg_ring *ring, const char *array, size_t size, uint64_t flow, 
     unsigned char *at = room_for(ring, most);
     if (!at)
         return E_FULL;
-    int64_t length = stamp(from, size, flow, seq, ordered, wall_ns, mono_ns, at + FRAME_HEAD, &count);
+    int64_t length = stamp(from, size, flow, (uint64_t)seq, seq >= 0, now_ns(CLOCK_REALTIME), now_ns(CLOCK_MONOTONIC),
+                           at + FRAME_HEAD, &count);
     return length < 0 ? length : publish(ring, at, ENTRIES, length, count);
 }
 

@@ -16,8 +16,7 @@ int64_t hg_frames(const char *array, size_t size, uint64_t flow, uint64_t seq, i
 
 hg_ring *hg_open(int ring_fd, int control_fd);
 void hg_close(hg_ring *ring);
-int64_t hg_append(hg_ring *ring, const char *array, size_t size, uint64_t flow, uint64_t seq, int ordered, uint64_t wall_ns,
-                  uint64_t mono_ns);
+int64_t hg_append(hg_ring *ring, const char *array, size_t size, uint64_t flow, int64_t seq);
 int64_t hg_append_large(hg_ring *ring, const char *array, size_t size, uint32_t count);
 uint64_t hg_written(const hg_ring *ring);
 uint64_t hg_read(const hg_ring *ring);
