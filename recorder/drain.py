@@ -248,7 +248,7 @@ class Drain:
         journal.rejected = journal.file.read(journal.read, MAX_REJECTED, journal.size)
         journal.ending = (reason, "worker")
         self.failures[number] = reason
-        self._tell(journal, _ENDED, f"this worker's journal was ended: {reason}")
+        self._tell(journal, _ENDED, f"this journal was ended: {reason}")
         self._serve(number, journal)
         self._on_failure(number, reason)
 
@@ -265,7 +265,7 @@ class Drain:
         lost = min(max(0, journal.control.published - journal.read), journal.size)
         end = self._log.append(0, JournalEnd(number, reason, fault, journal.read, lost, journal.rejected or b""))
         # A crash up to here: the next start finds this entry, and removes the files.
-        self._tell(journal, _ENDED, reason)
+        self._tell(journal, _ENDED, f"this journal was ended: {reason}")
         self._release(journal)
         del self._open[number]
         self._done.append((end, journal.file))
