@@ -21,7 +21,6 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #define PAGE 4096
 #define FRAME_HEAD 32
@@ -211,7 +210,7 @@ static int64_t stamp(const unsigned char *array, uint64_t size, uint64_t flow, u
         to = put_integer(to + 4, ordered ? ++seq : 0);
         memcpy(to, UNSTAMPED + 32, 5);
         to += 5;
-        to = put_big(to, crc32(0, entry, (unsigned)(to - entry)), 4);
+        to = put_big(to, hg_crc(0, entry, to - entry), 4);
         put_big(out, to - entry, 2);
         out = to;
         at = next;
@@ -301,8 +300,8 @@ static unsigned char *room_for(hg_ring *ring, uint64_t size)
 
 static uint32_t frame_crc(const struct frame *head, const unsigned char *body)
 {
-    uint32_t crc = (uint32_t)crc32(0, (const unsigned char *)head, FRAME_HEAD - 4);
-    return head->kind == LARGE ? (uint32_t)crc32_z(crc, body, head->length) : crc;
+    uint32_t crc = hg_crc(0, head, FRAME_HEAD - 4);
+    return head->kind == LARGE ? hg_crc(crc, body, head->length) : crc;
 }
 
 static int64_t publish(hg_ring *ring, unsigned char *at, uint32_t kind, uint64_t length, uint32_t count)
@@ -413,7 +412,7 @@ static int take(const struct frame *head, const unsigned char *body, unsigned ch
         uint64_t size = big(at, 2);
         at += 2;
         if (size < TRAILER || (uint64_t)(end - at) < size || memcmp(at + size - 9, UNSTAMPED + TRAILER - 9, 5) ||
-            crc32(0, at, (unsigned)size - 4) != big(at + size - 4, 4))
+            hg_crc(0, at, size - 4) != big(at + size - 4, 4))
             return 0;
         memcpy(to, at, size - 4);
         memset(to + size - 4, 0xFF, 4);

@@ -30,6 +30,7 @@ uint64_t hg_published(const struct control *control);
 void hg_set_read(struct control *control, uint64_t read);
 void hg_set_synced(struct control *control, uint64_t synced);
 void hg_set_state(struct control *control, uint32_t state, const char *reason, size_t size);
+uint32_t hg_crc(uint32_t crc, const void *data, size_t size);
 int hg_fits(const char *data, size_t size);
 void hg_check(const char *data, size_t size, uint64_t position, uint64_t number, uint32_t max_frames, char *log, char *array,
               hg_checked *found);
@@ -37,10 +38,10 @@ void hg_check(const char *data, size_t size, uint64_t position, uint64_t number,
 
 ffibuilder = FFI()
 ffibuilder.cdef(_DECLARATIONS)
-# The source goes in whole: an #include would need this folder on the include path of an isolated build.
+# The sources go in whole: an #include would need this folder on the include path of an isolated build.
 ffibuilder.set_source(
     "hostguard.recorder._ring_cffi",
-    (Path(__file__).resolve().parent / "ring.c").read_text(),
+    "".join((Path(__file__).resolve().parent / name).read_text() for name in ("crc.c", "ring.c")),
     libraries=["z"],
     extra_compile_args=["-O2", "-Wall", "-Wextra"],
 )

@@ -8,6 +8,7 @@ import select
 import tempfile
 import threading
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -296,6 +297,15 @@ def test_the_native_part_packs_as_python_does() -> None:
             operation.wall_ns = operation.mono_ns = operation.flow = number
             operation.seq = number + 1
             assert ffi.buffer(out, size)[:] == frame(operation, lambda _: Stored(0, b""))
+
+
+def test_the_crc_is_zlibs() -> None:
+    data = os.urandom(1000)
+    for start in (0, 1, 7):
+        for size in range(400):
+            assert lib.hg_crc(0, data[start : start + size], size) == crc32(data[start : start + size])
+            assert lib.hg_crc(12345, data[start : start + size], size) == crc32(data[start : start + size], 12345)
+    assert lib.hg_crc(0, data * 1000, 1_000_000) == crc32(data * 1000)
 
 
 SMALL = st.integers(0, 400)
