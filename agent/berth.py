@@ -13,9 +13,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from ..recorder import entry
+from ..recorder.drain import Drain
 from . import messages
 from .channel import Channel, pair
 from .flows import OpenFlow
@@ -33,28 +33,6 @@ MAX_QUEUED_BYTES = 64 * 1024 * 1024
 MODULE = "hostguard.agent.worker"
 
 
-class Journal(Protocol):
-    """The way from one worker into the log."""
-
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def fds(self) -> tuple[int, ...]: ...
-
-    def close_fds(self) -> None: ...
-
-
-class Journals(Protocol):
-    """Where journals come from."""
-
-    def open_journal(self, name: str) -> Journal: ...
-
-    def open_flow(self, number: int, opened: entry.FlowOpen) -> int: ...
-
-    def end_journal(self, number: int, reason: str, fault: str = "") -> None: ...
-
-
 Handler = Callable[["Berth", OpenFlow | None, messages.FromWorker], None]
 """Carries out what a worker asks for. The flow is None for what is about none."""
 
@@ -62,7 +40,8 @@ Handler = Callable[["Berth", OpenFlow | None, messages.FromWorker], None]
 class Berth:
     """One worker, from its start to its end."""
 
-    def __init__(self, name: str, journals: Journals, handler: Handler, max_message_bytes: int) -> None:
+    def __init__(self, name: str, drain: Drain, handler: Handler, max_message_bytes: int) -> None:
+        """Opens its journal. Raises LogUnavailable."""
         self.name = name
         self.flows: dict[int, OpenFlow] = {}
         self.pid = 0
@@ -77,14 +56,19 @@ class Berth:
         """Of the policy that it has said to be in force."""
         self.end_reason = ""
         """Why it is killed or gone; empty while it lives."""
-        self._journals = journals
-        self._journal = journals.open_journal(name)
+        self._drain = drain
+        self._journal = drain.open_journal(name)
         self._handler = handler
         self._max_message_bytes = max_message_bytes
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Channel | None = None
         self._pinged = 0
         self._answers: dict[int, asyncio.Future[messages.Report]] = {}
+
+    @property
+    def journal(self) -> int:
+        """Number of its journal."""
+        return self._journal.number
 
     async def start(self, cage: Cage, begin: messages.Begin) -> None:
         """Start the process and tell it what to work by. Raises OSError."""
@@ -139,8 +123,8 @@ class Berth:
             self._process.kill()
 
     def close_journal(self, reason: str, fault: str) -> None:
-        """Put the end of whatever flows it left open on record. Raises LogUnavailable."""
-        self._journals.end_journal(self._journal.number, reason, fault)
+        """Put the end of its journal, and of whatever flows it left open, on record."""
+        self._drain.end_journal(self._journal.number, reason, fault)
 
     # -- to the worker --------------------------------------------------------------------------------------------------------
 
@@ -153,7 +137,7 @@ class Berth:
 
     def open_flow(self, opened: entry.FlowOpen) -> int:
         """Put a flow on record that this worker will carry. Raises LogUnavailable."""
-        return self._journals.open_flow(self._journal.number, opened)
+        return self._drain.open_flow(self._journal.number, opened)
 
     def give(self, flow: OpenFlow, sock: socket.socket) -> None:
         """Hand a connection over."""

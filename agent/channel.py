@@ -1,4 +1,4 @@
-"""Messages between supervisor and worker: whole, in order, bounded, a socket with them if need be.
+"""The line from a worker to its supervisor: whole messages, in order, bounded, with a socket if need be.
 
 One SOCK_SEQPACKET pair for each worker (unix(7)): the kernel keeps packets apart, so a descriptor comes with the very message
 that it was sent with. A message that is longer than a packet goes in several, each behind one byte that says whether more

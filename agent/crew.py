@@ -19,9 +19,10 @@ import msgspec
 
 from ..policy.document import Document
 from ..policy.sections import Ship
+from ..recorder.drain import Drain
 from ..recorder.durable import LogUnavailable
 from . import messages
-from .berth import Berth, Handler, Journals
+from .berth import Berth, Handler
 from .failures import Failure
 from .flow import Tally
 from .flows import OpenFlow
@@ -48,7 +49,7 @@ TAKE_S = 10.0
 class Crew:
     """Starts, watches, replaces, adds up."""
 
-    def __init__(self, document: Document, journals: Journals, epoch: int, hash_key: bytes) -> None:
+    def __init__(self, document: Document, drain: Drain, epoch: int, hash_key: bytes) -> None:
         """`document`: the configuration, of which workers get what concerns them. Raises Failure."""
         self.wanted = document.daemon.workers or min(len(os.sched_getaffinity(0)), MAX_WORKERS)
         self.berths: list[Berth] = []
@@ -61,7 +62,7 @@ class Crew:
         self._programs = self._compiled()
         self._files = _files(document)
         self._begin = messages.Begin(concerning_workers(document), epoch, hash_key)
-        self._journals = journals
+        self._drain = drain
         self._handler: Handler = _nothing
         self._flow_lost: Callable[[OpenFlow, str], None] = _nothing
         self._tasks: list[asyncio.Task[None]] = []
@@ -114,7 +115,7 @@ class Crew:
     async def _one(self, name: str) -> str:
         """One worker's life; returns why it ended."""
         try:
-            berth = Berth(name, self._journals, self._handled, messages.max_from_worker(self._begin.document))
+            berth = Berth(name, self._drain, self._handled, messages.max_from_worker(self._begin.document))
         except (OSError, LogUnavailable) as error:
             return f"it could not be started: {error}"
         self.berths.append(berth)
@@ -144,10 +145,13 @@ class Crew:
         for flow in list(berth.flows.values()):
             self._flow_lost(flow, sentence)
         self._taken.set()
-        try:
-            berth.close_journal(sentence, "internal")
-        except LogUnavailable as error:
-            print(f"the end of {berth.name} could not be put on record: {error}", flush=True)
+        berth.close_journal(sentence, "" if self._stopping else "internal")
+
+    def journal_failed(self, number: int, reason: str) -> None:
+        """What the worker with this journal wrote is not to be believed."""
+        for berth in self.berths:
+            if berth.journal == number:
+                berth.kill(f"it wrote into its journal what no worker writes: {reason}")
 
     def _handled(self, berth: Berth, flow: OpenFlow | None, message: messages.FromWorker) -> None:
         if isinstance(message, messages.PolicyTaken):

@@ -33,7 +33,6 @@ from ..policy.document import Document
 from ..recorder import entry
 from ..recorder.durable import LogBusy, LogUnavailable
 from ..recorder.log import Log
-from .appends import Appends
 from .cancels import Cancels
 from .control import Control
 from .crew import Crew
@@ -42,7 +41,7 @@ from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
 from .holds import Holds
-from .messages import max_from_worker
+from .logwriter import LogWriter, TimedSyncs
 from .metrics import Metrics
 from .paths import Paths, attach_point, workload_path
 from .records import Records
@@ -101,30 +100,27 @@ class Daemon:
         policy = Policy(document)
         paths.make()
         undo.callback(os.close, paths.lock())
-        log = _open_log(paths, undo)
+        syncs = TimedSyncs()
+        log = _open_log(paths, syncs, undo)
         sealing, witnesses = _open_seal(document, paths, log, undo)
         retention = Retention(paths.log, log, sealing, document.log)
         redirect = _attach(document, paths, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
-        appends = Appends(
-            log,
-            strict=document.log.durability == "strict",
-            batch_s=document.log.batch_ms / 1000,
-            max_bytes=max_from_worker(document),
-        )
         decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
         holds = Holds(book, records, users, decider)
         test = SelfTest(redirect, attach_point(document))
-        crew = Crew(document, appends, policy.epoch, paths.hash_key())
+        hash_key = paths.hash_key()
+        _record_start(log, document, policy)
+        writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), undo)
+        crew = Crew(document, writer.drain, policy.epoch, hash_key)
         desk = Desk(crew, holds, Cancels(records), faults)
         entrance = Entrance(redirect, workloads, resources, crew, records, faults, test.arrived, document.limits.max_flows)
-        _keep(undo, _beat(redirect), appends.run(), holds.run())
+        _keep(undo, _beat(redirect), holds.run())
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
-        _record_start(log, document, policy)
         undo.push_async_callback(crew.close)
         await crew.start(desk.handle, desk.closed)
         undo.callback(entrance.close)
@@ -136,7 +132,7 @@ class Daemon:
             redirect=redirect,
             entrance=entrance,
             crew=crew,
-            appends=appends,
+            drain=writer.drain,
             records=records,
             faults=faults,
             holds=holds,
@@ -148,7 +144,7 @@ class Daemon:
             retention=retention,
             started_at=started_at,
         )
-        metrics = Metrics(status, crew, entrance, faults, appends)
+        metrics = Metrics(status, crew, entrance, faults, syncs.latency)
         control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
         await _open_control(control, paths, document.metrics.address, undo)
         return cls(paths, log, crew, entrance, reload)
@@ -180,9 +176,9 @@ async def _resolved(document: Document) -> Resources:
         raise Failure(f"{document.file}: {error}") from None
 
 
-def _open_log(paths: Paths, undo: AsyncExitStack) -> Log:
+def _open_log(paths: Paths, syncs: TimedSyncs, undo: AsyncExitStack) -> Log:
     try:
-        log = Log(paths.log, lambda: (time.time_ns(), time.monotonic_ns()))
+        log = Log(paths.log, lambda: (time.time_ns(), time.monotonic_ns()), syscalls=syncs.syscalls)
     except LogBusy as error:
         raise Failure(f"another daemon writes this log: {error}") from None
     except (LogUnavailable, OSError) as error:
@@ -198,6 +194,17 @@ def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack)
     undo.push_async_callback(sealing.stop)
     witnesses = Witnesses(paths.log, signer.verifier, sealing, document.witnesses, document.log.witness_s)
     return sealing, witnesses
+
+
+async def _write_journals(
+    document: Document, log: Log, on_failure: Callable[[int, str], None], undo: AsyncExitStack
+) -> LogWriter:
+    """What workers write goes into the log from here on; the last of it when they have ended."""
+    settings = document.log
+    strict, batch_s = settings.durability == "strict", settings.batch_ms / 1000
+    writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure)
+    undo.push_async_callback(writer.stop)
+    return writer
 
 
 def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:

@@ -15,6 +15,7 @@ from ..policy.judgement import Judgement
 from ..protocols.events import Decision, Operation, OperationKind, Verdict
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
+from ..recorder.journal import Appender
 from .flow import Flow, Tally
 
 LOG_REFUSAL = b"58030"
@@ -25,14 +26,6 @@ MAX_NOTES: Final = 64
 _ALLOW: Final = Verdict.ALLOW
 _HOLD: Final = Verdict.HOLD
 _PREPARE: Final = OperationKind.PREPARE
-
-
-class Appender(Protocol):
-    """Where the gate puts entries on record."""
-
-    def append(self, flow: int, *entries: entry.Entry) -> int:
-        """All of them or, with LogUnavailable, none. They are on record once this returns, whoever is killed then."""
-        ...
 
 
 class Filed(Protocol):

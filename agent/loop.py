@@ -1,4 +1,4 @@
-"""The enforcement loop of one worker: its flows, and what they need of others.
+"""The enforcement loop of one worker: its flows, with what they need of others.
 
 Sockets come from the supervisor, with their flow's facts; what the flows need beyond their two sockets is asked for by messages.
 Nothing here opens, connects or resolves anything: the process could not (`sandbox`).

@@ -1,4 +1,4 @@
-"""What supervisor and workers say to each other.
+"""What is said between the supervisor, which has root, on one side, the workers on the other.
 
 Structs in msgpack, one a message, over a `Channel`. A worker parses hostile bytes, so it may be somebody else's by the time it
 speaks: everything in `FromWorker` has a length here, is about a flow that the supervisor gave to this very worker (`Berth` sees

@@ -16,7 +16,6 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from .appends import Appends
 from .crew import Crew
 from .entrance import Entrance
 from .faults import Faults
@@ -29,12 +28,12 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 class Metrics(Collector):
     """Reads what the daemon counts anyway; nothing of this runs on the data path."""
 
-    def __init__(self, status: Status, crew: Crew, entrance: Entrance, faults: Faults, appends: Appends) -> None:
+    def __init__(self, status: Status, crew: Crew, entrance: Entrance, faults: Faults, syncs: Latency) -> None:
         self._status = status
         self._crew = crew
         self._entrance = entrance
         self._faults = faults
-        self._appends = appends
+        self._syncs = syncs
         self._facts: dict[str, Any] = {}
         """Of ``hostguard status``, as they are now."""
         self._registry = CollectorRegistry(auto_describe=False)
@@ -63,7 +62,7 @@ class Metrics(Collector):
             "From the decoding of an allowed operation to its release; held ones are not in here.",
             self._crew.added,
         )
-        yield histogram("hostguard_log_sync_seconds", "Of one sync of the log.", self._appends.syncs)
+        yield histogram("hostguard_log_sync_seconds", "Of one sync of the log.", self._syncs)
         kernel = CounterMetricFamily("hostguard_kernel_events", "Counters of the eBPF programs.", labels=["event"])
         for name, value in facts["kernel"].items():
             kernel.add_metric([name], value)

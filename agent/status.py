@@ -13,8 +13,8 @@ from ..kernel.errors import KernelError
 from ..kernel.loader import Redirect
 from ..policy.decide import Decider
 from ..policy.document import Document
+from ..recorder.drain import Drain
 from ..recorder.log import Log
-from .appends import Appends
 from .crew import Crew
 from .entrance import Entrance
 from .faults import Faults
@@ -42,7 +42,7 @@ class Status:
         redirect: Redirect,
         entrance: Entrance,
         crew: Crew,
-        appends: Appends,
+        drain: Drain,
         records: Records,
         faults: Faults,
         holds: Holds,
@@ -58,7 +58,7 @@ class Status:
         self._redirect = redirect
         self._entrance = entrance
         self._crew = crew
-        self._appends = appends
+        self._drain = drain
         self._records = records
         self._faults = faults
         self._holds = holds
@@ -119,7 +119,7 @@ class Status:
             "synced": log.synced_position,
             "durability": "strict" if strict else "batch",
             "window_ms": 0 if strict else self._document.log.batch_ms,
-            "failure": self._appends.failure or self._records.failure or self._crew.log_failure,
+            "failure": self._drain.failure or self._records.failure or self._crew.log_failure,
             "sealed": self._sealing.checkpoint.size,
             "sealed_at": self._sealing.sealed_at,
             "seal_failure": self._sealing.failure,

@@ -1,4 +1,6 @@
-"""A worker: ``python -I -m hostguard.agent.worker CHANNEL LOG``, started by the supervisor with two descriptors and nothing else.
+"""A worker: started by the supervisor, it carries flows and can do nothing else.
+
+``python -I -m hostguard.agent.worker CHANNEL RING CONTROL DOORBELL SYNCED``: the five descriptors that it has.
 
 Order of start: everything is imported, every file read, the event loop made; the supervisor's first message says which cage to
 close; the cage is closed; the second message says what to work by. From the first byte of an agent on, the process can do no
@@ -15,6 +17,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Coroutine
 
@@ -24,8 +27,8 @@ import uvloop
 from ..policy import rules
 from ..policy.asks import Approval
 from ..protocols.postgres.encodings import CODECS
+from ..recorder.journal import Journal
 from . import messages
-from .appends import RemoteLog
 from .channel import PACKET_BYTES, Channel
 from .durability import Durability
 from .flow import Tally
@@ -45,20 +48,22 @@ def main() -> None:
     """Run until the supervisor says so, or is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they come to the whole group; the supervisor says what follows from them
-    channel, log = (socket.socket(fileno=int(word)) for word in sys.argv[1:3])
+    first, *fds = map(int, sys.argv[1:])
+    channel = socket.socket(fileno=first)
+    journal = Journal(fds, lambda: (time.time_ns(), time.monotonic_ns()))
     _warm()
     wanted = msgspec.msgpack.decode(channel.recv(PACKET_BYTES + 1)[1:], type=cage.Cage)
     cage.prepare(wanted)
-    uvloop.run(_run(channel, log, wanted))
+    uvloop.run(_run(channel, journal, wanted))
 
 
-async def _run(channel: socket.socket, log: socket.socket, wanted: cage.Cage) -> None:
+async def _run(channel: socket.socket, journal: Journal, wanted: cage.Cage) -> None:
     try:
         applied = cage.close(wanted)
     except StillPrivileged as error:
         print(f"a worker may not run: {error}", file=sys.stderr, flush=True)
         os._exit(1)
-    await Worker(channel, RemoteLog(log), applied).run()
+    await Worker(channel, journal, applied).run()
     os._exit(0)
 
 
@@ -73,9 +78,9 @@ def _warm() -> None:
 class Worker:
     """Carries messages between the supervisor and the loop."""
 
-    def __init__(self, sock: socket.socket, log: RemoteLog, applied: cage.Applied) -> None:
+    def __init__(self, sock: socket.socket, journal: Journal, applied: cage.Applied) -> None:
         self._sock = sock
-        self._log = log
+        self._journal = journal
         self._applied = applied
         self._loop: Loop | None = None
         self._channel: Channel | None = None
@@ -116,6 +121,7 @@ class Worker:
         assert loop is not None
         match message:
             case messages.NewFlow():
+                self._journal.begin_flow(message.flow)
                 self._work(loop.open(message, sock))
             case messages.Dialled():
                 loop.dialled(message, sock)
@@ -134,9 +140,9 @@ class Worker:
 
     def _begin(self, begin: messages.Begin) -> None:
         tally = Tally()
-        gate = Gate(self._log, tally)
+        gate = Gate(self._journal, tally)
         settings = begin.document.log
-        durable = Durability(self._log, gate, strict=settings.durability == "strict", batch_s=settings.batch_ms / 1000)
+        durable = Durability(self._journal, gate, strict=settings.durability == "strict", batch_s=settings.batch_ms / 1000)
         self._loop = Loop(begin, gate, durable, tally, self._say)
         self._work(durable.run())
         self._work(self._loop.refresh())

@@ -22,6 +22,9 @@ _SCOPES = 0b11
 """Abstract UNIX sockets, signals: since ABI 6."""
 
 
+REMEDY = "boot with lsm=landlock,… on a kernel with CONFIG_SECURITY_LANDLOCK"
+
+
 class NoLandlock(Exception):
     """This kernel has no Landlock, or not enabled; the message says so."""
 
@@ -37,7 +40,7 @@ def abi() -> int:
     try:
         return libc.syscall(_CREATE_RULESET, 0, 0, _VERSION_FLAG)
     except OSError as error:
-        raise NoLandlock(f"{error.strerror}: boot with `lsm=landlock,…` on a kernel with CONFIG_SECURITY_LANDLOCK") from None
+        raise NoLandlock(f"the kernel has none, or it is not enabled ({error.strerror})") from None
 
 
 def deny_all() -> int:

@@ -49,7 +49,7 @@ _FCNTL = (fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL)
 _IOCTL = (termios.FIONBIO, termios.FIONREAD, termios.FIOCLEX)
 # include/uapi/linux/prctl.h
 _SET_SECCOMP, _MODE_FILTER = 22, 2
-_INSTRUCTION_BYTES = 8
+INSTRUCTION_BYTES = 8
 
 
 class NoSeccomp(Exception):
@@ -108,7 +108,7 @@ def _fill(made: Any, lib: Any) -> None:
 
 def install(program: bytes) -> None:
     """Have the kernel check every system call of this process from now on. Needs no_new_privs. Raises NoSeccomp."""
-    loaded = _Program(len(program) // _INSTRUCTION_BYTES, program)
+    loaded = _Program(len(program) // INSTRUCTION_BYTES, program)
     try:
         libc.prctl(_SET_SECCOMP, _MODE_FILTER, ctypes.addressof(loaded))
     except OSError as error:
