@@ -1,14 +1,16 @@
 """The composition root: a whole daemon from one configuration, or nothing of it.
 
 Order of start. Nothing may be half up, so each step registers how to undo it, and the daemon says "guarding" only after its own
-probe connections have come through its own hooks: configuration, log, kernel hooks, guarded cgroups, listeners, self-test,
-control socket. Until the listeners are known to the kernel every guarded connect is refused, so the order is closed throughout.
+probe connections have come through its own hooks: configuration, log, kernel hooks, guarded cgroups, workers, listeners,
+self-test, control socket. Until the listeners are known to the kernel every guarded connect is refused, so the order is closed
+throughout.
+
+This process is the supervisor: it holds root, and reads no byte of an agent or of a server. The workers do (`crew`, `worker`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import signal
 import socket
@@ -28,21 +30,23 @@ from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document
-from ..protocols.postgres.limits import Limits
 from ..recorder import entry
 from ..recorder.durable import LogBusy, LogUnavailable
 from ..recorder.log import Log
+from .cancels import Cancels
 from .control import Control
-from .durability import Durability
+from .crew import Crew, user_of
+from .desk import Desk
+from .entrance import Entrance
 from .failures import Failure
-from .flow import Tally
-from .gate import Gate
+from .faults import Faults
 from .holds import Holds
-from .loop import Loop, Services
+from .logwriter import LogWriter, TimedSyncs
 from .metrics import Metrics
-from .names.service import Names
-from .origins import askers
+from .names.keeper import START_S, Keeper
+from .origins import who_asks
 from .paths import Paths, attach_point, workload_path
+from .records import Records
 from .reload import Reload, policy_load, users_of
 from .resources import Resources
 from .retention import Retention
@@ -81,11 +85,12 @@ async def _serve(document: Document) -> None:
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, paths: Paths, log: Log, loop: Loop, reload: Reload) -> None:
+    def __init__(self, paths: Paths, log: Log, crew: Crew, entrance: Entrance, reload: Reload) -> None:
         self.paths = paths
         self.reload = reload
         self._log = log
-        self._loop = loop
+        self._crew = crew
+        self._entrance = entrance
 
     @classmethod
     async def start(cls, document: Document, undo: AsyncExitStack) -> Daemon:
@@ -97,46 +102,65 @@ class Daemon:
         policy = Policy(document)
         paths.make()
         undo.callback(os.close, paths.lock())
-        log = _open_log(paths, undo)
+        syncs = TimedSyncs()
+        log = _open_log(paths, syncs, undo)
         sealing, witnesses = _open_seal(document, paths, log, undo)
         retention = Retention(paths.log, log, sealing, document.log)
         redirect = _attach(document, paths, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
-        tally = Tally()
-        gate = Gate(log, tally)
-        durable = Durability(log, gate, strict=document.log.durability == "strict", batch_s=document.log.batch_ms / 1000)
-        decider = Decider(policy, hash_key=paths.hash_key())
+        decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
-        holds = Holds(book, log, users, decider)
+        faults, records = Faults(), Records(log)
+        holds = Holds(book, records, users, decider)
         test = SelfTest(redirect, attach_point(document))
-        limits = Limits(max_message_bytes=document.limits.max_message_bytes)
-        names = Names(policy, resources, log, durable)
-        undo.callback(names.close)
-        await resources.look_up(names.look_up, time.monotonic)
-        most = document.limits.max_flows
-        services = Services(log, gate, durable, decider, redirect, workloads, resources, names, tally, limits, most)
-        loop = Loop(services, holds, test.arrived)
-        _keep(undo, _beat(redirect), durable.run(), holds.run(), loop.refresh(), resources.run(names.look_up, time.monotonic))
-        _keep(undo, sealing.run(), witnesses.run(), retention.run())
+        hash_key = paths.hash_key()
         _record_start(log, document, policy)
-        await loop.listen()
-        await names.listen(functools.partial(askers, redirect, workloads))
-        redirect.set_resolver(*names.sockets)
+        writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), undo)
+        crew = Crew(document, writer.drain, policy.epoch, hash_key)
+        names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
+        undo.callback(names.close)
+        desk = Desk(crew, holds, Cancels(records), faults)
+        entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, document.limits.max_flows)
+        _keep(undo, _beat(redirect), holds.run())
+        _keep(undo, sealing.run(), witnesses.run(), retention.run())
+        undo.push_async_callback(crew.close)
+        await crew.start(desk.handle, desk.closed)
+        await _answer_names(names, redirect, workloads, resources, undo)
+        undo.callback(entrance.close)
+        entrance.listen()
         await test.run()
-        reload = Reload(decider, holds, names, log)
-        status = Status(loop, holds, test, reload, sealing, witnesses, retention, started_at)
-        metrics = Metrics(status.facts, loop)
+        reload = Reload(decider, crew, names, holds, log)
+        status = Status(
+            decider=decider,
+            redirect=redirect,
+            entrance=entrance,
+            resources=resources,
+            names=names,
+            crew=crew,
+            drain=writer.drain,
+            records=records,
+            faults=faults,
+            holds=holds,
+            test=test,
+            reload=reload,
+            log=log,
+            sealing=sealing,
+            witnesses=witnesses,
+            retention=retention,
+            started_at=started_at,
+        )
+        metrics = Metrics(status, crew, entrance, faults, syncs.latency)
         control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
         await _open_control(control, paths, document.metrics.address, undo)
-        return cls(paths, log, loop, reload)
+        return cls(paths, log, crew, entrance, reload)
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
-        open_flows = len(self._loop.relays)
-        await self._loop.stop(GRACE_S)
-        self._loop.gate.flush()
+        open_flows = self._crew.count
+        self._entrance.close()
+        await self._crew.stop(GRACE_S)
         try:
             self._log.append(0, entry.DaemonStop(reason=reason, flows=open_flows))
         except LogUnavailable as error:
@@ -152,9 +176,24 @@ def _who(document: Document) -> tuple[Workloads, Users]:
     return workloads, users
 
 
-def _open_log(paths: Paths, undo: AsyncExitStack) -> Log:
+async def _answer_names(
+    names: Keeper, redirect: Redirect, workloads: Workloads, resources: Resources, undo: AsyncExitStack
+) -> None:
+    """Have a resolver, and look up what the resources' names lead to before anybody connects. Raises Failure."""
+    _keep(undo, names.run(who_asks(redirect, workloads)))
     try:
-        log = Log(paths.log, lambda: (time.time_ns(), time.monotonic_ns()))
+        async with asyncio.timeout(START_S):
+            await names.ready.wait()
+    except TimeoutError:
+        raise Failure("the resolver does not start; its last words are above") from None
+    await resources.look_up(names.look_up, time.monotonic)
+    _keep(undo, resources.run(names.look_up, time.monotonic))
+    redirect.set_resolver(*names.sockets)
+
+
+def _open_log(paths: Paths, syncs: TimedSyncs, undo: AsyncExitStack) -> Log:
+    try:
+        log = Log(paths.log, lambda: (time.time_ns(), time.monotonic_ns()), syscalls=syncs.syscalls)
     except LogBusy as error:
         raise Failure(f"another daemon writes this log: {error}") from None
     except (LogUnavailable, OSError) as error:
@@ -170,6 +209,17 @@ def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack)
     undo.push_async_callback(sealing.stop)
     witnesses = Witnesses(paths.log, signer.verifier, sealing, document.witnesses, document.log.witness_s)
     return sealing, witnesses
+
+
+async def _write_journals(
+    document: Document, log: Log, on_failure: Callable[[int, str], None], undo: AsyncExitStack
+) -> LogWriter:
+    """What workers write goes into the log from here on; the last of it when they have ended."""
+    settings = document.log
+    strict, batch_s = settings.durability == "strict", settings.batch_ms / 1000
+    writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure)
+    undo.push_async_callback(writer.stop)
+    return writer
 
 
 def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:

@@ -8,15 +8,14 @@ decider and a log.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
-from ..policy.approvals import Request
 from ..policy.decide import FlowPolicy
 from ..policy.judgement import Judgement
 from ..protocols.events import Decision, Operation, OperationKind, Verdict
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
-from ..recorder.log import Log
+from ..recorder.journal import Appender
 from .flow import Flow, Tally
 
 LOG_REFUSAL = b"58030"
@@ -29,10 +28,23 @@ _HOLD: Final = Verdict.HOLD
 _PREPARE: Final = OperationKind.PREPARE
 
 
+class Filed(Protocol):
+    """A request for approval, as far as its entry tells of it."""
+
+    @property
+    def request(self) -> str: ...
+
+    @property
+    def digest(self) -> bytes: ...
+
+    @property
+    def expires_ns(self) -> int: ...
+
+
 class Gate:
     """Judges operations, puts them on record, and only then says that they may go."""
 
-    def __init__(self, log: Log, tally: Tally) -> None:
+    def __init__(self, log: Appender, tally: Tally) -> None:
         self._log = log
         self._tally = tally
         self._noted: set[Flow] = set()
@@ -59,18 +71,18 @@ class Gate:
         refusal = self.record(flow, decided) if request else self.record(flow, operation_entry(operation), decided)
         return decision if refusal is None else refusal
 
-    def hold(self, flow: Flow, operation: Operation, judgement: Judgement, request: Request) -> Decision | None:
+    def hold(self, flow: Flow, operation: Operation, judgement: Judgement, filed: Filed) -> Decision | None:
         """Put a held operation and its request for approval on record. None when they are there, else the refusal."""
-        filed = entry.Request(
-            request=request.id,
+        asked = entry.Request(
+            request=filed.request,
             operation=operation.id,
-            digest=bytes.fromhex(request.digest),
-            approvers=request.helped_by,
-            expires_ns=int(request.expires_at * 1e9),
-            reason=request.summary,
+            digest=filed.digest,
+            approvers=judgement.helped_by,
+            expires_ns=filed.expires_ns,
+            reason=judgement.summary,
         )
-        decided = decision_entry(operation, judgement, judgement.decision, request.id)
-        return self.record(flow, operation_entry(operation), decided, filed)
+        decided = decision_entry(operation, judgement, judgement.decision, filed.request)
+        return self.record(flow, operation_entry(operation), decided, asked)
 
     def record(self, flow: Flow, *entries: entry.Entry) -> Decision | None:
         """Put entries on record before something is released. None when they are there, else the refusal to carry out."""

@@ -10,7 +10,7 @@ from ..kernel import cgroups
 from ..kernel.layouts import Origin, OriginKey, mapped_address
 from ..kernel.loader import Redirect, netns_cookie
 from .names.asker import Asker
-from .names.edges import Source, Who
+from .names.keeper import WhoAsks
 
 
 def process_at(origin: Origin) -> Process:
@@ -25,6 +25,7 @@ def process_at(origin: Origin) -> Process:
 def asker_of(origin: Origin, process: Process, rule: WorkloadRule, netns: int) -> Asker:
     """Who asks for a name. `netns`: cookie of the network namespace."""
     return Asker(
+        ref=0,
         agent=rule.agent,
         workload=rule.name,
         server=f"[{origin.host}]:{origin.port}" if origin.ipv6 else f"{origin.host}:{origin.port}",
@@ -38,12 +39,16 @@ def asker_of(origin: Origin, process: Process, rule: WorkloadRule, netns: int) -
     )
 
 
-def askers(redirect: Redirect, workloads: Workloads, sock: socket.socket) -> Who:
-    """Who sends datagrams to this socket of ours, by the kernel's record of theirs."""
-    netns = netns_cookie(sock)
+def who_asks(redirect: Redirect, workloads: Workloads) -> WhoAsks:
+    """Who sends a datagram to a socket of ours, by the kernel's record of theirs."""
 
-    async def who(source: Source) -> Asker | None:
-        origin = redirect.query_origin(OriginKey(netns, mapped_address(source[0]), source[1]))
+    def who(sock: socket.socket, source: tuple[str, int]) -> Asker | None:
+        netns = netns_cookie(sock)
+        try:
+            key = OriginKey(netns, mapped_address(source[0]), source[1])
+        except OSError:
+            return None  # no address: the resolver says so, and may be wrong
+        origin = redirect.query_origin(key)
         if origin is None:
             return None
         process = process_at(origin)

@@ -45,9 +45,11 @@ from ..protocols.events import (
 from ..recorder import entry
 from .facts import CATALOG
 from .flow import Flow
+from .gate import decision_entry, operation_entry
 
 if TYPE_CHECKING:
     from .loop import Loop
+    from .messages import Filed
 
 WRITE_HIGH_BYTES = 256 * 1024
 """Above this a side's write buffer stops the reading of the other side: one socket buffer's worth, so throughput stays."""
@@ -71,7 +73,6 @@ class Relay:
         "_finished",
         "_server_full",
         "asked_ns",
-        "cancel_key",
         "client",
         "conversation",
         "flow",
@@ -97,7 +98,6 @@ class Relay:
         """The judgement of that operation."""
         self.asked_ns = 0
         """Monotonic time at which the operation that is being decided was decoded; 0 for one that waits for a user."""
-        self.cancel_key: bytes = b""
         self.released_ns: dict[int, int] = {}
         """Operations whose reply is not complete, with the monotonic time of their release; bounded by what is in flight."""
         self.task: asyncio.Task[None] | None = None
@@ -217,10 +217,9 @@ class Relay:
     def _hold(self, operation: Operation, judgement: Judgement) -> list[Effect]:
         self.operation, self.pending = operation, judgement
         self.asked_ns = 0
-        refusal = self.loop.holds.file(self, operation, judgement)
+        refusal = self.loop.asks.file(self.flow, operation, judgement)
         if refusal is None:
-            waits = f"this statement waits for approval as request {self.flow.holding}"
-            return self.conversation.notice(waits, f"It would do: {judgement.summary}. Who may approve: {_listed(judgement)}.")
+            return []
         decision = self.loop.gate.admit(self.flow, operation, judgement, refusal)
         self.operation = self.pending = None
         return self.conversation.resume(operation.id, decision)
@@ -237,10 +236,9 @@ class Relay:
             case Probed():
                 self.loop.facts.probed(self, effect)
             case CancelKey():
-                self.cancel_key = effect.key
-                self.loop.cancels.add(self)
+                self.loop.cancel_key(self.flow, effect.key)
             case CancelRequested():
-                self._spawn(self.loop.cancels.cancel(self, effect))
+                self.loop.cancel(self.flow, effect)
             case Withdrawn():
                 self._withdrawn(effect)
             case Close():
@@ -261,17 +259,13 @@ class Relay:
         try:
             self.server = await self.loop.dial(self)
         except OSError as error:
-            destination = f"{self.flow.origin.host}:{self.flow.origin.port}"
-            reason = f"hostguard could not connect to {destination} for you: {error.strerror or error}"
-            self.carry_out(self.conversation.terminate(reason, CONNECT_FAILURE))
+            self.carry_out(self.conversation.terminate(str(error), CONNECT_FAILURE))
             return
         self.server.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         self.carry_out(self.conversation.start())
 
     def _withdrawn(self, effect: Withdrawn) -> None:
-        self.loop.holds.withdraw(self, effect.reason)
-        self.operation = self.pending = None
-        self.loop.gate.note(self.flow, entry.Withdrawn(operation=effect.operation_id, reason=effect.reason))
+        self._give_up(effect.operation_id, effect.reason)
 
     def _close(self, effect: Close) -> None:
         if effect.fault:
@@ -279,13 +273,49 @@ class Relay:
         self._closing = True
         self._finish(effect.reason, effect.fault)
 
+    def _give_up(self, operation: int, reason: str) -> None:
+        """Nobody wants the held operation any more, or the one whose record is being synced."""
+        self.note_unfiled()
+        self.loop.asks.withdraw(self.flow, operation, reason)
+        self.operation = self.pending = None
+        self.loop.gate.note(self.flow, entry.Withdrawn(operation=operation, reason=reason))
+
+    def note_unfiled(self) -> None:
+        """An operation that ends before its request was filed is on record nowhere yet."""
+        if self.operation is not None and self.pending is not None and not self.flow.holding:
+            decided = decision_entry(self.operation, self.pending, self.pending.decision, "")
+            self.loop.gate.note(self.flow, operation_entry(self.operation), decided)
+
     # -- decisions that come later --------------------------------------------------------------------------------------------
+
+    def filed(self, filed: Filed) -> None:
+        """The held operation's request is open, or could not be opened."""
+        operation, judgement = self.operation, self.pending
+        if operation is None or judgement is None or operation.id != filed.operation or self._closing:
+            return
+        if filed.refusal:
+            refused = Decision(Verdict.DENY, reason=filed.refusal, hint="Try again once open requests are decided.")
+            self._decide(operation, judgement, refused, "")
+            return
+        refusal = self.loop.gate.hold(self.flow, operation, judgement, filed)
+        if refusal is not None:
+            self.loop.asks.withdraw(self.flow, operation.id, refusal.reason)
+            self._decide(operation, judgement, refusal, "")
+            return
+        self.flow.holding = filed.request
+        waits = f"this statement waits for approval as request {filed.request}"
+        hint = f"It would do: {judgement.summary}. Who may approve: {_listed(judgement)}."
+        try:
+            self.carry_out(self.conversation.notice(waits, hint))
+        except Exception as error:  # the supervising handler of this flow
+            self._crash(error)
 
     def approved(self, approval: Approval, request: str) -> None:
         """Users said yes: judge the held operation once more, with their approval, and carry that out."""
         operation = self.operation
-        if operation is None or self._closing:
+        if operation is None or self.flow.holding != request or self._closing:
             return
+        self.flow.holding = ""
         judgement = self.policy.decide(operation, approval)
         decision = judgement.decision
         if decision.verdict is _HOLD:
@@ -295,7 +325,8 @@ class Relay:
 
     def refuse(self, reason: str, hint: str, code: bytes, request: str) -> None:
         """The held operation is refused: by a user, or because its time is up."""
-        if self.operation is not None and self.pending is not None and not self._closing:
+        if self.operation is not None and self.pending is not None and self.flow.holding == request and not self._closing:
+            self.flow.holding = ""
             decision = Decision(Verdict.DENY, reason=reason, hint=hint, refusal=code)
             self._decide(self.operation, self.pending, decision, request)
 
@@ -312,9 +343,7 @@ class Relay:
         operation = self.operation
         if operation is None or self._closing:
             return
-        self.loop.holds.withdraw(self, reason)
-        self.operation = self.pending = None
-        self.loop.gate.note(self.flow, entry.Withdrawn(operation=operation.id, reason=reason))
+        self._give_up(operation.id, reason)
         try:
             self.carry_out(self.conversation.withdraw(reason, code))
             self._balance()

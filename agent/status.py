@@ -10,11 +10,20 @@ from typing import Any
 
 from ..kernel import cgroups
 from ..kernel.errors import KernelError
+from ..kernel.loader import Redirect
+from ..policy.decide import Decider
 from ..policy.document import Document
+from ..recorder.drain import Drain
+from ..recorder.log import Log
+from .crew import Crew
+from .entrance import Entrance
+from .faults import Faults
 from .holds import Holds
-from .loop import Loop
+from .names.keeper import Keeper
 from .paths import Paths, attach_point, workload_path
+from .records import Records
 from .reload import Reload
+from .resources import Resources
 from .retention import Retention
 from .sealing import Sealing
 from .selftest import SelfTest
@@ -30,19 +39,38 @@ class Status:
 
     def __init__(
         self,
-        loop: Loop,
+        *,
+        decider: Decider,
+        redirect: Redirect,
+        entrance: Entrance,
+        resources: Resources,
+        names: Keeper,
+        crew: Crew,
+        drain: Drain,
+        records: Records,
+        faults: Faults,
         holds: Holds,
         test: SelfTest,
         reload: Reload,
+        log: Log,
         sealing: Sealing,
         witnesses: Witnesses,
         retention: Retention,
         started_at: float,
     ) -> None:
-        self._reload = reload
-        self._loop = loop
+        self._decider = decider
+        self._redirect = redirect
+        self._entrance = entrance
+        self._resources = resources
+        self._names = names
+        self._crew = crew
+        self._drain = drain
+        self._records = records
+        self._faults = faults
         self._holds = holds
         self._test = test
+        self._reload = reload
+        self._written = log
         self._sealing = sealing
         self._witnesses = witnesses
         self._retention = retention
@@ -50,12 +78,14 @@ class Status:
 
     @property
     def _document(self) -> Document:
-        return self._loop.services.decider.policy.document
+        return self._decider.policy.document
 
-    def facts(self) -> dict[str, Any]:
-        """Everything as JSON; `state` is ``guarding`` when `problems` is empty, else ``degraded``."""
-        services, document = self._loop.services, self._document
-        hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in services.redirect.hooks()]
+    async def facts(self) -> dict[str, Any]:
+        """Everything as JSON; `state` is ``guarding`` when `problems` is empty, else ``degraded``. Asks the workers first."""
+        told = await self._crew.reports(MAX_FLOWS_SHOWN)
+        names = await self._names.facts()
+        document, policy, test = self._document, self._decider.policy, self._test
+        hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
         workloads = self._workloads()
         problems = self._problems(hooks, workloads)
         return {
@@ -67,51 +97,46 @@ class Status:
             "started_at": self._started_at,
             "attach": str(attach_point(document)),
             "hooks": hooks,
-            "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._loop.listeners],
-            "self_test": {"ok": not self._test.failure, "at": self._test.passed_at, "failure": self._test.failure},
+            "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._entrance.listeners],
+            "self_test": {"ok": not test.failure, "at": test.passed_at, "failure": test.failure},
+            "workers": {"wanted": self._crew.wanted, "ended": self._crew.died, "running": self._crew.facts()},
             "workloads": workloads,
             "resources": [
                 {"name": name, "protocol": resource.protocol, "addresses": list(resource.addresses)}
                 for name, resource in document.resources.items()
             ],
             "flows": {
-                "open": len(self._loop.relays),
-                "refused": self._loop.refused,
-                "shown": [relay.flow.facts() for relay, _ in zip(self._loop.relays, range(MAX_FLOWS_SHOWN), strict=False)],
+                "open": self._crew.count,
+                "refused": self._entrance.refused,
+                "shown": [flow.facts(told.get(flow.id)) for flow in self._crew.flows[:MAX_FLOWS_SHOWN]],
             },
-            "operations": dataclasses.asdict(services.tally),
+            "operations": dataclasses.asdict(self._crew.tally),
             "requests": {"pending": self._holds.pending},
-            "policy": {
-                "epoch": services.decider.policy.epoch,
-                "policies": len(services.decider.policy.rules),
-                "files": [s.file for s in document.sources],
-            },
-            "names": services.names.facts(),
+            "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
+            "names": names,
             "log": self._log(),
-            "kernel": services.redirect.counters(),
-            "faults": list(self._loop.faults),
+            "kernel": self._redirect.counters(),
+            "faults": list(self._faults.latest),
         }
 
     def _name_problems(self) -> list[str]:
-        resources, names = self._loop.services.resources, self._loop.services.names
-        found = [f"the name {name} of a resource can't be looked up: {why}" for name, why in resources.failures.items()]
+        resources, names = self._resources, self._names
+        found = [] if names.ready.is_set() else ["the resolver is not running: guarded processes' names are not answered"]
+        found += [f"the name {name} of a resource can't be looked up: {why}" for name, why in resources.failures.items()]
         found += [said for said, at in resources.disputes.values() if time.monotonic() - at < NEWS_S]
-        if names.resolver.forwarder.failure:
-            found.append(f"no name server answers: {names.resolver.forwarder.failure}")
-        recent = [error for at, error in names.faults if time.time() - at < NEWS_S]
-        if recent:
-            found.append(f"{len(recent)} questions for names met an internal error in the last hour: {recent[-1]}")
+        if names.figures is not None and names.figures.failure:
+            found.append(f"no name server answers: {names.figures.failure}")
         return found
 
     def _log(self) -> dict[str, Any]:
-        log, durable = self._loop.services.log, self._loop.durable
+        log, strict = self._written, self._document.log.durability == "strict"
         return {
             "folder": str(Paths.of(self._document).log),
             "entries": log.position,
             "synced": log.synced_position,
-            "durability": "strict" if durable.strict else "batch",
-            "window_ms": 0 if durable.strict else self._document.log.batch_ms,
-            "failure": self._loop.gate.failure or durable.failure,
+            "durability": "strict" if strict else "batch",
+            "window_ms": 0 if strict else self._document.log.batch_ms,
+            "failure": self._drain.failure or self._records.failure or self._crew.log_failure,
             "sealed": self._sealing.checkpoint.size,
             "sealed_at": self._sealing.sealed_at,
             "seal_failure": self._sealing.failure,
@@ -124,7 +149,7 @@ class Status:
 
     def _workloads(self) -> list[dict[str, Any]]:
         document = self._document
-        guarded = self._loop.services.redirect.guarded()
+        guarded = self._redirect.guarded()
         return [
             {
                 "name": name,
@@ -133,7 +158,7 @@ class Status:
                 "roles": list(document.agents[workload.agent].roles),
                 "cgroup": workload.cgroup,
                 **_cgroup_facts(document, workload.cgroup, guarded),
-                "flows": sum(relay.flow.workload == name for relay in self._loop.relays),
+                "flows": sum(flow.rule.name == name for flow in self._crew.flows),
             }
             for name, workload in document.workloads.items()
         ]
@@ -154,7 +179,8 @@ class Status:
         if self._retention.failure:
             found.append(f"old segments can't be removed: {self._retention.failure}")
         found += [f"witness {w['name']} did not take the log's head: {w['failure']}" for w in log["witnesses"] if w["failure"]]
-        recent = [fault for fault in self._loop.faults if time.time() - fault["at"] < NEWS_S and fault["fault"] == "internal"]
+        found += self._crew.problems()
+        recent = self._faults.internal_since(time.time() - NEWS_S)
         if recent:
             found.append(f"{len(recent)} flows ended by an internal error in the last hour: {recent[-1]['reason']}")
         return found

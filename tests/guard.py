@@ -184,6 +184,16 @@ class Guard:
         facts = Client(self.folder / "run" / "control.sock").get("/v1/status")
         return sum(facts["operations"].values())
 
+    def workers(self) -> list[int]:
+        """Process ids of the workers that serve."""
+        facts = Client(self.folder / "run" / "control.sock").get("/v1/status")
+        return [worker["pid"] for worker in facts["workers"]["running"] if worker["ready"]]
+
+    def processes(self) -> list[int]:
+        """Process ids of the supervisor, then of its workers."""
+        assert self.process is not None
+        return [self.process.pid, *self.workers()]
+
     def command(self, workload: str, program: Sequence[str | Path]) -> list[str | Path]:
         """The command that runs a program as a guarded workload."""
         return [HOSTGUARD, "exec", "--config", self.config, "--workload", workload, "--", *program]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
@@ -19,21 +20,19 @@ import dns.rcode
 import dns.rrset
 import msgspec
 
-from hostguard.agent.durability import Durability
-from hostguard.agent.flow import Tally
-from hostguard.agent.gate import Gate
 from hostguard.agent.names.asker import Asker
+from hostguard.agent.names.resolver import NameEntry
 from hostguard.agent.names.service import Names
 from hostguard.agent.resources import Resources
 from hostguard.policy.decide import Policy
 from hostguard.policy.document import Document, load
 from hostguard.policy.sections import Dns
-from hostguard.recorder.durable import Syscalls
+from hostguard.recorder.durable import LogUnavailable, Syscalls
 from hostguard.recorder.entry import Fault, NameAnswered, NameAsked
 from hostguard.recorder.log import Log
 from hostguard.recorder.reader import Reader
 
-BOT = Asker("bot", "bot", "192.0.2.53:53", netns=3, pid=42, start_ticks=7, uid=1000, comm="agent", exe="/usr/bin/agent")
+BOT = Asker(1, "bot", "bot", "192.0.2.53:53", netns=3, pid=42, start_ticks=7, uid=1000, comm="agent", exe="/usr/bin/agent")
 LARGE = 120
 """Addresses of big.example: 2 KiB of answer."""
 CONFIGURATION = """
@@ -74,6 +73,21 @@ class Disk:
         return os.write(fd, data)
 
 
+class LogJournal:
+    """Puts entries into a log of this very process; the daemon's resolver sends them to the supervisor."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    async def put(self, asker: Asker, *entries: NameEntry) -> str:
+        assert all(entry.agent == asker.agent for entry in entries if isinstance(entry, NameAsked))
+        try:
+            self._log.append(0, *entries)
+        except LogUnavailable as error:
+            return str(error)
+        return ""
+
+
 @dataclass
 class Running:
     """A resolver whose UDP and TCP ports anybody can ask, as whom `asker` says."""
@@ -108,15 +122,24 @@ async def start(folder: Path, upstreams: tuple[str, ...], **settings: Any) -> tu
     disk = Disk()
     log = Log(folder / "log", lambda: (time.time_ns(), time.monotonic_ns()), syscalls=Syscalls(write=disk.write))
     resources = Resources(document.resources, document.dns.grace_s)
-    durable = Durability(log, Gate(log, Tally()), strict=False, batch_s=1)
-    running = Running(disk, Names(Policy(document), resources, log, durable), resources, log, folder / "log")
+
+    async def learn(asker: Asker, name: str, addresses: tuple[str, ...], ttl_s: int) -> None:
+        resources.learn((asker.agent, asker.netns), name, addresses, ttl_s, time.monotonic())
+
+    def crashed(error: Exception) -> None:
+        log.append(0, Fault(where="names", error=repr(error)))
+
+    running = Running(disk, Names(Policy(document), LogJournal(log), learn, crashed), resources, log, folder / "log")
 
     async def who(source: tuple[str, int]) -> Asker | None:
         assert source[0] == "127.0.0.1"
         return running.asker
 
-    await running.names.listen(lambda _: who)
-    running.port = running.names.sockets[0].getsockname()[1]
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind(("127.0.0.1", 0))
+    await running.names.serve(sock, who)
+    running.port = sock.getsockname()[1]
 
     def stream() -> asyncio.Protocol:
         assert running.asker is not None

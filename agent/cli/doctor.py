@@ -8,6 +8,7 @@ import sys
 import click
 
 from ...kernel.features import features
+from ..sandbox.features import cage_features
 from .output import json_option, out, print_json
 
 
@@ -18,7 +19,7 @@ def command(as_json: bool) -> None:
 
     Needs no configuration and changes nothing. Exit code 1 when something is missing that hostguard can't work without.
     """
-    found = features()
+    found = [*features(), *cage_features()]
     if as_json:
         print_json([dataclasses.asdict(feature) for feature in found])
     else:

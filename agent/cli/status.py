@@ -67,6 +67,7 @@ def show(facts: dict[str, Any]) -> None:
     _show_hooks(facts["hooks"])
     if "workloads" not in facts:
         return
+    _show_workers(facts["workers"])
     _show_basis(facts)
     _show_workloads(facts["workloads"])
     _show_flows(facts["flows"])
@@ -83,6 +84,23 @@ def _show_hooks(hooks: list[dict[str, Any]]) -> None:
     marks = [f"[{'green' if h['attached'] else 'red'}]{'✓' if h['attached'] else '✗'} {h['name']}[/]" for h in hooks]
     where = {hook["cgroup"] for hook in hooks if hook["attached"] and hook["cgroup"]}
     out.print("hooks      " + "  ".join(marks) + (f"  [dim]at {escape(', '.join(sorted(where)))}[/]" if where else ""))
+
+
+def _show_workers(workers: dict[str, Any]) -> None:
+    """One line while all run in the same cage, which is the common case; else one for each cage."""
+    by_cage: dict[str, list[dict[str, Any]]] = {}
+    for worker in workers["running"]:
+        by_cage.setdefault(worker["sandbox"] if worker["ready"] else "", []).append(worker)
+    heading = "workers"
+    for cage, those in by_cage.items():
+        pids = ", ".join(f"{w['pid']} ({w['flows']})" for w in those)
+        within = f"caged: {escape(cage)}" if cage else "[yellow]starting, or silent[/]"
+        out.print(f"{heading:<10} {len(those)}, {within}  [dim]pid (flows): {pids}[/]")
+        heading = ""
+    for what in sorted({missing for worker in workers["running"] for missing in worker["missing"]}):
+        out.print(f"{'':<10} [yellow]![/] without {escape(what)}")
+    if workers["ended"]:
+        out.print(f"{'':<10} [yellow]{workers['ended']} ended and were replaced since the start[/]")
 
 
 def _show_basis(facts: dict[str, Any]) -> None:
@@ -107,6 +125,10 @@ def _show_basis(facts: dict[str, Any]) -> None:
 
 
 def _show_names(names: dict[str, Any]) -> None:
+    if not names["running"]:
+        out.print("names      [red]the resolver is not running[/]")
+    if "questions" not in names:
+        return
     counted = names["questions"]
     denied = f"[yellow]{counted['denied']} refused[/]" if counted["denied"] else "0 refused"
     out.print(f"names      {counted['allowed']} asked for, {denied}  [dim]{escape(', '.join(names['upstreams']))}[/]")

@@ -8,6 +8,8 @@ import msgspec
 class Asker(msgspec.Struct, frozen=True):
     """The process that sent a question; plain data, so that it can cross to the process that parses the question."""
 
+    ref: int
+    """What the supervisor knows it by: entries about it are put on record by this number, not by what is said below."""
     agent: str
     workload: str
     server: str

@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from ...policy.names import NamePolicy, NameVerdict
 from ...policy.sections import Dns
@@ -23,24 +23,29 @@ from ...protocols.dns.answer import Answer
 from ...protocols.dns.question import BadQuery, Query, Question, read_query
 from ...protocols.dns.reply import BLOCKED, NETWORK_ERROR, OTHER, PROHIBITED, answer_message, refusal_message
 from ...recorder import entry
+from ..messages import cut
 from .asker import Asker
 from .cache import Cache
 from .forward import Forwarder, NoAnswer, servers_of
+from .messages import AlarmFacts, Figures
 
 SERVFAIL = 2
 MAX_ALARMS = 32
 TUNNEL_FLAGS = frozenset(["long_name", "coded_name", "many_names", "many_texts"])
 
 
+NameEntry = entry.NameAsked | entry.NameAnswered
+
+
 class Journal(Protocol):
     """Where entries go on record."""
 
-    async def put(self, *entries: entry.Entry) -> str:
-        """Put entries on record, as durably as the configuration asks; why that failed, empty when it did not."""
+    async def put(self, asker: Asker, *entries: NameEntry) -> str:
+        """Put entries about a question of `asker` on record, as durably as is configured; returns why that failed, or ""."""
         ...
 
 
-Learn = Callable[[Asker, str, tuple[str, ...], int], None]
+Learn = Callable[[Asker, str, tuple[str, ...], int], Awaitable[None]]
 """Told of (who, name asked for, addresses, TTL in seconds) before the answer is released."""
 
 
@@ -103,9 +108,9 @@ class Resolver:
         asked = _asked(asker, question, flags, verdict, tcp)
         if not verdict.allowed:
             self.counts["denied"] += 1
-            return await self._refused(query, asked, verdict, began_ns, tcp)
+            return await self._refused(query, asker, asked, verdict, began_ns, tcp)
         self.counts["allowed"] += 1
-        if failure := await self._record(asked):
+        if failure := await self._record(asker, asked):
             return _unrecorded(query, failure, tcp)
         key = (question, query.dnssec, query.checking_disabled)
         answer, upstream = self.cache.find(key, time.monotonic()), ""
@@ -113,7 +118,7 @@ class Resolver:
             try:
                 told = await self.forwarder.ask(question, dnssec=query.dnssec, checking_disabled=query.checking_disabled)
             except NoAnswer as error:
-                return await self._failed(query, asked, str(error), began_ns, tcp)
+                return await self._failed(query, asker, asked, str(error), began_ns, tcp)
             answer, upstream = told.answer, told.upstream
             self.cache.keep(key, answer, time.monotonic())
         return await self._answered(query, asker, asked, answer, upstream, began_ns, tcp)
@@ -129,30 +134,32 @@ class Resolver:
             upstream=upstream,
             duration_us=_since(began_ns),
         )
-        if failure := await self._record(answered):
+        if failure := await self._record(asker, answered):
             return _unrecorded(query, failure, tcp)
         if addresses := answer.addresses:
-            self._learn(asker, query.question.name, addresses, answer.ttl_s)
+            await self._learn(asker, query.question.name, addresses, answer.ttl_s)
         return answer_message(query, answer, tcp=tcp)
 
-    async def _refused(self, query: Query, asked: entry.NameAsked, verdict: NameVerdict, began_ns: int, tcp: bool) -> bytes:
+    async def _refused(
+        self, query: Query, asker: Asker, asked: entry.NameAsked, verdict: NameVerdict, began_ns: int, tcp: bool
+    ) -> bytes:
         answered = entry.NameAnswered(
             question=asked.question, status="REFUSED", duration_us=_since(began_ns), reason=verdict.reason
         )
-        if failure := await self._record(asked, answered):
+        if failure := await self._record(asker, asked, answered):
             return _unrecorded(query, failure, tcp)
         # Prohibited: not by this agent. Blocked: by a policy that closes it, whoever asks.
         return refusal_message(query, BLOCKED if verdict.policies else PROHIBITED, f"hostguard: {verdict.reason}", tcp=tcp)
 
-    async def _failed(self, query: Query, asked: entry.NameAsked, reason: str, began_ns: int, tcp: bool) -> bytes:
+    async def _failed(self, query: Query, asker: Asker, asked: entry.NameAsked, reason: str, began_ns: int, tcp: bool) -> bytes:
         self.counts["failed"] += 1
         failed = entry.NameAnswered(question=asked.question, status="SERVFAIL", duration_us=_since(began_ns), reason=reason)
-        if failure := await self._record(failed):
+        if failure := await self._record(asker, failed):
             return _unrecorded(query, failure, tcp)
         return refusal_message(query, NETWORK_ERROR, f"hostguard: {reason}", rcode=SERVFAIL, tcp=tcp)
 
-    async def _record(self, *entries: entry.Entry) -> str:
-        self.failure = await self._journal.put(*entries)
+    async def _record(self, asker: Asker, *entries: NameEntry) -> str:
+        self.failure = await self._journal.put(asker, *entries)
         return self.failure
 
     def _notice(self, asker: Asker, question: Question, flags: frozenset[str], verdict: NameVerdict) -> None:
@@ -170,21 +177,18 @@ class Resolver:
         alarm.at = time.time()
         self.alarms.append(alarm)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Figures:
         """For ``status``."""
         forwarder = self.forwarder
-        return {
-            "upstreams": [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in forwarder.servers],
-            "failure": forwarder.failure,
-            "log_failure": self.failure,
-            "questions": dict(self.counts),
-            "upstream": dict(forwarder.counts),
-            "cache": {"entries": len(self.cache), "hits": self.cache.hits},
-            "alarms": [
-                {"agent": a.agent, "domain": a.domain, "flags": sorted(a.flags), "questions": a.questions, "at": a.at}
-                for a in self.alarms
-            ],
-        }
+        return Figures(
+            upstreams=tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in forwarder.servers),
+            failure=cut(forwarder.failure),
+            questions=dict(self.counts),
+            upstream=dict(forwarder.counts),
+            cached=len(self.cache),
+            hits=self.cache.hits,
+            alarms=tuple(AlarmFacts(a.agent, cut(a.domain), tuple(sorted(a.flags)), a.questions, a.at) for a in self.alarms),
+        )
 
 
 def _asked(asker: Asker, question: Question, flags: frozenset[str], verdict: NameVerdict, tcp: bool) -> entry.NameAsked:

@@ -159,7 +159,7 @@ def test_a_stream_answers_many_questions_in_one_go_cut_anywhere(resolving: Calla
         codes = {"exfiltrated.com": dns.rcode.REFUSED, "nothing.example": dns.rcode.NXDOMAIN}
         assert found == {n: (codes.get(name, dns.rcode.NOERROR), f"{name}.") for n, name in enumerate(names)}
         writer.close()
-        assert running.names.facts()["streams"] == 0
+        assert running.names._streams == 0
 
     resolving(test)
 
@@ -215,7 +215,7 @@ def test_without_a_log_nothing_is_asked_and_nothing_is_answered(resolving: Calla
             assert reply.rcode() == dns.rcode.SERVFAIL
             assert "can't put this on record, so it is refused: " in reply.options[0].to_text()
         assert upstream.log() == before
-        assert "No space left" in running.names.facts()["log_failure"]
+        assert "No space left" in running.names.resolver.failure
         running.disk.full = False
         assert (await running.ask("db.example")).rcode() == dns.rcode.NOERROR
 
@@ -247,8 +247,8 @@ def test_a_tunnel_is_refused_after_its_first_names_and_shown_while_known_names_g
         assert codes[20:] == [dns.rcode.REFUSED] * 10
         assert (await running.ask("db.example")).rcode() == dns.rcode.NOERROR
         assert (await running.ask(".".join(["a" * 50] * 4) + ".t.example")).rcode() == dns.rcode.REFUSED
-        (alarm,) = running.names.facts()["alarms"]
-        assert (alarm["agent"], alarm["domain"], alarm["questions"]) == ("bot", "t.example", 11)
+        (alarm,) = running.names.resolver.facts().alarms
+        assert (alarm.agent, alarm.domain, alarm.questions) == ("bot", "t.example", 11)
         asked = [entry for entry in running.entries() if isinstance(entry, NameAsked)]
         assert asked[-3].flags == ("many_names",)
         assert '"hostguard: no tunnels through names" forbids' in str(asked[-3].reason)
