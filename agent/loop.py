@@ -20,7 +20,7 @@ from ..protocols.events import CancelRequested, Close, Replied
 from ..protocols.postgres.conversation import PostgresConversation
 from ..protocols.postgres.limits import Limits
 from ..recorder import entry
-from . import messages
+from . import held, messages
 from .asks import Asks
 from .drain import Drain
 from .durability import Durability
@@ -193,7 +193,7 @@ class Loop:
         if self.relays.pop(flow.id, None) is None:
             return
         if relay.operation is not None and relay.pending is not None:
-            relay.note_unfiled()
+            held.note_unfiled(relay)
             self.asks.withdraw(flow, relay.operation.id, reason)
         waiting = self._dials.pop(flow.id, None)
         if waiting is not None:

@@ -20,7 +20,6 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
-from ..policy.asks import Approval
 from ..policy.decide import FlowPolicy
 from ..policy.judgement import Judgement
 from ..protocols.events import (
@@ -43,13 +42,12 @@ from ..protocols.events import (
     Withdrawn,
 )
 from ..recorder import entry
+from . import held
 from .facts import CATALOG
 from .flow import Flow
-from .gate import decision_entry, operation_entry
 
 if TYPE_CHECKING:
     from .loop import Loop
-    from .messages import Filed
 
 WRITE_HIGH_BYTES = 256 * 1024
 """Above this a side's write buffer stops the reading of the other side: one socket buffer's worth, so throughput stays."""
@@ -69,11 +67,11 @@ class Relay:
 
     __slots__ = (
         "_client_paused",
-        "_closing",
         "_finished",
         "_server_full",
         "asked_ns",
         "client",
+        "closing",
         "conversation",
         "flow",
         "loop",
@@ -103,7 +101,7 @@ class Relay:
         self.task: asyncio.Task[None] | None = None
         self._client_paused = False
         self._server_full = False
-        self._closing = False
+        self.closing = False
         self._finished = False
         client.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
 
@@ -111,7 +109,7 @@ class Relay:
 
     def feed_client(self, data: bytes) -> None:
         """Bytes from the agent."""
-        if self._closing:
+        if self.closing:
             return
         self.flow.client_bytes += len(data)
         try:
@@ -122,7 +120,7 @@ class Relay:
 
     def feed_server(self, data: bytes) -> None:
         """Bytes from the server."""
-        if self._closing:
+        if self.closing:
             return
         self.flow.server_bytes += len(data)
         try:
@@ -140,7 +138,7 @@ class Relay:
         self._lost(self.conversation.server_closed, "the server closed the connection")
 
     def _lost(self, tell: Callable[[], list[Effect]], reason: str) -> None:
-        if not self._closing:
+        if not self.closing:
             try:
                 self.carry_out(tell())
             except Exception as error:  # the supervising handler of this flow
@@ -265,72 +263,19 @@ class Relay:
         self.carry_out(self.conversation.start())
 
     def _withdrawn(self, effect: Withdrawn) -> None:
-        self._give_up(effect.operation_id, effect.reason)
+        held.given_up(self, effect.operation_id, effect.reason)
 
     def _close(self, effect: Close) -> None:
         if effect.fault:
             self.loop.fault(self.flow, effect)
-        self._closing = True
+        self.closing = True
         self._finish(effect.reason, effect.fault)
 
-    def _give_up(self, operation: int, reason: str) -> None:
-        """Nobody wants the held operation any more, or the one whose record is being synced."""
-        self.note_unfiled()
-        self.loop.asks.withdraw(self.flow, operation, reason)
-        self.operation = self.pending = None
-        self.loop.gate.note(self.flow, entry.Withdrawn(operation=operation, reason=reason))
+    # -- decisions that come later: see `held` --------------------------------------------------------------------------------
 
-    def note_unfiled(self) -> None:
-        """An operation that ends before its request was filed is on record nowhere yet."""
-        if self.operation is not None and self.pending is not None and not self.flow.holding:
-            decided = decision_entry(self.operation, self.pending, self.pending.decision, "")
-            self.loop.gate.note(self.flow, operation_entry(self.operation), decided)
-
-    # -- decisions that come later --------------------------------------------------------------------------------------------
-
-    def filed(self, filed: Filed) -> None:
-        """The held operation's request is open, or could not be opened."""
-        operation, judgement = self.operation, self.pending
-        if operation is None or judgement is None or operation.id != filed.operation or self._closing:
-            return
-        if filed.refusal:
-            refused = Decision(Verdict.DENY, reason=filed.refusal, hint="Try again once open requests are decided.")
-            self._decide(operation, judgement, refused, "")
-            return
-        refusal = self.loop.gate.hold(self.flow, operation, judgement, filed)
-        if refusal is not None:
-            self.loop.asks.withdraw(self.flow, operation.id, refusal.reason)
-            self._decide(operation, judgement, refusal, "")
-            return
-        self.flow.holding = filed.request
-        waits = f"this statement waits for approval as request {filed.request}"
-        hint = f"It would do: {judgement.summary}. Who may approve: {_listed(judgement)}."
-        try:
-            self.carry_out(self.conversation.notice(waits, hint))
-        except Exception as error:  # the supervising handler of this flow
-            self._crash(error)
-
-    def approved(self, approval: Approval, request: str) -> None:
-        """Users said yes: judge the held operation once more, with their approval, and carry that out."""
-        operation = self.operation
-        if operation is None or self.flow.holding != request or self._closing:
-            return
-        self.flow.holding = ""
-        judgement = self.policy.decide(operation, approval)
-        decision = judgement.decision
-        if decision.verdict is _HOLD:
-            # The policy has changed since: what was approved no longer suffices, and a request is decided only once.
-            decision = Decision(Verdict.DENY, reason=f"the policy changed after {request} was approved", hint="Ask again.")
-        self._decide(operation, judgement, decision, request)
-
-    def refuse(self, reason: str, hint: str, code: bytes, request: str) -> None:
-        """The held operation is refused: by a user, or because its time is up."""
-        if self.operation is not None and self.pending is not None and self.flow.holding == request and not self._closing:
-            self.flow.holding = ""
-            decision = Decision(Verdict.DENY, reason=reason, hint=hint, refusal=code)
-            self._decide(self.operation, self.pending, decision, request)
-
-    def _decide(self, operation: Operation, judgement: Judgement, decision: Decision, request: str) -> None:
+    def decided(self, operation: Operation, judgement: Judgement, decision: Decision, request: str) -> None:
+        """Carry out the late decision on the operation that waits for it; `request` names its request, if it had one."""
+        self.pending = None
         try:
             decision = self.loop.gate.admit(self.flow, operation, judgement, decision, request)
             self.carry_out(self._release(operation, decision, judgement))
@@ -341,18 +286,25 @@ class Relay:
     def withdraw(self, reason: str, code: bytes) -> None:
         """Refuse the held operation because somebody no longer wants it: its client, its deadline, the daemon's end."""
         operation = self.operation
-        if operation is None or self._closing:
+        if operation is None or self.closing:
             return
-        self._give_up(operation.id, reason)
+        held.given_up(self, operation.id, reason)
         try:
             self.carry_out(self.conversation.withdraw(reason, code))
             self._balance()
         except Exception as error:  # the supervising handler of this flow
             self._crash(error)
 
+    def notice(self, text: str, hint: str) -> None:
+        """Tell the client something while it waits."""
+        try:
+            self.carry_out(self.conversation.notice(text, hint))
+        except Exception as error:  # the supervising handler of this flow
+            self._crash(error)
+
     def read_catalog(self) -> None:
         """Ask the database for its catalog again, at the next idle moment."""
-        if not self._closing:
+        if not self.closing:
             try:
                 self.carry_out(self.loop.facts.ask_again(self, (CATALOG,)))
             except Exception as error:  # the supervising handler of this flow
@@ -360,7 +312,7 @@ class Relay:
 
     def terminate(self, reason: str, code: bytes) -> None:
         """End the flow in the protocol's own words."""
-        if self._closing:
+        if self.closing:
             return
         try:
             self.carry_out(self.conversation.terminate(reason, code))
@@ -397,7 +349,7 @@ class Relay:
 
     def end(self, reason: str) -> None:
         """Close both connections once what was written is out."""
-        self._closing = True
+        self.closing = True
         self._finish(reason)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -412,18 +364,14 @@ class Relay:
     def _crash(self, error: Exception) -> None:
         """A bug of ours: end closed, on record, visible."""
         self.loop.crashed(self.flow, error, "".join(traceback.format_exception(error)))
-        self._closing = True
+        self.closing = True
         self._finish(f"internal error: {error!r}", "internal")
 
     def _finish(self, reason: str, fault: str = "") -> None:
         if self._finished:
             return
-        self._finished = self._closing = True
+        self._finished = self.closing = True
         for transport in (self.client, self.server):
             if transport is not None and not transport.is_closing():
                 transport.close()
         self.loop.closed(self, reason, fault)
-
-
-def _listed(judgement: Judgement) -> str:
-    return ", ".join(judgement.helped_by) or "nobody"

@@ -1,4 +1,4 @@
-"""A worker: started by the supervisor, it carries flows and can do nothing else.
+"""A worker: a process that carries flows but can do nothing else.
 
 ``python -I -m hostguard.agent.worker CHANNEL RING CONTROL DOORBELL SYNCED``: the five descriptors that it has.
 
@@ -28,7 +28,7 @@ from ..policy import rules
 from ..policy.asks import Approval
 from ..protocols.postgres.encodings import CODECS
 from ..recorder.journal import Journal
-from . import messages
+from . import held, messages
 from .channel import PACKET_BYTES, Channel
 from .durability import Durability
 from .flow import Tally
@@ -175,11 +175,11 @@ def _to_relay(loop: Loop, message: messages.ToRelay) -> None:
         return
     match message:
         case messages.Filed():
-            relay.filed(message)
+            held.filed(relay, message)
         case messages.Approved():
-            relay.approved(Approval(frozenset(message.by)), message.request)
+            held.approved(relay, Approval(frozenset(message.by)), message.request)
         case messages.Refuse():
-            relay.refuse(message.reason, message.hint, message.code, message.request)
+            held.refused(relay, message.reason, message.hint, message.code, message.request)
         case messages.Recall():
             relay.withdraw(message.reason, message.code)
         case messages.End():

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 SUPERVISOR = (
-    "berth", "cancels", "cli", "client", "control", "crew", "daemon", "desk", "dialling", "entrance", "flows", "forwarding", "holds",
-    "logwriter", "metrics", "paths", "records", "reload", "report", "resources", "retention", "s3", "sealing", "selftest", "shipping",
-    "status", "witnesses",
+    "berth", "cancels", "cli", "client", "control", "crew", "daemon", "desk", "dialling", "entrance", "flows", "forwarding",
+    "holds", "logwriter", "metrics", "paths", "records", "reload", "report", "resources", "retention", "s3", "sealing",
+    "selftest", "shipping", "status", "witnesses",
 )  # fmt: skip
 NOT_IN_A_WORKER = (
     "hostguard.kernel", "hostguard.identity.process", "hostguard.recorder.drain", "hostguard.recorder.seal",
