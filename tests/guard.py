@@ -179,6 +179,10 @@ class Guard:
             raise RuntimeError(f"hostguard {' '.join(arguments)}: {result.stderr or result.stdout}")
         return json.loads(result.stdout)
 
+    def ask_degraded(self) -> Any:
+        """What ``hostguard status`` tells, whether or not all is well."""
+        return json.loads(self.cli("status", "--json").stdout)
+
     def operations(self) -> int:
         """How many operations the daemon has judged so far; asked on its control socket, since it is asked often."""
         facts = Client(self.folder / "run" / "control.sock").get("/v1/status")

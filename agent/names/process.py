@@ -1,4 +1,4 @@
-"""The resolver's process: started by the supervisor, it reads what agents ask, what name servers answer, and can do little else.
+"""The resolver's process: started by the supervisor, it reads what agents ask or name servers answer, able to do little else.
 
 ``python -I -m hostguard.agent.names.process CHANNEL UDP4 UDP6``: the three descriptors that it has. As a worker it closes its
 cage before it reads a byte of anybody: another user, no capabilities, no files, no new programs or processes. Unlike a worker it

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import guard
 import pytest
@@ -129,6 +132,22 @@ def test_questions_are_on_record_with_their_process(here: Shop) -> None:
     assert "no policy permits" in here.guard.cli("names", "list", "--agent", "stranger").stdout
 
 
+def test_the_resolver_is_nobody_and_another_takes_over_when_it_is_killed(here: Shop) -> None:
+    before = here.guard.ask("status")["names"]
+    status = Path(f"/proc/{before['pid']}/status").read_text()
+    assert "CapEff:\t0000000000000000" in status
+    assert "CapBnd:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    assert "Uid:\t0" not in status
+    for _ in range(3):
+        os.kill(here.guard.ask_degraded()["names"]["pid"], signal.SIGKILL)
+        # Asked while there is none: it waits in the socket for the next.
+        assert here.look_up("web.example")["web.example"] == ["127.8.8.8", "fd00::8"]
+    after = here.guard.ask_degraded()["names"]
+    assert after["ended"] == before["ended"] + 3
+    assert after["pid"] != before["pid"]
+
+
 PARTNERS = """
 @id("partner is open") permit (principal, action, resource in Resource::"partner");
 @id("shop is looked at") permit (principal, action == Action::"select", resource in Resource::"shop");
@@ -166,7 +185,7 @@ def test_an_address_to_which_two_resources_names_lead_is_refused_in_words(postgr
     with partners(postgres18, postgres18.host) as (running, _):
         said = running.run("support", [sys.executable, "-c", STATEMENT, "partner.example", str(postgres18.port), "SELECT 1"], {})
         assert "which is several resources' at once" in said.stdout, said
-        problems = json.loads(running.cli("status", "--json").stdout)["problems"]
+        problems = running.ask_degraded()["problems"]
         assert any("which is several resources' at once" in problem for problem in problems)
 
 
