@@ -232,6 +232,19 @@ def test_a_failed_sync_refuses_until_one_succeeds(tmp_path: Path) -> None:
     pair.close()
 
 
+def test_a_failed_sync_refuses_in_batch_too_between_the_attempts(tmp_path: Path) -> None:
+    disk = Disk()
+    pair = Pair(tmp_path, syscalls=disk.syscalls())
+    flow = pair.open_flow()
+    pair.journal.append(flow, Cancel(1))
+    disk.broken = {"fdatasync"}
+    pair.drain.turn(sync=True)
+    pair.drain.turn()
+    assert not pair.journal.available
+    disk.broken = set()
+    pair.close()
+
+
 def test_strict_waiters_are_woken_once_their_entries_are_synced(tmp_path: Path) -> None:
     pair = Pair(tmp_path, strict=True)
     flow = pair.open_flow()
