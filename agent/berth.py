@@ -24,8 +24,8 @@ from .sandbox.cage import Applied, Cage
 
 START_S = 30.0
 """A worker that is not ready after this long is killed."""
-HUNG_S = 10.0
-"""Twice as long as the longest statement that may be sent takes to read, on a slow machine."""
+HUNG_S = 20.0
+"""The longest statement that is read at all, a million characters, can take half of that on a slow machine."""
 QUIET_S = 2.0
 """A worker that is silent for this long gets no new flows while another is not."""
 GONE_S = 1.0
@@ -75,7 +75,7 @@ class Berth:
         ours, theirs = pair()
         self._channel = Channel(
             ours,
-            self._heard,
+            self.heard,
             self._cut_off,
             takes_sockets=False,
             max_message_bytes=self._max_message_bytes,
@@ -118,9 +118,10 @@ class Berth:
 
     def kill(self, reason: str) -> None:
         """End it now; `ended` tells the rest."""
-        if self._process is not None and self._process.returncode is None:
+        if self._process is None or self._process.returncode is None:
             self.end_reason = self.end_reason or reason
-            self._process.kill()
+            if self._process is not None:
+                self._process.kill()
 
     def close_journal(self, reason: str, fault: str) -> None:
         """Put the end of its journal, and of whatever flows it left open, on record."""
@@ -169,7 +170,8 @@ class Berth:
 
     # -- from the worker ------------------------------------------------------------------------------------------------------
 
-    def _heard(self, data: bytes, _: socket.socket | None) -> None:
+    def heard(self, data: bytes, _: socket.socket | None = None) -> None:
+        """Take one message of the worker's; what is none, or may not be said, ends it."""
         if self.end_reason:
             return
         try:

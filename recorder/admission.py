@@ -1,8 +1,8 @@
 """What a worker may put on record: sound frames with entries of flows that are its own, in their order.
 
 A worker parses hostile bytes and is not trusted. Everything that comes out of its journal is checked here, on a copy: frames and
-CRCs by ``ring.c``, then each entry is decoded as its kind and packed again, and must come out as the same bytes. So whatever passes
-is what `Log` would have written itself, and every reader can read it. What can't be checked is whether it is true.
+CRCs by ``ring.c``, then each entry is decoded as its kind and packed again, and must come out as the same bytes. So whatever
+passes is what `Log` would have written itself, and every reader can read it. What can't be checked is whether it is true.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ class Flows:
 def check(data: bytes, position: int, journal: int, store: Store, max_frames: int = ALL) -> Piece | int:
     """Check the frames at the start of `data`, which stood at `position` of the journal; one of large entries comes alone.
 
-    Returns what was checked, or how many bytes are needed to check the first frame. Raises NotAdmitted when that is not sound, and
-    whatever `store` raises.
+    Returns what was checked, or how many bytes are needed to check the first frame. Raises NotAdmitted when that is not sound,
+    and whatever `store` raises.
     """
     found: Any = ffi.new("hg_checked *")
     log, array = ffi.new("char[]", len(data)), ffi.new("char[]", len(data))

@@ -1,8 +1,8 @@
 """The log writer's end of the journals: what workers published goes into the log, unchanged.
 
-For each journal, in this order: copy from the ring, check (`admission`), append to the log with one write, mark how far it is taken
-(`ringfile`), give the room back to the worker. Then sync the log, and tell workers how far that is. A crash between any two of
-these is put right by `leftover` at the next start.
+For each journal, in this order: copy from the ring, check (`admission`), append to the log with one write, mark how far it is
+taken (`ringfile`), give the room back to the worker. Then sync the log, and tell workers how far that is. A crash between any
+two of these is put right by `leftover` at the next start.
 
 When the log can't be written, workers are told and refuse what comes. What they had published by then stays in the journal and is
 tried again until it is in the log: its operations may have been released.
@@ -83,7 +83,7 @@ class Drain:
         *,
         strict: bool = False,
         batch_s: float = 0.05,
-        on_failure: Callable[[int, str], None] = lambda number, reason: None,
+        on_failure: Callable[[int, str], None] = lambda *_: None,
     ) -> None:
         """Take what an earlier run left, first of all. Raises JournalBusy, LogUnavailable.
 
@@ -136,7 +136,10 @@ class Drain:
             return Handle(number, (for_worker, control.descriptor, doorbell_worker, synced_worker))
 
     def open_flow(self, number: int, entry: FlowOpen) -> int:
-        """Put a flow on record whose later entries come through the journal. Returns its number. Raises LogUnavailable, KeyError."""
+        """Put a flow on record whose later entries come through the journal, and return its number.
+
+        Raises LogUnavailable, and KeyError when there is no such journal (any more).
+        """
         with self._lock:
             journal = self._open[number]
             entry.journal = number
@@ -145,9 +148,9 @@ class Drain:
             return flow
 
     def end_journal(self, number: int, reason: str, fault: str = "") -> None:
-        """The worker has ended: take what it left, end its open flows for `reason`, then the journal. Unknown numbers are ended already.
+        """The worker has ended: take what it left, end its open flows for `reason`, then the journal.
 
-        While the log can't be written, `run` goes on trying.
+        While the log can't be written, `run` goes on trying. A journal that has ended already is left alone.
         """
         with self._lock:
             if journal := self._open.get(number):
@@ -325,12 +328,12 @@ class Drain:
         with self._lock:
             self._sync_failure = ""
             for number, (read, logged) in reached.items():
-                journal = self._open.get(number)
-                if journal and logged <= synced and read > journal.durable:
-                    journal.durable = read
-                    journal.control.set_synced(read)
+                open_still = self._open.get(number)
+                if open_still and logged <= synced and read > open_still.durable:
+                    open_still.durable = read
+                    open_still.control.set_synced(read)
                     if self._strict:
-                        self._wake_worker(journal)
+                        self._wake_worker(open_still)
             for position, file in [done for done in self._done if done[0] <= synced]:
                 file.remove()
                 self._done.remove((position, file))

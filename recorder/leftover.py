@@ -1,13 +1,13 @@
 """Journals that a crash left: taken into the log before anything else, each entry once.
 
-The mark in a journal's ``.read`` file says: all before this position of the journal is in the log before this entry. It is written
-after the append, so it may be behind: by one append after `kill -9`, by more after a power cut, which loses pages in any order. What
-comes from one journal stands in the log in the journal's order. So the log is read from the marked entry on, and as many of the
-journal's entries as are found there, in their order, are left out. Which entries they are is told by the fields that stamp each one:
-its times, flow and number. (The bytes of a large one may differ: encryption of its payload gives others each time.)
+The mark in a journal's ``.read`` file says: all before this position of the journal is in the log before this entry. It is
+written after the append, so it may be behind: by one append after `kill -9`, by more after a power cut, which loses pages in any
+order. What comes from one journal stands in the log in the journal's order. So the log is read from the marked entry on, and as
+many of the journal's entries as are found there, in their order, are left out. Which entries they are is told by the fields that
+stamp each one: its times, flow and number. (The bytes of a large one may differ: encrypting its payload gives others each time.)
 
-Where a whole frame ends the journal ends, whether or not the last ones were published: an entry whose append had not returned belongs
-to an operation that was not released, and does no harm.
+The journal ends with its last whole frame, whether or not that was published: an entry whose append had not returned belongs to
+an operation that was not released, and does no harm.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     journals/<20 digits>.ring    the ring (``ring.c``), written by the worker; the name is the index of its ``journal.open``
     journals/<20 digits>.read    how far it was taken into the log, written by the log writer alone
 
-The worker may write anything into the first, or shorten it. So it is read here by `pread`, which returns fewer bytes then, and never
-mapped. The second is not the worker's to touch: see `leftover` for what it is good for.
+The worker may write anything into the first, or shorten it. So it is read here by `pread`, which returns fewer bytes then, and
+never mapped. The second is not the worker's to touch: see `leftover` for what it is good for.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class RingFile:
         os.close(self._mark)
 
     def remove(self) -> None:
-        """Close, and remove the files; the ring first, so that what is left of a crash in between is never taken for a journal."""
+        """Close, and remove the files; the ring first, so that what a crash leaves in between is never taken for a journal."""
         self.close()
         self.path.unlink(missing_ok=True)
         self.path.with_suffix(".read").unlink(missing_ok=True)
@@ -158,7 +158,7 @@ def ring_path(folder: Path, number: int) -> Path:
 
 
 def leftover_numbers(folder: Path) -> list[int]:
-    """Numbers of the journals whose files are there, ascending; a ``.read`` without its ring is what a crash left of a removal."""
+    """Numbers of the journals whose files are there, ascending. A ``.read`` alone is what a crash left of a removal, and goes."""
     found = []
     for path in sorted((folder / "journals").glob("*")):
         if path.suffix == ".ring" and len(path.stem) == 20 and path.stem.isdecimal():

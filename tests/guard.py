@@ -68,6 +68,7 @@ class Setup:
     """The ``[tags.…]`` tables as they stand in the file."""
     timeout_s: int = 60
     durability: str = "batch"
+    workers: int = 0
 
     def files(self, place: Place) -> Mapping[str, str]:
         """The configuration file, with the policies beside it."""
@@ -89,6 +90,7 @@ state_dir = "{place.folder}/state"
 run_dir = "{place.folder}/run"
 pin_dir = "{place.pins}"
 attach = "{place.cgroup}"
+workers = {self.workers}
 
 [log]
 durability = "{self.durability}"
@@ -185,13 +187,15 @@ class Guard:
 
     def operations(self) -> int:
         """How many operations the daemon has judged so far; asked on its control socket, since it is asked often."""
-        facts = Client(self.folder / "run" / "control.sock").get("/v1/status")
-        return sum(facts["operations"].values())
+        return sum(self.status()["operations"].values())
+
+    def status(self) -> Any:
+        """What ``hostguard status --json`` shows, asked on the control socket."""
+        return Client(self.folder / "run" / "control.sock").get("/v1/status")
 
     def workers(self) -> list[int]:
         """Process ids of the workers that serve."""
-        facts = Client(self.folder / "run" / "control.sock").get("/v1/status")
-        return [worker["pid"] for worker in facts["workers"]["running"] if worker["ready"]]
+        return [worker["pid"] for worker in self.status()["workers"]["running"] if worker["ready"]]
 
     def processes(self) -> list[int]:
         """Process ids of the supervisor, then of its workers."""
