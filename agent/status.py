@@ -119,7 +119,7 @@ class Status:
             "synced": log.synced_position,
             "durability": "strict" if strict else "batch",
             "window_ms": 0 if strict else self._document.log.batch_ms,
-            "failure": self._drain.failure or self._records.failure or self._crew.log_failure,
+            "failure": self._drain.failure or self._crew.log_failure or ("" if log.available else self._records.failure),
             "sealed": self._sealing.checkpoint.size,
             "sealed_at": self._sealing.sealed_at,
             "seal_failure": self._sealing.failure,

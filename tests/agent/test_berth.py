@@ -126,6 +126,7 @@ BAD: dict[str, Callable[[int], list[messages.Message]]] = {
     "two held operations": lambda flow: [hold(flow, 1), hold(flow, 2)],
     "a cancel that is none": lambda flow: [messages.Cancel(flow, b"12345678", b"SELECT 1")],
     "a cancel with words behind it": lambda flow: [messages.Cancel(flow, b"12345678", b"HEADERXX12345678 and more")],
+    "two cancels": lambda flow: [messages.Cancel(flow, b"k2345678", b"HEADERXXk2345678")] * 2,
     "a fault that nobody has": lambda flow: [messages.Fault(flow, "nobody", "")],
     "an endless reason": lambda flow: [messages.Withdraw(flow, 1, "x" * (messages.MAX_TEXT + 1))],
     "an endless key": lambda flow: [messages.CancelKey(flow, bytes(2000))],
