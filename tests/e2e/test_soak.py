@@ -52,9 +52,16 @@ def test_nobody_slips_through_in_many_deaths(postgres18: Server) -> None:
             guarded.start()
 
 
+def serving(guarded: guard.Guard) -> list[int]:
+    """The workers, once one serves."""
+    while not (found := guarded.workers()):
+        continue
+    return found
+
+
 def die_again(guarded: guard.Guard, hammers: list[Hammer], chance: random.Random, rounds: int, until: float) -> list[str]:
     """Workers and supervisor are killed or hung at random moments while agents work; each time all goes on by itself."""
-    deaths = []
+    deaths: list[str] = []
     while len(deaths) < rounds and time.monotonic() < until:
         for hammer in hammers:
             hammer.until("ok")
@@ -65,9 +72,9 @@ def die_again(guarded: guard.Guard, hammers: list[Hammer], chance: random.Random
         assert process is not None
         match death:
             case "worker killed":
-                os.kill(chance.choice(guarded.workers()), signal.SIGKILL)
+                os.kill(chance.choice(serving(guarded)), signal.SIGKILL)
             case "worker stopped":
-                os.kill(chance.choice(guarded.workers()), signal.SIGSTOP)
+                os.kill(chance.choice(serving(guarded)), signal.SIGSTOP)
             case "supervisor killed":
                 guarded.kill()
                 guarded.start()
