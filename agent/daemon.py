@@ -19,6 +19,7 @@ from pathlib import Path
 
 import uvloop
 
+from ..identity.auditors import Recipients
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
@@ -94,7 +95,7 @@ class Daemon:
         policy = Policy(document)
         paths.make()
         undo.callback(os.close, paths.lock())
-        log = _open_log(paths, undo)
+        log = _open_log(document, paths, undo)
         sealing, witnesses = _open_seal(document, paths, log, undo)
         retention = Retention(paths.log, log, sealing, document.log)
         redirect = _attach(document, paths, undo)
@@ -150,9 +151,15 @@ async def _resolved(document: Document) -> Resources:
         raise Failure(f"{document.file}: {error}") from None
 
 
-def _open_log(paths: Paths, undo: AsyncExitStack) -> Log:
+def _open_log(document: Document, paths: Paths, undo: AsyncExitStack) -> Log:
+    auditors = Recipients(document.log.payload_recipients)
     try:
-        log = Log(paths.log, lambda: (time.time_ns(), time.monotonic_ns()))
+        log = Log(
+            paths.log,
+            lambda: (time.time_ns(), time.monotonic_ns()),
+            encrypt=auditors.encrypt if auditors else None,
+            payload_above=document.log.payload_above_bytes,
+        )
     except LogBusy as error:
         raise Failure(f"another daemon writes this log: {error}") from None
     except (LogUnavailable, OSError) as error:
@@ -233,7 +240,8 @@ async def _beat(redirect: Redirect) -> None:
 def _record_start(log: Log, document: Document, policy: Policy) -> None:
     durability = document.log.durability if document.log.durability == "strict" else f"batch {document.log.batch_ms} ms"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    details = (("host", socket.gethostname()), ("kernel", os.uname().release))
+    details: tuple[tuple[str, str], ...] = (("host", socket.gethostname()), ("kernel", os.uname().release))
+    details += tuple(("payloads encrypted to", recipient) for recipient in document.log.payload_recipients)
     try:
         log.append(
             0,

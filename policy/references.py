@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..identity.auditors import recipient_fault
 from .addresses import parse_address
 from .paths import split
 from .sections import Tables
@@ -22,6 +23,16 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _addresses(tables)
     yield from _tags(tables, raw)
     yield from _witnesses(tables)
+    yield from _recipients(tables)
+
+
+def _recipients(tables: Tables) -> Iterator[Mistake]:
+    for number, recipient in enumerate(tables.log.payload_recipients):
+        place = ("log", "payload_recipients")
+        if fault := recipient_fault(recipient):
+            yield Mistake(place, f"number {number + 1}: {fault}")
+        elif recipient in tables.log.payload_recipients[:number]:
+            yield Mistake(place, f"number {number + 1} is there twice")
 
 
 def _names(raw: Mapping[str, Any], section: str) -> list[str]:

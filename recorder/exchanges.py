@@ -26,6 +26,7 @@ from .entry import (
 )
 from .packing import Fetch, restore
 from .reader import Record
+from .wrapping import file_hash
 
 ENDS = frozenset({"approved", "denied", "withdrawn", "expired"})
 """Verdicts of an `Approval` after which its request is over; others are a yes that does not suffice alone."""
@@ -189,5 +190,6 @@ def text_of(value: str | Stored | None) -> str:
 
 
 def lost(reference: Stored) -> str:
-    """In place of a field whose payload is no longer there, or is not what was stored."""
-    return f"⟦{reference.length} bytes, not to be had: payload {reference.sha256.hex()}⟧"
+    """In place of a field whose payload is no longer there, is not what was stored, or is encrypted to keys that are not here."""
+    why = "encrypted and not opened" if reference.encrypted else "not to be had"
+    return f"⟦{reference.length} bytes, {why}: payload {file_hash(reference).hex()}⟧"

@@ -9,9 +9,10 @@ import pytest
 from sealed_log import SIGNER, SealedLog, assert_whole, ticking, verified
 
 from hostguard.recorder.checkpoint import open_checkpoint
-from hostguard.recorder.durable import payload_paths, segment_names
+from hostguard.recorder.durable import segment_names
 from hostguard.recorder.entry import Cancel, LogRemoved, Operation
 from hostguard.recorder.packing import LogCorrupt
+from hostguard.recorder.payloads import payload_paths
 from hostguard.recorder.prove import check_proof, consistency_proof, prove, root_at
 from hostguard.recorder.reader import Reader
 from hostguard.recorder.retention import Plan, Rule, plan, remove
