@@ -50,6 +50,5 @@ def check_payloads(
             report.encrypted += reference.encrypted
             report.opened += reference.encrypted and opened is not None
             if opened is not None and value_in(reference, opened) is None:
-                fault(
-                    f"entry {index}", f"what is in its payload {path.name} is not what it has the hash of", reference.sha256.hex()
-                )
+                problem = f"what is in its payload {path.name} is not what it has the hash of"
+                fault(f"entry {index}", problem, reference.sha256.hex())

@@ -26,7 +26,7 @@ MAX_UNSYNCED = 64
 MAX_KNOWN = 4096
 """Values stored by this process that are recognised when they come again: a prepared statement comes with each execution."""
 MAX_WRAPPING_BYTES = 1 << 20
-"""A file that is longer than its value by more (and a 64th) was not made by `wrap`, whose headers take some hundred bytes a key."""
+"""A file that is longer than its value by more (and a 64th) was not made by `wrap`: headers take some hundred bytes a key."""
 
 
 class Disk(Protocol):
@@ -97,7 +97,7 @@ class PayloadStore:
         return reference
 
     def sync(self) -> None:
-        """Make all that was stored durable: first what the files hold, then their names. Raises OSError; the next sync makes up."""
+        """Make all that was stored durable: first what the files hold, then their names. Raises OSError; call it again then."""
         if self._suspect:
             # After a failed fdatasync Linux may call pages clean that never reached the disk: dirty them again.
             for unsynced in list(self._unsynced):

@@ -4,13 +4,13 @@
     <sha256 of the file>.zst       the value as one zstd frame (RFC 8878)
     <sha256 of the file>.zst.age   salt, then the value as one zstd frame, in an age file
 
-A file is named by its own hash, so every byte of it is under the Merkle tree through the entry that has the name, and whoever has no
-key can check that. Equal values give equal frames, so they are stored once, unless they are encrypted: no two age files are equal.
-age's header is authenticated under the file's key, so a file means one value for all who can open it.
+A file is named by its own hash, so every byte of it is under the Merkle tree through the entry that has the name, and whoever has
+no key can check that. Equal values give equal frames, so they are stored once, unless they are encrypted: no two age files are
+equal. age's header is authenticated under the file's key, so a file means one value for all who can open it.
 
-The entry also has a hash of the value. Of an encrypted one it is the SHA-256 of a salt of 32 random bytes with the value behind it:
-without a salt, whoever reads the log could guess a short value (a customer's number) and be told by the hash that the guess was
-right. The salt is inside of the encryption, in a skippable frame (RFC 8878 §3.1.2), which zstd passes over:
+The entry also has a hash of the value. Of an encrypted one it is the SHA-256 of a salt of 32 random bytes with the value behind
+it: without a salt, whoever reads the log could guess a short value (a customer's number) and be told by the hash that the guess
+was right. The salt is inside of the encryption, in a skippable frame (RFC 8878 §3.1.2), which zstd passes over:
 ``age --decrypt -i KEY FILE | zstd -d`` gives the value.
 
 Not hidden: how long a value is, roughly how well it compresses, and when it was stored.
