@@ -110,7 +110,9 @@ class Daemon:
         holds = Holds(book, log, users, decider)
         test = SelfTest(redirect, attach_point(document))
         limits = Limits(max_message_bytes=document.limits.max_message_bytes)
-        services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, document.limits.max_flows)
+        captures = {name: one.capture_max_bytes for name, one in document.resources.items() if one.capture_replies}
+        max_flows = document.limits.max_flows
+        services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, max_flows, captures)
         loop = Loop(services, holds, test.arrived)
         _keep(undo, _beat(redirect), durable.run(), holds.run(), loop.refresh())
         _keep(undo, sealing.run(), witnesses.run(), retention.run())

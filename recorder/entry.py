@@ -185,6 +185,16 @@ class Reply(Entry, tag="reply"):
     """Tags that asked for the masks; a computed column is masked without one."""
 
 
+class Captured(Entry, tag="captured"):
+    """The rows that the agent got for an operation, as it got them, masks applied: its resource asks for reply capture."""
+
+    operation: int
+    messages: bytes | Stored
+    """PostgreSQL's messages in order: RowDescription, DataRow, CopyData, CommandComplete, …"""
+    left_out: int = 0
+    """Bytes of further messages that the agent got: the reply was longer than what is kept, or could not be stored."""
+
+
 class Withdrawn(Entry, tag="withdrawn"):
     """The client gave an operation up before it was decided."""
 
@@ -296,8 +306,8 @@ class LogRemoved(Entry, tag="log.removed"):
 
 
 KINDS: tuple[type[Entry], ...] = (
-    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Withdrawn, Request, Approval,
-    Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
+    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Withdrawn, Request,
+    Approval, Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
 )  # fmt: skip
 
 

@@ -216,9 +216,7 @@ def _show_encrypted(report: Report) -> None:
     if report.opened:
         out.print(f"[green]✓[/] {report.opened} of them are encrypted, were opened, and are what the entries say")
     if unopened := report.encrypted - report.opened:
-        out.print(
-            f"[yellow]·[/] {unopened} of them are encrypted and were not opened (--identity opens them)"
-        )
+        out.print(f"[yellow]·[/] {unopened} of them are encrypted and were not opened (--identity opens them)")
 
 
 def _show_witnessed(report: Report, witnessed: list[Witnessed]) -> None:

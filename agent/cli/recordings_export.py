@@ -83,7 +83,7 @@ def _data(reader: Reader, layout: str, flow: int | None, flows: frozenset[int] |
     if flow is not None:
         chosen: Iterator[History] = iter([history(flow, reader.flow(flow), reader.payload)])
     else:
-        chosen = histories(reader.entries(), reader.payload, flows)
+        chosen = histories(reader.entries(), reader.payload, flows, captured=layout == "pcapng")
     if layout == "pcapng":
         yield pcapng.header()
     for found in chosen:
