@@ -86,7 +86,7 @@ def said(postgres18: Server, identity: Path) -> Iterator[tuple[guard.Guard, str]
         status = running.ask("status")
         assert status["log"]["payload_recipients"] == 1
         assert "payloads encrypted to 1 key" in running.cli("status").stdout
-        done = running.run("one", [sys.executable, "-c", AGENT], postgres18.environment("capture"))
+        done = running.run("one", [sys.executable, "-"], postgres18.environment("capture"), AGENT)
         assert done.returncode == 0, done.stderr
         assert running.stop() == 0
         yield running, done.stdout
