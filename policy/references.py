@@ -27,12 +27,9 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
 
 
 def _recipients(tables: Tables) -> Iterator[Mistake]:
-    for number, recipient in enumerate(tables.log.payload_recipients):
-        place = ("log", "payload_recipients")
+    for number, recipient in enumerate(tables.log.payload_recipients, 1):
         if fault := recipient_fault(recipient):
-            yield Mistake(place, f"number {number + 1}: {fault}")
-        elif recipient in tables.log.payload_recipients[:number]:
-            yield Mistake(place, f"number {number + 1} is there twice")
+            yield Mistake(("log", "payload_recipients"), f"number {number}: {fault}")
 
 
 def _names(raw: Mapping[str, Any], section: str) -> list[str]:

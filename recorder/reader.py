@@ -15,7 +15,7 @@ from .durable import read_segment, segment_names
 from .entry import KINDS, Entry, Stored, Unknown
 from .frames import LENGTH_BYTES, frames
 from .packing import LogCorrupt, kind_of, tag_of, unpack
-from .payloads import read_payload
+from .payloads import payload_path, read_payload
 from .wrapping import Decrypt
 
 CHUNK_BYTES = 1 << 20
@@ -88,7 +88,7 @@ class Reader:
     def payload(self, reference: Stored) -> bytes | None:
         """What has no place in an entry; None when it is not there any more, not what was stored, or there is no key for it."""
         payload = read_payload(self._folder, reference, self._decrypt or _no_key)
-        if payload is None and reference.encrypted:
+        if payload is None and reference.encrypted and payload_path(self._folder, reference).is_file():
             self.unopened.add(reference.file)
         return payload
 

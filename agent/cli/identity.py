@@ -42,4 +42,4 @@ def tell_unopened(count: int, given: bool) -> None:
     if count:
         what = "1 payload is" if count == 1 else f"{count} payloads are"
         why = "none of the identities given opens them" if given else "give an auditor's key with --identity FILE"
-        err.print(f"{what} encrypted (or gone) and not shown: {why}", style="yellow", markup=False)
+        err.print(f"{what} encrypted and not shown: {why}", style="yellow", markup=False)
