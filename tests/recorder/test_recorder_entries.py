@@ -45,6 +45,8 @@ def example(kind: type[Entry], size: int) -> Entry:
             hint = next(member for member in get_args(hint) if member not in (Stored, type(None)))
         if hint is str:
             return (string.ascii_letters * (size // 52 + 1))[:size]
+        if hint is bytes:
+            return b"d" * size
         if getattr(hint, "__origin__", None) is tuple:
             member = get_args(hint)[0]
             if member is int:
