@@ -165,6 +165,11 @@ class LogWriter:
             self.sync()
         return reference
 
+    @property
+    def payloads(self) -> PayloadStore:
+        """Where payloads are, for those who remove old ones."""
+        return self._payloads
+
     def sync(self) -> int:
         """Make everything appended so far durable; returns `synced_position`. Raises LogUnavailable.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from .durable import SEGMENT_BYTES, LogUnavailable, LogWriter, Syscalls
 from .entry import Entry, FlowClose, FlowOpen, FlowRefused, LogBegin, LogCut, LogResumed, Stored
 from .packing import MAX_ENTRY_BYTES, frame
+from .payloads import PayloadStore
 from .wrapping import Encrypt
 
 Clock = Callable[[], tuple[int, int]]
@@ -127,6 +128,11 @@ class Log:
     def store(self, payload: bytes) -> Stored:
         """Keep a payload beside the log. Raises LogUnavailable."""
         return self._writer.store(payload)
+
+    @property
+    def payloads(self) -> PayloadStore:
+        """Where payloads are, for those who remove old ones."""
+        return self._writer.payloads
 
     def close(self) -> None:
         """Sync and close. Raises LogUnavailable when the sync fails; the log is closed all the same."""

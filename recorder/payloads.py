@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -52,7 +53,8 @@ class _Unsynced:
 
 
 class PayloadStore:
-    """Writes the payloads of one log. One thread stores, another may `sync`; two syncs at a time are the caller's mistake.
+    """Writes the payloads of one log. One thread stores and watches, others may `sync` and `remove`; two syncs at a time are the
+    caller's mistake.
 
     encrypt: to the keys of those who may read what is stored; None for values that stay readable.
     """
@@ -66,6 +68,10 @@ class PayloadStore:
         sync that is under way."""
         self._known: dict[bytes, Stored] = {}
         """References by the value's hash. In memory only: on disk the hashes would tell what was encrypted."""
+        self._names = threading.Lock()
+        """Held while a name is taken into use, or removed."""
+        self._used: set[str] | None = None
+        """Names taken into use since `watch`; None while nothing is to be removed."""
         self._suspect = False
         """A sync failed: what is unsynced may not be on disk though it reads well."""
 
@@ -95,6 +101,21 @@ class PayloadStore:
         reference = Stored(len(data), sha256(data).digest())
         self._keep(reference, data)
         return reference
+
+    def watch(self) -> None:
+        """Retention is about to ask which payloads nothing refers to: from now on those taken into use are noted."""
+        with self._names:
+            self._used = set(map(file_name, self._known.values()))
+
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Remove payloads, but none that was taken into use since `watch`, which ends with this. Raises OSError."""
+        try:
+            for path in paths:
+                with self._names:
+                    if self._used is None or path.name not in self._used:
+                        path.unlink(missing_ok=True)
+        finally:
+            self._used = None
 
     def sync(self) -> None:
         """Make all that was stored durable: first what the files hold, then their names. Raises OSError; call it again then."""
@@ -127,11 +148,14 @@ class PayloadStore:
 
     def _keep(self, reference: Stored, data: bytes) -> None:
         path = payload_path(self._folder, reference)
-        if self._intact(reference):
-            # Of an earlier process, which may have been killed before its sync.
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        else:
-            descriptor = self._write(path, data)
+        with self._names:
+            if self._used is not None:
+                self._used.add(path.name)
+            if self._intact(reference):
+                # Of an earlier process, which may have been killed before its sync.
+                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            else:
+                descriptor = self._write(path, data)
         self._unsynced.append(_Unsynced(descriptor, path.parent, len(data), file_hash(reference)))
 
     def _write(self, path: Path, data: bytes) -> int:

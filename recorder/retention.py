@@ -4,9 +4,10 @@ Only whole segments go, only those sealed in full bundles, never the last. With 
 with the payloads to which no later entry refers. Tiles stay: every proof about what is left, every checkpoint ever signed, can
 still be checked, and of what is gone its leaf hashes remain.
 
-Order (the caller keeps it; the log's one writer is its): `plan`; append `LogRemoved`, sync, seal; `remove`. A crash before the
-record leaves everything. A crash after it leaves files that the record allows to be gone: the segments are the last to go, in
-order, so the next plan finds them and what belongs to them again.
+Order (the caller keeps it; the log's one writer is its): `PayloadStore.watch`, since an entry may come to refer to an old payload
+while this goes on; `plan`; append `LogRemoved`, sync, seal; `remove`. A crash before the record leaves everything. A crash after
+it leaves files that the record allows to be gone: the segments are the last to go, in order, so the next plan finds them and what
+belongs to them again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .durable import segment_names, segment_path
 from .entry import Entry, LogCut, Stored
 from .frames import LENGTH_BYTES
 from .packing import unpack
-from .payloads import payload_path
+from .payloads import PayloadStore, payload_path
 from .raw import Cursor
 from .tiles import WIDTH, bundle_path
 
@@ -90,9 +91,10 @@ def plan(folder: Path, rule: Rule, sealed: int, now_ns: int, pause: Callable[[],
     )
 
 
-def remove(found: Plan) -> None:
+def remove(found: Plan, payloads: PayloadStore) -> None:
     """Remove the files of a plan that is on record. Raises OSError; then the next plan has the rest."""
-    for path in (*found.payloads, *found.bundles):
+    payloads.remove(found.payloads)
+    for path in found.bundles:
         path.unlink(missing_ok=True)
     # A crash up to here: the segments are all there, and refer to payloads that are gone; the record says so.
     for path in found.segments:

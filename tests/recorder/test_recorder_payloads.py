@@ -10,36 +10,22 @@ from hashlib import sha256
 from pathlib import Path
 
 import msgspec
-import pyrage
 import pytest
 import zstandard
+from auditor import Auditor, log_for, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sealed_log import SIGNER, SealedLog, ticking
+from sealed_log import SIGNER, SealedLog
 
-from hostguard.identity.auditors import Identities, Recipients
-from hostguard.recorder.durable import LogUnavailable, Syscalls
+from hostguard.identity.auditors import Recipients
 from hostguard.recorder.entry import Operation, Stored
-from hostguard.recorder.log import Log
 from hostguard.recorder.packing import frame
-from hostguard.recorder.payloads import MAX_UNSYNCED, PayloadStore, payload_path, payload_paths, read_payload
+from hostguard.recorder.payloads import payload_path, payload_paths, read_payload
 from hostguard.recorder.reader import Reader
-from hostguard.recorder.retention import Rule, plan, remove
 from hostguard.recorder.verify import Report, verify
 from hostguard.recorder.wrapping import unwrap, wrap
 
 TEXT = "SELECT 'of a statement that is long enough' " * 2000
-
-
-class Auditor:
-    """Somebody with a key of their own."""
-
-    def __init__(self, folder: Path) -> None:
-        key = pyrage.x25519.Identity.generate()
-        self.recipient = str(key.to_public())
-        self.file = folder / f"{self.recipient}.key"
-        self.file.write_text(f"# public key: {self.recipient}\n{key}\n")
-        self.decrypt = Identities([self.file]).decrypt
 
 
 @pytest.fixture
@@ -49,22 +35,6 @@ def auditor(tmp_path: Path) -> Auditor:
 
 def no_key(_: bytes) -> bytes | None:
     return None
-
-
-def log_for(folder: Path, *auditors: Auditor, above: int = 65_535) -> Log:
-    encrypt = Recipients(one.recipient for one in auditors).encrypt if auditors else None
-    return Log(folder, ticking, encrypt=encrypt, payload_above=above)
-
-
-def texts(folder: Path, decrypt: Callable[[bytes], bytes | None] | None = None) -> list[object]:
-    """The texts of the operations, whole where that can be had."""
-    reader = Reader(folder, decrypt=decrypt)
-    found: list[object] = []
-    for _, entry in reader.entries((Operation,)):
-        assert isinstance(entry, Operation)
-        value = reader.payload(entry.text) if isinstance(entry.text, Stored) else None
-        found.append(entry.text if value is None else msgspec.msgpack.decode(value))
-    return found
 
 
 # What is on disk.
@@ -287,100 +257,3 @@ def test_no_bytes_make_a_reader_stumble(value: bytes, junk: bytes, at: int, encr
     assert unwrap(msgspec.structs.replace(reference, file=sha256(cut).digest()), cut, bytes) in (value, None)
     other = msgspec.structs.replace(reference, length=length)
     assert unwrap(other, data, bytes) == (value if length == len(value) else None)
-
-
-# Crashes.
-
-
-class Calls:
-    """A disk that counts, and fails to sync when told to."""
-
-    def __init__(self) -> None:
-        self.synced: list[str] = []
-        self.rewritten: list[bytes] = []
-        self.broken = False
-
-    def syscalls(self) -> Syscalls:
-        return Syscalls(fdatasync=self._fdatasync, pwrite=self._pwrite)
-
-    def _fdatasync(self, descriptor: int) -> None:
-        if self.broken:
-            raise OSError(5, "Input/output error")
-        self.synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        os.fdatasync(descriptor)
-
-    def _pwrite(self, descriptor: int, data: bytes, offset: int) -> int:
-        self.rewritten.append(data)
-        return os.pwrite(descriptor, data, offset)
-
-
-def test_after_a_failed_sync_payloads_are_written_again_before_the_next(tmp_path: Path, auditor: Auditor) -> None:
-    disk = Calls()
-    log = Log(tmp_path, ticking, syscalls=disk.syscalls(), encrypt=Recipients([auditor.recipient]).encrypt)
-    log.append(0, Operation(1, "query", TEXT))
-    disk.broken = True
-    with pytest.raises(LogUnavailable):
-        log.sync()
-    disk.broken = False
-    log.sync()
-    (path,) = payload_paths(tmp_path)
-    assert path.read_bytes() in disk.rewritten
-    assert str(path) in disk.synced
-    log.close()
-
-
-def test_a_payload_in_doubt_that_reads_otherwise_keeps_the_log_closed(tmp_path: Path) -> None:
-    """The pages that a failed sync called clean were dropped, and the disk gives something else."""
-    disk = Calls()
-    log = Log(tmp_path, ticking, syscalls=disk.syscalls())
-    log.append(0, Operation(1, "query", TEXT))
-    disk.broken = True
-    with pytest.raises(LogUnavailable):
-        log.sync()
-    disk.broken = False
-    (path,) = payload_paths(tmp_path)
-    with path.open("r+b") as file:
-        file.write(bytes(100))
-    with pytest.raises(LogUnavailable, match="can't be written again"):
-        log.sync()
-    log._writer.abandon()
-
-
-def test_a_payload_of_a_killed_process_is_synced_by_the_next_that_refers_to_it(tmp_path: Path) -> None:
-    killed = log_for(tmp_path)
-    killed.append(0, Operation(1, "query", TEXT))
-    killed._writer.abandon()
-    disk = Calls()
-    log = Log(tmp_path, ticking, syscalls=disk.syscalls())
-    log.append(0, Operation(2, "query", TEXT))
-    log.sync()
-    assert str(payload_paths(tmp_path)[0]) in disk.synced
-    log.close()
-
-
-def test_a_damaged_encrypted_payload_is_stored_anew_when_the_value_comes_again(tmp_path: Path, auditor: Auditor) -> None:
-    store = PayloadStore(tmp_path, Syscalls(), Recipients([auditor.recipient]).encrypt)
-    (tmp_path / "payloads").mkdir()
-    first = store.store(b"value")
-    assert store.store(b"value") == first
-    payload_path(tmp_path, first).write_bytes(b"damaged")
-    second = store.store(b"value")
-    assert second != first
-    assert read_payload(tmp_path, second, auditor.decrypt) == b"value"
-    assert MAX_UNSYNCED > 2
-    store.sync()
-
-
-# Retention.
-
-
-def test_encrypted_payloads_go_with_the_entries_that_name_them(tmp_path: Path, auditor: Auditor) -> None:
-    sealed = SealedLog(tmp_path / "log", encrypt=Recipients([auditor.recipient]).encrypt)
-    sealed.fill(900).seal()
-    before = payload_paths(sealed.folder)
-    found = plan(sealed.folder, Rule(keep_ns=10**14), sealed.sealer.checkpoint.size, ticking()[0] + 10**15)
-    assert found is not None
-    remove(found)
-    assert 0 < len(found.payloads) == len(before) - len(payload_paths(sealed.folder)) < len(before)
-    sealed.close()
-    assert len(texts(sealed.folder, auditor.decrypt)) == len(payload_paths(sealed.folder))

@@ -35,7 +35,7 @@ def removed(sealed: SealedLog, rule: Rule) -> Plan:
     assert found is not None
     sealed.log.append(0, LogRemoved(found.before, len(found.segments), len(found.payloads), found.bytes, str(rule)))
     sealed.seal()
-    remove(found)
+    remove(found, sealed.log.payloads)
     return found
 
 
@@ -109,7 +109,7 @@ def test_nothing_goes_that_is_young_or_not_sealed(sealed: SealedLog) -> None:
 def test_segments_that_are_gone_without_a_record_are_found(sealed: SealedLog) -> None:
     found = plan(sealed.folder, OLD, sealed.sealer.checkpoint.size, NOW_NS)
     assert found is not None
-    remove(found)
+    remove(found, sealed.log.payloads)
     sealed.close()
     findings = verified(sealed.folder).findings
     assert any("without a record" in finding.problem for finding in findings)
