@@ -109,7 +109,11 @@ setup(
     },
     # The root of the tree is the package: nothing else of it may leak into the wheel.
     include_package_data=False,
-    cffi_modules=["kernel/libbpf_build.py:ffibuilder", "protocols/postgres/rows_build.py:ffibuilder"],
+    cffi_modules=[
+        "kernel/libbpf_build.py:ffibuilder",
+        "protocols/postgres/rows_build.py:ffibuilder",
+        "recorder/ring_build.py:ffibuilder",
+    ],
     setup_requires=["cffi>=1.16", "mypy>=2.4,<3", "msgspec>=0.18"],
     install_requires=[
         "aiohttp>=3.10",
