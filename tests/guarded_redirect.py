@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,10 +32,13 @@ class Guarded:
     """Below the attach root, not guarded."""
     netns: Namespace | None
 
+    def start(self, program: str, *arguments: str, cgroup: Path | None = None) -> subprocess.Popen[str]:
+        """Start a program, in the guarded cgroup unless told otherwise; its pipes are text."""
+        return python_in(cgroup or self.agent, program, *arguments, netns=self.netns.path if self.netns else None)
+
     def run(self, program: str, *arguments: str, cgroup: Path | None = None) -> str:
         """Run a program to its end, in the guarded cgroup unless told otherwise; returns what it printed."""
-        child = python_in(cgroup or self.agent, program, *arguments, netns=self.netns.path if self.netns else None)
-        return output_of(child)
+        return output_of(self.start(program, *arguments, cgroup=cgroup))
 
     def accept(self, listener: socket.socket | None = None) -> Origin:
         """The origin of the next connection, which is closed at once."""

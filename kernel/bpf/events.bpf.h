@@ -64,11 +64,11 @@ static __always_inline struct hg_event *new_event(enum hg_counter kind, const st
 	event->time_ns = now;
 	event->kind = kind;
 	event->workload = guard->workload;
-	event->observed = is_observed(guard);
 	__builtin_memcpy(event->address, wish->address, sizeof(event->address));
 	event->port = wish->port;
 	event->family = wish->family;
 	event->protocol = wish->protocol;
+	event->observed = is_observed(guard);
 	return event;
 }
 

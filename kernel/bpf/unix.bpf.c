@@ -53,8 +53,11 @@ static __always_inline bool read_address(struct bpf_sock_addr_kern *kern, struct
 static __always_inline int deny(const struct guard *guard, const struct hg_unix_key *key)
 {
 	struct wish wish = {.family = AF_UNIX};
-	struct hg_event *event = new_event(HG_COUNT_denied_unix, guard, &wish);
+	struct hg_event *event;
 
+	/* Keep it from being a constant: clang 14 loses the store before a copy out of one. */
+	asm volatile("" : : "r"(&wish) : "memory");
+	event = new_event(HG_COUNT_denied_unix, guard, &wish);
 	if (event) {
 		describe_process(event);
 		__builtin_memcpy(&event->path, key, sizeof(event->path));
