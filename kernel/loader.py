@@ -26,9 +26,12 @@ from .layouts import (
     FD,
     LISTENER_KEY,
     MARK,
+    MODE,
     ORIGIN,
+    PROGRAM_KEY,
     SOCKET_STATE_BYTES,
     U64,
+    UID,
     WATCHED,
     WORKLOAD,
     Mode,
@@ -37,7 +40,7 @@ from .layouts import (
     read_origin,
 )
 from .mounts import require_bpffs
-from .pins import Hook, detach, read_counters, read_guarded, read_hook, read_listeners
+from .pins import Hook, detach, read_counters, read_guarded, read_hook, read_listeners, read_map
 
 SO_NETNS_COOKIE = 71
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -149,6 +152,21 @@ class Redirect:
         What an earlier daemon filed is still there after a restart.
         """
         return read_guarded(self._maps["guarded"])
+
+    def users(self) -> dict[int, int]:
+        """What `set_users` filed."""
+        found = read_map(self._maps["users"], UID.size, WORKLOAD.size, "users")
+        return {UID.unpack(key)[0]: WORKLOAD.unpack(value)[0] for key, value in found.items()}
+
+    def programs(self) -> dict[tuple[int, int], int]:
+        """What `set_programs` filed: (inode, device as the kernel writes it) to workload number."""
+        found = read_map(self._maps["programs"], PROGRAM_KEY.size, WORKLOAD.size, "programs")
+        return {PROGRAM_KEY.unpack(key): WORKLOAD.unpack(value)[0] for key, value in found.items()}
+
+    def modes(self) -> dict[int, Mode]:
+        """What `set_modes` filed."""
+        found = read_map(self._maps["modes"], WORKLOAD.size, MODE.size, "modes")
+        return {WORKLOAD.unpack(key)[0]: Mode(MODE.unpack(value)[0]) for key, value in found.items()}
 
     def set_users(self, wanted: Mapping[int, int]) -> None:
         """Guard processes of these real uids, below the hooks' cgroup, where no cgroup says otherwise: uid to workload number."""
