@@ -23,6 +23,7 @@ from ..identity.auditors import Recipients
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
+from ..kernel.enrol import sweep
 from ..kernel.errors import KernelError
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
@@ -208,11 +209,16 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: A
             wanted[cgroups.create(path)] = number
         except (OSError, KernelError) as error:
             raise Failure(f"the cgroup {cgroup} can't be made: {error}") from None
+    # First the paths: a cgroup that is removed and made again from here on is guarded when it is made.
+    redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
     for identifier, number in wanted.items():
         redirect.guard(identifier, number)
     for identifier in redirect.guarded():
         if identifier not in wanted:
             redirect.unguard(identifier)
+    for stray in sweep(redirect):
+        end = "ended" if stray.ended else f"not ended: {stray.detail}"
+        print(f"process {stray.pid} held a socket to {stray.peer or 'nobody'} that no hook had seen: {end}", flush=True)
 
 
 def _remove_on_failure(path: Path) -> Callable[..., None]:

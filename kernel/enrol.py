@@ -1,10 +1,10 @@
 """Sockets that guarded processes hold without the hooks' knowledge: found, then ended.
 
-A socket that was connected before its process was guarded, inherited, or received by SCM_RIGHTS from a process that is not guarded runs
-no connect hook, and where it was made in an unguarded cgroup the fence does not see it either. `sweep` looks through the descriptors of
-all guarded processes: what was redirected, or accepted by a server of theirs, stays; every other connected TCP or UDP socket is
-destroyed. Run it when processes come under guard and from time to time: between two sweeps such a socket carries data, which is the
-window that remains. Sockets that cannot be destroyed (raw, packet, vsock) are found all the same.
+A socket that was connected before its process was guarded, inherited, or received by SCM_RIGHTS from a process that is not
+guarded runs no connect hook, and where it was made in an unguarded cgroup the fence does not see it either. `sweep` looks through
+the descriptors of all guarded processes: what was redirected, or accepted by a server of theirs, stays; every other connected TCP
+or UDP socket is destroyed. Run it when processes come under guard and from time to time: between two sweeps such a socket carries
+data, which is the window that remains. Sockets that cannot be destroyed (raw, packet, vsock) are found all the same.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def sweep(redirect: Redirect) -> list[Stray]:
                 with sock:
                     if inode not in found and _is_stray(sock, redirect):
                         observed = bool(modes.get(workload, Mode.ENFORCE) & Mode.OBSERVE)
-                        found[inode] = _end(Stray(pid, fd, workload, sock.family, sock.proto, "", False, ""), sock, destroyer, observed)
+                        found[inode] = _end(
+                            Stray(pid, fd, workload, sock.family, sock.proto, "", False, ""), sock, destroyer, observed
+                        )
     finally:
         destroyer.close()
     return list(found.values())
@@ -92,9 +94,7 @@ def _by_cgroup(place: Path, filed: dict[Path, int]) -> int:
     return next((number for number in numbers if number and number not in RESERVED), 0)
 
 
-def _by_process(
-    pid: str, place: Path, redirect: Redirect, users: dict[int, int], programs: dict[tuple[int, int], int]
-) -> int:
+def _by_process(pid: str, place: Path, redirect: Redirect, users: dict[int, int], programs: dict[tuple[int, int], int]) -> int:
     if not (users or programs) or not place.is_relative_to(redirect.cgroup):
         return 0
     status = Path(f"/proc/{pid}/status").read_text()

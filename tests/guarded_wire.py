@@ -33,7 +33,8 @@ class Wire:
         """
         with in_namespace(self.near, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as marker:
             marker.sendto(MARK, (FAR4, 9))
-        packets, deadline = [], time.monotonic() + 10
+        packets: list[bytes] = []
+        deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             frame, origin = self.ear.recvfrom(65536)
             kind, packet = frame[12:14], frame[14:]

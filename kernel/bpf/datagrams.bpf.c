@@ -31,28 +31,26 @@ static __always_inline int fail(enum hg_counter why, const struct guard *guard, 
 }
 
 /* Port of the resolver; 0 to let it pass; a negative errno. */
-static __always_inline int decide(struct bpf_sock_addr *ctx, const struct wish *to)
+static __always_inline int decide(struct bpf_sock_addr *ctx, const struct guard *guard, const struct wish *to)
 {
 	struct socket_state *state;
-	struct guard guard = {};
 	__u16 port;
 
-	find_guard(&guard, NULL, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
-	if (!is_guarded(&guard) || is_redirected(ctx, to))
+	if (is_redirected(ctx, to))
 		return 0;
-	if (guard.pending || guard.too_deep || to->protocol != IPPROTO_UDP || to->port != DNS_PORT)
-		return fail(HG_COUNT_denied_datagram, &guard, to, EPERM);
+	if (guard->pending || guard->too_deep || to->protocol != IPPROTO_UDP || to->port != DNS_PORT)
+		return fail(HG_COUNT_denied_datagram, guard, to, EPERM);
 	port = listening_port(ctx, &hg_resolvers, to);
 	if (!port)
-		return fail(HG_COUNT_refused_no_resolver, &guard, to, ECONNREFUSED);
+		return fail(HG_COUNT_refused_no_resolver, guard, to, ECONNREFUSED);
 	if (!is_beating())
-		return fail(HG_COUNT_refused_stale_heartbeat, &guard, to, ECONNREFUSED);
+		return fail(HG_COUNT_refused_stale_heartbeat, guard, to, ECONNREFUSED);
 	state = bpf_sk_storage_get(&hg_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!state)
-		return fail(HG_COUNT_refused_helper_failed, &guard, to, ECONNREFUSED);
-	if (!guard.cgroup)
-		keep_mark(bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE), &guard);
-	describe_origin(ctx, &state->origin, &guard, to, port);
+		return fail(HG_COUNT_refused_helper_failed, guard, to, ECONNREFUSED);
+	if (!guard->cgroup)
+		keep_mark(bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE), guard);
+	describe_origin(ctx, &state->origin, guard, to, port);
 	state->unpublished = 1;
 	count(HG_COUNT_queries_redirected);
 	return port;
@@ -61,11 +59,16 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct wish *
 SEC("cgroup/sendmsg4")
 int hg_sendmsg4(struct bpf_sock_addr *ctx)
 {
+	struct guard guard = {};
 	struct wish to = {};
 	int port;
 
+	/* Before the address is read: see find_connecting in redirect.bpf.c. */
+	find_guard(&guard, NULL, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
+	if (!is_guarded(&guard))
+		return PROCEED;
 	wish4(ctx, &to);
-	port = decide(ctx, &to);
+	port = decide(ctx, &guard, &to);
 	if (port < 0)
 		return refuse(-port);
 	if (port > 0)
@@ -76,11 +79,16 @@ int hg_sendmsg4(struct bpf_sock_addr *ctx)
 SEC("cgroup/sendmsg6")
 int hg_sendmsg6(struct bpf_sock_addr *ctx)
 {
+	struct guard guard = {};
 	struct wish to = {};
 	int port;
 
+	/* Before the address is read: see find_connecting in redirect.bpf.c. */
+	find_guard(&guard, NULL, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
+	if (!is_guarded(&guard))
+		return PROCEED;
 	wish6(ctx, &to);
-	port = decide(ctx, &to);
+	port = decide(ctx, &guard, &to);
 	if (port < 0)
 		return refuse(-port);
 	if (port > 0)

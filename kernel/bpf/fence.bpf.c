@@ -96,7 +96,7 @@ static __always_inline void read_packet(struct __sk_buff *skb, struct packet *pa
 }
 
 /* The same walk as `walk`, by helpers: a packet's socket is no BTF pointer here. */
-static __always_inline void walk_socket(struct bpf_sock *sk, struct guard *guard)
+static __always_inline void walk_socket(struct __sk_buff *skb, struct bpf_sock *sk, struct guard *guard)
 {
 	int innermost = 0;
 
@@ -105,6 +105,9 @@ static __always_inline void walk_socket(struct bpf_sock *sk, struct guard *guard
 		if (bpf_sk_ancestor_cgroup_id(sk, innermost + step))
 			innermost += step;
 	}
+	/* Through the packet's scratch space, or the verifier goes through the walk for each depth that it knows to be possible. */
+	skb->cb[0] = innermost;
+	innermost = *(volatile __u32 *)&skb->cb[0];
 	if (innermost == MAX_DEPTH - 1) {
 		guard->too_deep = true;
 		return;
@@ -120,7 +123,7 @@ static __always_inline void find_owner(struct __sk_buff *skb, struct bpf_sock *s
 	__u32 uid = bpf_get_socket_uid(skb);
 	__u32 *workload;
 
-	walk_socket(sk, guard);
+	walk_socket(skb, sk, guard);
 	if (is_undecided(guard) && guard->inside && (workload = bpf_map_lookup_elem(&hg_users, &uid))) {
 		guard->workload = *workload;
 		guard->found = true;

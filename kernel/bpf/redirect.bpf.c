@@ -79,37 +79,47 @@ static __always_inline int remember(struct bpf_sock_addr *ctx, struct cgroup *of
 	return port;
 }
 
-static __always_inline int decide(struct bpf_sock_addr *ctx, struct tcp_sock *tcp, const struct wish *to)
+/* Who connects. First of all, and before the address is read: most connects are nobody's, and each branch before the walk doubles it. */
+static __always_inline bool find_connecting(struct bpf_sock_addr *ctx, struct tcp_sock *tcp, struct guard *guard)
 {
 	struct cgroup *of_socket = tcp ? tcp->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup : NULL;
-	struct guard guard = {};
+
+	find_guard(guard, of_socket, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
+	/* A socket can be connected again after connect(AF_UNSPEC): nothing of an earlier redirection may stick. */
+	if (!is_guarded(guard))
+		bpf_sk_storage_delete(&hg_sockets, ctx->sk);
+	return is_guarded(guard);
+}
+
+static __always_inline int decide(struct bpf_sock_addr *ctx, struct tcp_sock *tcp, const struct guard *guard, const struct wish *to)
+{
 	int port;
 
-	find_guard(&guard, of_socket, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
-	if (!is_guarded(&guard))
-		return 0;
-	if (guard.pending || guard.too_deep)
-		return fail(HG_COUNT_refused_pending, &guard, to, tcp ? ECONNREFUSED : EPERM);
+	if (guard->pending || guard->too_deep)
+		return fail(HG_COUNT_refused_pending, guard, to, tcp ? ECONNREFUSED : EPERM);
 	if (to->protocol == IPPROTO_UDP && to->port != DNS_PORT)
-		return fail(HG_COUNT_denied_datagram, &guard, to, EPERM);
+		return fail(HG_COUNT_denied_datagram, guard, to, EPERM);
 	if (to->protocol != IPPROTO_UDP && !tcp)
-		return fail(HG_COUNT_denied_protocol, &guard, to, EPERM);
+		return fail(HG_COUNT_denied_protocol, guard, to, EPERM);
 	if (tcp && has_ip_options(tcp))
-		return fail(HG_COUNT_refused_ip_options, &guard, to, ECONNREFUSED);
-	port = find_port(ctx, &guard, to);
-	return port > 0 ? remember(ctx, of_socket, &guard, to, port) : port;
+		return fail(HG_COUNT_refused_ip_options, guard, to, ECONNREFUSED);
+	port = find_port(ctx, guard, to);
+	return port > 0 ? remember(ctx, tcp ? tcp->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup : NULL, guard, to, port) : port;
 }
 
 /* Port to rewrite the connect to; 0 to leave it alone; a negative errno to refuse it. */
-static __always_inline int redirect(struct bpf_sock_addr *ctx, const struct wish *to)
+static __always_inline int redirect(struct bpf_sock_addr *ctx, struct tcp_sock *tcp, const struct guard *guard, const struct wish *to)
 {
-	struct tcp_sock *tcp = ctx->protocol == IPPROTO_TCP ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
-	int port = decide(ctx, tcp, to);
+	int port = decide(ctx, tcp, guard, to);
 
-	/* A socket can be connected again after connect(AF_UNSPEC): nothing of an earlier redirection may stick. */
 	if (port <= 0)
 		bpf_sk_storage_delete(&hg_sockets, ctx->sk);
 	return port;
+}
+
+static __always_inline struct tcp_sock *tcp_of(struct bpf_sock_addr *ctx)
+{
+	return ctx->protocol == IPPROTO_TCP ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
 }
 
 static __always_inline int finish(const struct wish *to, int port)
@@ -191,11 +201,15 @@ static __always_inline void mark_passive(struct bpf_sock_ops *ctx)
 SEC("cgroup/connect4")
 int hg_connect4(struct bpf_sock_addr *ctx)
 {
+	struct tcp_sock *tcp = tcp_of(ctx);
+	struct guard guard = {};
 	struct wish to = {};
 	int port;
 
+	if (!find_connecting(ctx, tcp, &guard))
+		return PROCEED;
 	wish4(ctx, &to);
-	port = redirect(ctx, &to);
+	port = redirect(ctx, tcp, &guard, &to);
 	if (port > 0)
 		rewrite4(ctx, port);
 	return finish(&to, port);
@@ -204,11 +218,15 @@ int hg_connect4(struct bpf_sock_addr *ctx)
 SEC("cgroup/connect6")
 int hg_connect6(struct bpf_sock_addr *ctx)
 {
+	struct tcp_sock *tcp = tcp_of(ctx);
+	struct guard guard = {};
 	struct wish to = {};
 	int port;
 
+	if (!find_connecting(ctx, tcp, &guard))
+		return PROCEED;
 	wish6(ctx, &to);
-	port = redirect(ctx, &to);
+	port = redirect(ctx, tcp, &guard, &to);
 	if (port > 0)
 		rewrite6(ctx, &to, port);
 	return finish(&to, port);

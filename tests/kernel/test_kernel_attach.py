@@ -189,6 +189,25 @@ def test_a_map_of_another_layout_is_refused_with_its_name(place: tuple[Path, Pat
     assert [path.name for path in (pin_dir / "maps").iterdir()] == ["origins"]
 
 
+def test_counters_of_an_earlier_layout_are_begun_anew(place: tuple[Path, Path]) -> None:
+    root, pin_dir = place
+    Redirect.attach(root, pin_dir, 60_000).close()
+    counters = pins.map_path(pin_dir, "counters")
+    counters.unlink()
+    command = ["bpftool", "map", "create", str(counters), "type", "array", "key", "4", "value", "8", "entries", "11"]
+    subprocess.run([*command, "name", "hg_counters"], check=True)
+    with spoiled(pin_dir, "connect6"), pytest.raises(KernelError, match="connect6"):
+        Redirect.attach(root, pin_dir, 60_000)
+    with pins.opened(counters) as fd:
+        assert fd is not None
+        assert libbpf.map_shape(fd, "counters").max_entries == 11
+    again = Redirect.attach(root, pin_dir, 60_000)
+    assert [remark for remark in again.remarks if "counters" in remark]
+    assert again.counters()["redirected"] == 0
+    assert not list((pin_dir / "maps").glob("*-old"))
+    again.close()
+
+
 def test_descriptors_are_all_given_back(place: tuple[Path, Path]) -> None:
     root, pin_dir = place
     before = len(os.listdir("/proc/self/fd"))

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from guarded_cgroups import output_of
-from guarded_redirect import Guarded
+from guarded_redirect import Guarded, attach, refresh
 
 from hostguard.kernel import cgroups
 from hostguard.kernel.layouts import Mode
 
 pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(scope="module")
+def attached() -> Iterator[Guarded]:
+    with ExitStack() as stack:
+        yield attach(stack, None)
+
+
+@pytest.fixture
+def guarded(attached: Guarded) -> Guarded:
+    return refresh(attached)
+
 
 MAKE = """
 try:
@@ -21,7 +35,7 @@ except OSError as error:
     print(errno.errorcode[error.errno])
 """
 
-# io_uring by hand (io_uring(7)): one IORING_OP_SOCKET, whose family is in the field of the descriptor, its type in that of the offset.
+# io_uring by hand (io_uring(7)): one IORING_OP_SOCKET, with the family where a descriptor would be, the type for an offset.
 URING = """
 import ctypes, mmap, struct
 libc = ctypes.CDLL(None, use_errno=True)

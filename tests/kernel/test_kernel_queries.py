@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from guarded_cgroups import in_namespace
-from guarded_redirect import Guarded
+from guarded_cgroups import in_namespace, network_namespace
+from guarded_redirect import Guarded, attach, refresh
 
 from hostguard.kernel import cgroups
 from hostguard.kernel.errors import KernelError
@@ -16,6 +16,29 @@ from hostguard.kernel.layouts import Origin, OriginKey, mapped_address
 from hostguard.kernel.loader import netns_cookie
 
 pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(scope="module")
+def attached() -> Iterator[Guarded]:
+    with ExitStack() as stack:
+        yield attach(stack, None)
+
+
+@pytest.fixture
+def guarded(attached: Guarded) -> Guarded:
+    return refresh(attached)
+
+
+@pytest.fixture(scope="module")
+def attached_netns() -> Iterator[Guarded]:
+    with ExitStack() as stack:
+        yield attach(stack, stack.enter_context(network_namespace()))
+
+
+@pytest.fixture
+def guarded_netns(attached_netns: Guarded) -> Guarded:
+    return refresh(attached_netns)
+
 
 UNCONNECTED = """
 host, family = sys.argv[1], socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
@@ -48,8 +71,10 @@ def resolver(guarded: Guarded) -> Iterator[tuple[socket.socket, socket.socket]]:
         sock.settimeout(10)
         return sock
 
-    families = (socket.AF_INET, socket.AF_INET6)
-    sock4, sock6 = (in_namespace(guarded.netns, lambda f=f: make(f)) if guarded.netns else make(f) for f in families)
+    def made(family: socket.AddressFamily) -> socket.socket:
+        return in_namespace(guarded.netns, lambda: make(family)) if guarded.netns else make(family)
+
+    sock4, sock6 = made(socket.AF_INET), made(socket.AF_INET6)
     with sock4, sock6:
         guarded.redirect.set_resolver(sock4, sock6)
         yield sock4, sock6
