@@ -209,8 +209,11 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: A
             wanted[cgroups.create(path)] = number
         except (OSError, KernelError) as error:
             raise Failure(f"the cgroup {cgroup} can't be made: {error}") from None
-    # First the paths: a cgroup that is removed and made again from here on is guarded when it is made.
-    redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
+    try:
+        # First the paths: a cgroup that is removed and made again from here on is guarded when it is made.
+        redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
+    except KernelError as error:
+        raise Failure(f"the workloads' cgroups can't be guarded: {error}") from None
     for identifier, number in wanted.items():
         redirect.guard(identifier, number)
     for identifier in redirect.guarded():

@@ -183,7 +183,11 @@ class Redirect:
     def set_paths(self, wanted: Mapping[Path, int]) -> None:
         """Cgroups that are to be filed as soon as they are made, daemon or not: absolute path to workload number."""
         mount = cgroups.mount_point()
-        filings.file_paths(self._maps["paths"], {f"/{path.relative_to(mount)}": number for path, number in wanted.items()})
+        try:
+            relative = {f"/{path.relative_to(mount)}": number for path, number in wanted.items()}
+            filings.file_paths(self._maps["paths"], relative)
+        except ValueError as error:
+            raise KernelError(errno.EINVAL, "paths", str(error)) from error
 
     def set_unix(self, wanted: Mapping[bytes, bytes | None]) -> None:
         """The only UNIX sockets for guarded processes to connect or send to: address to None, or to another to go to instead."""
