@@ -103,6 +103,8 @@ class Daemon:
         for remark in redirect.remarks:
             print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
+        # Agents may ask there, and are told in words that they may not.
+        redirect.set_unix({os.fsencode(paths.control): None})
         tally = Tally()
         gate = Gate(log, tally)
         durable = Durability(log, gate, strict=document.log.durability == "strict", batch_s=document.log.batch_ms / 1000)
