@@ -23,6 +23,7 @@ from ..identity.auditors import Recipients
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
+from ..kernel.enrol import sweep
 from ..kernel.errors import KernelError
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
@@ -102,6 +103,8 @@ class Daemon:
         for remark in redirect.remarks:
             print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
+        # Agents may ask there, and are told in words that they may not.
+        redirect.set_unix({os.fsencode(paths.control): None})
         tally = Tally()
         gate = Gate(log, tally)
         durable = Durability(log, gate, strict=document.log.durability == "strict", batch_s=document.log.batch_ms / 1000)
@@ -208,11 +211,19 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: A
             wanted[cgroups.create(path)] = number
         except (OSError, KernelError) as error:
             raise Failure(f"the cgroup {cgroup} can't be made: {error}") from None
+    try:
+        # First the paths: a cgroup that is removed and made again from here on is guarded when it is made.
+        redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
+    except KernelError as error:
+        raise Failure(f"the workloads' cgroups can't be guarded: {error}") from None
     for identifier, number in wanted.items():
         redirect.guard(identifier, number)
     for identifier in redirect.guarded():
         if identifier not in wanted:
             redirect.unguard(identifier)
+    for stray in sweep(redirect):
+        end = "ended" if stray.ended else f"not ended: {stray.detail}"
+        print(f"process {stray.pid} held a socket to {stray.peer or 'nobody'} that no hook had seen: {end}", flush=True)
 
 
 def _remove_on_failure(path: Path) -> Callable[..., None]:

@@ -81,7 +81,7 @@ def _since(facts: dict[str, Any]) -> str:
 
 def _show_hooks(hooks: list[dict[str, Any]]) -> None:
     marks = [f"[{'green' if h['attached'] else 'red'}]{'✓' if h['attached'] else '✗'} {h['name']}[/]" for h in hooks]
-    where = {hook["cgroup"] for hook in hooks if hook["attached"]}
+    where = {hook["cgroup"] for hook in hooks if hook["attached"] and hook["cgroup"]}
     out.print("hooks      " + "  ".join(marks) + (f"  [dim]at {escape(', '.join(sorted(where)))}[/]" if where else ""))
 
 
