@@ -186,7 +186,7 @@ def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
     """Attach the hooks. They outlive this daemon, unless it fails to start on a host that was not guarded before."""
     try:
         fresh = not any(hook.attached for hook in pins.status(paths.pins).hooks)
-        redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS)
+        redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS, document.daemon.loader)
     except KernelError as error:
         raise Failure(f"the kernel hooks can't be attached: {error}") from None
 

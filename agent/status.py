@@ -67,6 +67,7 @@ class Status:
             "started_at": self._started_at,
             "attach": str(attach_point(document)),
             "hooks": hooks,
+            "loader": services.redirect.loader,
             "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._loop.listeners],
             "self_test": {"ok": not self._test.failure, "at": self._test.passed_at, "failure": self._test.failure},
             "workloads": workloads,

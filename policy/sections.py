@@ -29,6 +29,8 @@ class Daemon(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Directory in a BPF file system where the kernel hooks are pinned. Default ``/sys/fs/bpf/hostguard``."""
     attach: Annotated[str, msgspec.Meta(pattern=r"^(auto\Z|/)", description='"auto" or an absolute path')] = "auto"
     """The cgroup directory to attach the hooks to; ``auto`` is the root of the cgroup2 mount. Default ``auto``."""
+    loader: Literal["auto", "libbpf", "bcc"] = "auto"
+    """What loads the kernel programs; ``auto``: libbpf, and bcc where it can't. Default ``auto``."""
 
 
 class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -65,6 +65,10 @@ def show(facts: dict[str, Any]) -> None:
         out.print("  [red]✗[/] ", end="")
         out.print(problem, markup=False)
     _show_hooks(facts["hooks"])
+    if facts.get("loader") == "bcc":
+        out.print(
+            "           [yellow]! loaded by bcc: executables, start times, sockets' own cgroups are not known at connect[/]"
+        )
     if "workloads" not in facts:
         return
     _show_basis(facts)
