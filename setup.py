@@ -128,6 +128,7 @@ setup(
         "prometheus-client>=0.20",
         "pyrage>=1.2",
         "pyroute2>=0.7",
+        "pyseccomp>=0.1.2",
         "rich>=13",
         "uvloop>=0.19",
         "zstandard>=0.22",

@@ -128,6 +128,7 @@ class Status:
                 "owner": document.agents[workload.agent].owner,
                 "roles": list(document.agents[workload.agent].roles),
                 "cgroup": workload.cgroup,
+                "loosened": list(workload.loosened),
                 **_cgroup_facts(document, workload.cgroup, guarded),
                 "flows": sum(relay.flow.workload == name for relay in self._loop.relays),
             }

@@ -140,6 +140,9 @@ def _show_workloads(workloads: list[dict[str, Any]]) -> None:
         shown.add_row(mark, w["name"], w["agent"], w["owner"], roles, str(w["processes"]), str(w["flows"]), w["cgroup"])
     out.print()
     out.print(shown)
+    for w in workloads:
+        if w["loosened"]:
+            out.print(f"[yellow]! {escape(w['name'])} may use what the hooks don't see: {', '.join(w['loosened'])}[/]")
 
 
 def _show_flows(flows: dict[str, Any]) -> None:
