@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import guard
 import pytest
@@ -56,8 +57,8 @@ def test_a_program_of_roots_keeps_nothing_that_undoes_the_guard(running: guard.G
 
 
 def test_a_program_of_another_user_has_that_user_alone(running: guard.Guard) -> None:
-    options = ["--config", running.config, "--workload", "tight", "--user", "nobody"]
-    command = [guard.HOSTGUARD, "exec", *options, "--", *PROGRAM]
+    options: list[str | Path] = ["--config", running.config, "--workload", "tight", "--user", "nobody"]
+    command: list[str | Path] = [guard.HOSTGUARD, "exec", *options, "--", *PROGRAM]
     seen = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
     assert (seen["uid"], seen["effective"], seen["io_uring"]) == (65534, 0, "ENOSYS")
 
@@ -85,7 +86,9 @@ def test_no_descriptor_is_inherited_above_a_lowered_limit_either(running: guard.
 
 def test_a_socket_from_outside_is_no_stdin(running: guard.Guard) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as connected:
-        result = subprocess.run(running.command("tight", PROGRAM), stdin=connected, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            running.command("tight", PROGRAM), stdin=connected.fileno(), capture_output=True, text=True, check=False
+        )
     assert result.returncode == 1
     assert "stdin is a socket of the family AF_INET, made outside" in result.stderr
     assert result.stdout == ""
@@ -98,7 +101,7 @@ def test_a_service_of_this_host_is_no_stdout(running: guard.Guard) -> None:
         service.listen()
         connected.connect(str(path))
         command = running.command("tight", PROGRAM)
-        result = subprocess.run(command, stdout=connected, stderr=subprocess.PIPE, text=True, check=False)
+        result = subprocess.run(command, stdout=connected.fileno(), stderr=subprocess.PIPE, text=True, check=False)
     assert result.returncode == 1
     assert f"stdout is a UNIX socket connected to '{path}'" in result.stderr
 
@@ -106,7 +109,7 @@ def test_a_service_of_this_host_is_no_stdout(running: guard.Guard) -> None:
 def test_a_pair_of_sockets_is_as_good_as_a_pipe(running: guard.Guard) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        subprocess.run(running.command("tight", PROGRAM), stdin=theirs, stdout=theirs, check=True, timeout=60)
+        subprocess.run(running.command("tight", PROGRAM), stdin=theirs.fileno(), stdout=theirs.fileno(), check=True, timeout=60)
         assert json.loads(ours.recv(65536))["seccomp"] == 2
 
 
