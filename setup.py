@@ -103,6 +103,7 @@ setup(
     packages=["hostguard"] + [f"hostguard.{p}" for room in ROOMS for p in find_packages(include=[room, f"{room}.*"])],
     package_data={
         "hostguard": ["py.typed"],
+        "hostguard.agent.install": ["files/*"],
         "hostguard.agent.report": ["report.html"],
         "hostguard.kernel": ["bpf/*.c", "bpf/*.h", "bpf/*.o"],
         "hostguard.policy": ["*.cedarschema", "*.cedar"],

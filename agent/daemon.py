@@ -41,6 +41,7 @@ from .gate import Gate
 from .holds import Holds
 from .loop import Loop, Services
 from .metrics import Metrics
+from .notify import Notifier
 from .paths import Paths, attach_point, workload_path
 from .reload import Reload, policy_load, users_of
 from .resources import AddressTaken, Resources
@@ -66,6 +67,7 @@ def run(document: Document) -> None:
 
 async def _serve(document: Document) -> None:
     stop = asyncio.Event()
+    notifier = Notifier(os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -73,15 +75,19 @@ async def _serve(document: Document) -> None:
         daemon = await Daemon.start(document, undo)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload.soon)
         print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
+        notifier.tell("READY=1")
+        _keep(undo, notifier.run(daemon.summary))
         await stop.wait()
+        notifier.tell("STOPPING=1")
         await daemon.stop("signal")
 
 
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, paths: Paths, log: Log, loop: Loop, reload: Reload) -> None:
+    def __init__(self, paths: Paths, log: Log, loop: Loop, reload: Reload, status: Status) -> None:
         self.paths = paths
+        self._status = status
         self.reload = reload
         self._log = log
         self._loop = loop
@@ -127,7 +133,13 @@ class Daemon:
         metrics = Metrics(status.facts, loop)
         control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
         await _open_control(control, paths, document.metrics.address, undo)
-        return cls(paths, log, loop, reload)
+        return cls(paths, log, loop, reload, status)
+
+    async def summary(self) -> str:
+        """What the service manager shows: whether the guard holds, and how much passes."""
+        facts = self._status.facts()
+        well = f"{len(facts['workloads'])} workloads, {facts['flows']['open']} flows"
+        return f"{facts['state']}: {'; '.join(facts['problems']) or well}"
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
