@@ -84,8 +84,9 @@ def _from_kernel(config: Path, dry_run: bool) -> Paths:
     else:
         for line in _remove_cgroups(document):
             out.print(line, markup=False)
-    with suppress(FileNotFoundError):
-        paths.control.unlink()
+    paths.control.unlink(missing_ok=True)
+    # Whatever else somebody has put there keeps it.
+    with suppress(OSError):
         paths.run.rmdir()
     return paths
 

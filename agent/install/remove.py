@@ -1,4 +1,4 @@
-"""Removes what an installation wrote, and nothing else."""
+"""Removes what an installation wrote."""
 
 from __future__ import annotations
 
