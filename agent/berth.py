@@ -1,8 +1,8 @@
 """One worker as the supervisor has it: its process, its channel, the flows that it carries.
 
 Nothing that a worker says is believed: a message must be well formed, no longer than it may be, and about a flow that was given
-to this very worker. One that is not ends the worker. So does silence: a worker that leaves a ping unanswered for `HUNG` times is
-killed.
+to this very worker. One that is not ends the worker. So does silence: a worker that leaves `HUNG` pings
+unanswered is killed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from .sandbox.cage import Applied, Cage
 STARTING = 30
 """Pings after which a worker that is not ready is killed; they are a second apart (`crew`)."""
 HUNG = 20
-"""Pings that a worker may leave unanswered. The longest statement that is read at all, a million characters, can take half of that on a slow machine."""
+"""Pings that a worker may leave unanswered. The longest statement that is read at all, a million characters, can take half of that
+time on a slow machine."""
 QUIET = 2
 """A worker that is silent for longer gets no new flows while another is not."""
 GONE_S = 1.0
