@@ -24,8 +24,8 @@ from .sandbox.cage import Applied, Cage
 STARTING = 30
 """Pings after which a worker that is not ready is killed; they are a second apart (`crew`)."""
 HUNG = 20
-"""Pings that a worker may leave unanswered. The longest statement that is read at all, a million characters, can take half of that
-time on a slow machine."""
+"""Pings that a worker may leave unanswered. The longest statement that is read at all, a million characters, can take half of
+that time on a slow machine."""
 QUIET = 2
 """A worker that is silent for longer gets no new flows while another is not."""
 GONE_S = 1.0
