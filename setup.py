@@ -103,6 +103,7 @@ setup(
     packages=["hostguard"] + [f"hostguard.{p}" for room in ROOMS for p in find_packages(include=[room, f"{room}.*"])],
     package_data={
         "hostguard": ["py.typed"],
+        "hostguard.agent.install": ["files/*"],
         "hostguard.agent.report": ["report.html"],
         "hostguard.kernel": ["bpf/*.c", "bpf/*.h", "bpf/*.o"],
         "hostguard.policy": ["*.cedarschema", "*.cedar"],
@@ -127,10 +128,12 @@ setup(
         "msgspec>=0.18",
         "pglast>=8,<9",
         "prometheus-client>=0.20",
+        "pyrage>=1.2",
         "pyroute2>=0.7",
         "pyseccomp>=0.1.2",
         "rich>=13",
         "uvloop>=0.19",
+        "zstandard>=0.22",
     ],
     extras_require={
         "capture": ["scapy>=2.6"],

@@ -1,8 +1,8 @@
 """One worker as the supervisor has it: its process, its channel, the flows that it carries.
 
 Nothing that a worker says is believed: a message must be well formed, no longer than it may be, and about a flow that was given
-to this very worker. One that is not ends the worker. So does silence: a worker that leaves a ping unanswered for `HUNG_S` is
-killed.
+to this very worker. One that is not ends the worker. So does silence: a worker that leaves `HUNG` pings
+unanswered is killed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import asyncio
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable
 
 from ..recorder import entry
@@ -22,12 +21,13 @@ from .flows import OpenFlow
 from .messages import BadMessage
 from .sandbox.cage import Applied, Cage
 
-START_S = 30.0
-"""A worker that is not ready after this long is killed."""
-HUNG_S = 20.0
-"""The longest statement that is read at all, a million characters, can take half of that on a slow machine."""
-QUIET_S = 2.0
-"""A worker that is silent for this long gets no new flows while another is not."""
+STARTING = 30
+"""Pings after which a worker that is not ready is killed; they are a second apart (`crew`)."""
+HUNG = 20
+"""Pings that a worker may leave unanswered. The longest statement that is read at all, a million characters, can take half of
+that time on a slow machine."""
+QUIET = 2
+"""A worker that is silent for longer gets no new flows while another is not."""
 GONE_S = 1.0
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 MODULE = "hostguard.agent.worker"
@@ -50,8 +50,8 @@ class Berth:
         """What the worker says of its cage, once it is in it."""
         self.report: messages.Report | None = None
         """The last one."""
-        self.heard_at = time.monotonic()
-        """When it last answered."""
+        self.silent = 0
+        """Pings in a row that it left unanswered. Counted, not timed: while this process was stopped itself nobody was silent."""
         self.epoch = 0
         """Of the policy that it has said to be in force."""
         self.end_reason = ""
@@ -147,7 +147,8 @@ class Berth:
 
     def ping(self) -> None:
         """Ask for a sign of life; one that owes an answer for too long is killed."""
-        if time.monotonic() - self.heard_at > (HUNG_S if self.ready.is_set() else START_S):
+        self.silent += 1
+        if self.silent > (HUNG if self.ready.is_set() else STARTING):
             self.kill("it did not answer any more" if self.ready.is_set() else "it did not get ready")
         elif self.ready.is_set() and self._pinged == (self.report.number if self.report else 0):
             self._ping(0)
@@ -166,7 +167,7 @@ class Berth:
     @property
     def responsive(self) -> bool:
         """It answered a moment ago."""
-        return self.ready.is_set() and not self.end_reason and time.monotonic() - self.heard_at < QUIET_S
+        return self.ready.is_set() and not self.end_reason and self.silent <= QUIET
 
     # -- from the worker ------------------------------------------------------------------------------------------------------
 
@@ -183,7 +184,7 @@ class Berth:
     def _take(self, message: messages.FromWorker) -> None:
         match message:
             case messages.Ready():
-                self.applied, self.heard_at = message.cage, time.monotonic()
+                self.applied, self.silent = message.cage, 0
                 self.ready.set()
             case messages.Report():
                 self._reported(message)
@@ -207,7 +208,7 @@ class Berth:
     def _reported(self, report: messages.Report) -> None:
         if report.number > self._pinged:
             raise BadMessage("it answered what it was not asked")
-        self.report, self.heard_at = report, time.monotonic()
+        self.report, self.silent = report, 0
         waiting = self._answers.pop(report.number, None)
         if waiting is not None and not waiting.done():
             waiting.set_result(report)

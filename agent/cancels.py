@@ -46,8 +46,9 @@ class Cancels:
 
         Raises BadMessage for a packet that is none: it ends in the key (PostgreSQL 18 docs §54.7, CancelRequest).
         """
-        if request[HEADER_BYTES:] != key:
-            raise BadMessage("it sent a cancel request that is none")
+        if request[HEADER_BYTES:] != key or asking.cancelled:
+            raise BadMessage("it sent a cancel request that is none, or a second one")
+        asking.cancelled = True
         return self._cancel(asking, key, request)
 
     async def _cancel(self, asking: OpenFlow, key: bytes, request: bytes) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import uvloop
 
+from ..identity.auditors import Recipients
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
@@ -45,6 +46,7 @@ from .holds import Holds
 from .logwriter import LogWriter, TimedSyncs
 from .metrics import Metrics
 from .names.keeper import START_S, Keeper
+from .notify import Notifier
 from .origins import who_asks
 from .paths import Paths, attach_point, workload_path
 from .records import Records
@@ -72,6 +74,7 @@ def run(document: Document) -> None:
 
 async def _serve(document: Document) -> None:
     stop = asyncio.Event()
+    notifier = Notifier(os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -79,15 +82,19 @@ async def _serve(document: Document) -> None:
         daemon = await Daemon.start(document, undo)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload.soon)
         print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
+        notifier.tell("READY=1")
+        _keep(undo, notifier.run(daemon.summary))
         await stop.wait()
+        notifier.tell("STOPPING=1")
         await daemon.stop("signal")
 
 
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, paths: Paths, log: Log, crew: Crew, entrance: Entrance, reload: Reload) -> None:
+    def __init__(self, paths: Paths, log: Log, crew: Crew, entrance: Entrance, reload: Reload, status: Status) -> None:
         self.paths = paths
+        self._status = status
         self.reload = reload
         self._log = log
         self._crew = crew
@@ -104,13 +111,15 @@ class Daemon:
         paths.make()
         undo.callback(os.close, paths.lock())
         syncs = TimedSyncs()
-        log = _open_log(paths, syncs, undo)
+        log = _open_log(document, paths, syncs, undo)
         sealing, witnesses = _open_seal(document, paths, log, undo)
         retention = Retention(paths.log, log, sealing, document.log)
         redirect = _attach(document, paths, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
+        # Agents may ask there, and are told in words that they may not.
+        redirect.set_unix({os.fsencode(paths.control): None})
         decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
@@ -155,7 +164,13 @@ class Daemon:
         metrics = Metrics(status, crew, entrance, faults, syncs.latency)
         control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
         await _open_control(control, paths, document.metrics.address, undo)
-        return cls(paths, log, crew, entrance, reload)
+        return cls(paths, log, crew, entrance, reload, status)
+
+    async def summary(self) -> str:
+        """What the service manager shows: whether the guard holds, and how much passes."""
+        facts = await self._status.facts()
+        well = f"{len(facts['workloads'])} workloads, {facts['flows']['open']} flows"
+        return f"{facts['state']}: {'; '.join(facts['problems']) or well}"
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
@@ -192,9 +207,16 @@ async def _answer_names(
     redirect.set_resolver(*names.sockets)
 
 
-def _open_log(paths: Paths, syncs: TimedSyncs, undo: AsyncExitStack) -> Log:
+def _open_log(document: Document, paths: Paths, syncs: TimedSyncs, undo: AsyncExitStack) -> Log:
+    auditors = Recipients(document.log.payload_recipients)
     try:
-        log = Log(paths.log, lambda: (time.time_ns(), time.monotonic_ns()), syscalls=syncs.syscalls)
+        log = Log(
+            paths.log,
+            lambda: (time.time_ns(), time.monotonic_ns()),
+            syscalls=syncs.syscalls,
+            encrypt=auditors.encrypt if auditors else None,
+            payload_above=document.log.payload_above_bytes,
+        )
     except LogBusy as error:
         raise Failure(f"another daemon writes this log: {error}") from None
     except (LogUnavailable, OSError) as error:
@@ -227,7 +249,7 @@ def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
     """Attach the hooks. They outlive this daemon, unless it fails to start on a host that was not guarded before."""
     try:
         fresh = not any(hook.attached for hook in pins.status(paths.pins).hooks)
-        redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS)
+        redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS, document.daemon.loader)
     except KernelError as error:
         raise Failure(f"the kernel hooks can't be attached: {error}") from None
 
@@ -252,8 +274,11 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: A
             wanted[cgroups.create(path)] = number
         except (OSError, KernelError) as error:
             raise Failure(f"the cgroup {cgroup} can't be made: {error}") from None
-    # First the paths: a cgroup that is removed and made again from here on is guarded when it is made.
-    redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
+    try:
+        # First the paths: a cgroup that is removed and made again from here on is guarded when it is made.
+        redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
+    except KernelError as error:
+        raise Failure(f"the workloads' cgroups can't be guarded: {error}") from None
     for identifier, number in wanted.items():
         redirect.guard(identifier, number)
     for identifier in redirect.guarded():
@@ -291,7 +316,8 @@ async def _beat(redirect: Redirect) -> None:
 def _record_start(log: Log, document: Document, policy: Policy) -> None:
     durability = document.log.durability if document.log.durability == "strict" else f"batch {document.log.batch_ms} ms"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    details = (("host", socket.gethostname()), ("kernel", os.uname().release))
+    details: tuple[tuple[str, str], ...] = (("host", socket.gethostname()), ("kernel", os.uname().release))
+    details += tuple(("payloads encrypted to", recipient) for recipient in document.log.payload_recipients)
     try:
         log.append(
             0,

@@ -34,6 +34,8 @@ class OpenFlow:
     """As the worker told it."""
     dialled: bool = False
     """Its server was dialled, which happens once."""
+    cancelled: bool = False
+    """It has asked to cancel what another flow does, which happens once as well."""
 
     @property
     def agent(self) -> str:

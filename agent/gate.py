@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from ..policy.decide import FlowPolicy
 from ..policy.judgement import Judgement
-from ..protocols.events import Decision, Operation, OperationKind, Verdict
+from ..protocols.events import Decision, Operation, OperationKind, Replied, Verdict
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.journal import Appender
@@ -22,6 +22,8 @@ LOG_REFUSAL = b"58030"
 """SQLSTATE io_error: PostgreSQL's own code for an operation that failed because the system's storage did."""
 MAX_NOTES: Final = 64
 """Notes of one flow that wait for company before they are written by themselves."""
+MAX_NOTED_BYTES: Final = 64 * 1024
+"""Of a captured reply: a longer one is written at once, so that what waits stays within what one append takes."""
 # Under names of their own, because Python 3.11 finds a member of an enum twenty times slower than a global.
 _ALLOW: Final = Verdict.ALLOW
 _HOLD: Final = Verdict.HOLD
@@ -111,6 +113,15 @@ class Gate:
         self._noted.add(flow)
         if len(flow.notes) >= MAX_NOTES:
             self.record(flow)
+
+    def captured(self, flow: Flow, effect: Replied) -> None:
+        """Note what the agent got, if it is to be kept. What can't be written soon is said to be missing."""
+        messages, left_out = effect.captured, effect.left_out
+        if not messages and not left_out:
+            return
+        self.note(flow, entry.Captured(operation=effect.operation_id, messages=messages, left_out=left_out))
+        if len(messages) > MAX_NOTED_BYTES and self.record(flow) is not None:
+            flow.notes[-1] = entry.Captured(operation=effect.operation_id, messages=b"", left_out=left_out + len(messages))
 
     def flush(self) -> None:
         """Write all notes that still wait."""

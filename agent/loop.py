@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import cast
 
+import msgspec
+
 from ..policy.asks import Approval
 from ..policy.decide import Decider, FlowPolicy, Policy
 from ..protocols.events import CancelRequested, Close, Replied
@@ -57,7 +59,13 @@ class Loop:
         self.added = Latency()
         """From an operation's decoding to its release."""
         self._say = say
-        self._limits = Limits(max_message_bytes=limits.max_message_bytes)
+        self._plain = Limits(max_message_bytes=limits.max_message_bytes)
+        self._limits = {
+            name: msgspec.structs.replace(self._plain, capture_bytes=one.capture_max_bytes)
+            for name, one in begin.document.resources.items()
+            if one.capture_replies
+        }
+        """Of resources whose replies are captured."""
         self._dials: dict[int, asyncio.Future[socket.socket]] = {}
 
     # -- what the supervisor says ---------------------------------------------------------------------------------------------
@@ -84,7 +92,8 @@ class Loop:
 
     def begin(self, flow: Flow, policy: FlowPolicy, transport: asyncio.Transport) -> Relay:
         """Make the flow of a connection that is ours now."""
-        relay = Relay(self, flow, policy, PostgresConversation(self._limits, os.urandom(8)), transport)
+        limits = self._limits.get(flow.resource, self._plain)
+        relay = Relay(self, flow, policy, PostgresConversation(limits, os.urandom(8)), transport)
         self.relays[flow.id] = relay
         self.drain.enter()
         return relay
@@ -163,6 +172,7 @@ class Loop:
     def replied(self, flow: Flow, effect: Replied, released_ns: int) -> None:
         """Note what came back for an operation."""
         summary = effect.summary
+        self.gate.captured(flow, effect)
         self.gate.note(
             flow,
             entry.Reply(

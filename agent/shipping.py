@@ -2,7 +2,7 @@
 
 Keys below the prefix
     entries/<first>.seg/<offset>   bytes of a segment from `offset` on; end to end they are the segment
-    payloads/ab/<sha256>           as in the log's folder
+    payloads/ab/<sha256>…          as in the log's folder, compressed or encrypted as it is there
     tile/…                         as in the log's folder, when asked for: then the bucket is a C2SP tlog-tiles log
     witness/<name>                 the newest head that a witness has
     checkpoints/<size>             every signed head that was the newest when a pass began
@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import Protocol
 
 from ..recorder.checkpoint import open_checkpoint
-from ..recorder.durable import payload_paths, segment_names, segment_path
+from ..recorder.durable import segment_names, segment_path
 from ..recorder.frames import frames
 from ..recorder.note import BadNote, Verifier
+from ..recorder.payloads import payload_paths
 from ..recorder.treefiles import CHECKPOINT, read_file, tree_file_paths
 from .failures import Failure
 

@@ -97,12 +97,18 @@ class Status:
             "started_at": self._started_at,
             "attach": str(attach_point(document)),
             "hooks": hooks,
+            "loader": self._redirect.loader,
             "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._entrance.listeners],
             "self_test": {"ok": not test.failure, "at": test.passed_at, "failure": test.failure},
             "workers": {"wanted": self._crew.wanted, "ended": self._crew.died, "running": self._crew.facts()},
             "workloads": workloads,
             "resources": [
-                {"name": name, "protocol": resource.protocol, "addresses": list(resource.addresses)}
+                {
+                    "name": name,
+                    "protocol": resource.protocol,
+                    "addresses": list(resource.addresses),
+                    "capture_replies": resource.capture_replies,
+                }
                 for name, resource in document.resources.items()
             ],
             "flows": {
@@ -136,7 +142,9 @@ class Status:
             "synced": log.synced_position,
             "durability": "strict" if strict else "batch",
             "window_ms": 0 if strict else self._document.log.batch_ms,
-            "failure": self._drain.failure or self._records.failure or self._crew.log_failure,
+            "payload_recipients": len(self._document.log.payload_recipients),
+            "payload_above_bytes": self._document.log.payload_above_bytes,
+            "failure": self._drain.failure or self._crew.log_failure or ("" if log.available else self._records.failure),
             "sealed": self._sealing.checkpoint.size,
             "sealed_at": self._sealing.sealed_at,
             "seal_failure": self._sealing.failure,
@@ -157,6 +165,7 @@ class Status:
                 "owner": document.agents[workload.agent].owner,
                 "roles": list(document.agents[workload.agent].roles),
                 "cgroup": workload.cgroup,
+                "loosened": list(workload.loosened),
                 **_cgroup_facts(document, workload.cgroup, guarded),
                 "flows": sum(flow.rule.name == name for flow in self._crew.flows),
             }

@@ -13,6 +13,12 @@ Name = Annotated[
 
 AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/", description="an absolute path")]
 
+Family = Literal[
+    "unix", "inet", "inet6", "netlink", "packet", "rds", "can", "tipc", "bluetooth", "alg", "vsock", "kcm", "smc", "xdp"
+]
+SEEN_FAMILIES: tuple[Family, ...] = ("unix", "inet", "inet6", "netlink")
+"""What the kernel hooks see, with netlink, which never leaves the host."""
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file in which every key is known."""
@@ -33,6 +39,8 @@ class Daemon(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Processes that carry the flows; 0 for one for each processor, at most 16. Default 0."""
     worker_user: str = ""
     """UNIX user that these processes run as. Default ``hostguard`` where the host has it, else ``nobody``."""
+    loader: Literal["auto", "libbpf", "bcc"] = "auto"
+    """What loads the kernel programs; ``auto``: libbpf, and bcc where it can't. Default ``auto``."""
 
 
 class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +58,10 @@ class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of segments and payloads above which the oldest are removed; 0 for no limit. Default 0."""
     witness_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
     """Seconds between attempts to show the newest checkpoint to the witnesses. Default 60."""
+    payload_recipients: tuple[str, ...] = ()
+    """age recipients of the auditors (``age1…``, ``ssh-ed25519 …``); each can open new payloads. Default none: in the clear."""
+    payload_above_bytes: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 65_535
+    """Bytes above which a statement's text, or its parameters, are a payload instead of part of the entry. Default 65535."""
 
 
 class Policies(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -186,6 +198,16 @@ class Workload(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The cgroup's path below the cgroup2 mount; made if absent. Required."""
     agent: str
     """Name of the agent that its traffic is attributed to. Required."""
+    families: Annotated[tuple[Family, ...], msgspec.Meta(min_length=1)] = SEEN_FAMILIES
+    """Families in which its programs, run by ``hostguard exec``, may make sockets. Default unix, inet, inet6, netlink."""
+    allow_io_uring: bool = False
+    """Whether ``hostguard exec`` leaves its programs io_uring, which makes sockets of any family. Default false."""
+
+    @property
+    def loosened(self) -> tuple[str, ...]:
+        """What its programs may have that the hooks don't see."""
+        more = tuple(f"{family} sockets" for family in self.families if family not in SEEN_FAMILIES)
+        return (*more, "io_uring") if self.allow_io_uring else more
 
 
 class Agent(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -215,6 +237,10 @@ class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``IPv4:port``, ``[IPv6]:port`` or ``hostname:port``. Required."""
     environment: Name | None = None
     """The environment it belongs to, for policies to name. Default none."""
+    capture_replies: bool = False
+    """Whether the rows that agents get, as they get them, are kept as payloads. Default false."""
+    capture_max_bytes: Annotated[int, msgspec.Meta(ge=1, le=8_388_608)] = 1_048_576
+    """Bytes of one operation's reply that are kept; of a longer one the beginning, marked as such. Default 1048576."""
 
 
 class Witness(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

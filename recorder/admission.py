@@ -16,6 +16,7 @@ from .entry import (
     FORMAT_VERSION,
     Approval,
     Cancel,
+    Captured,
     Decision,
     Entry,
     Fault,
@@ -28,9 +29,11 @@ from .entry import (
     Session,
     Withdrawn,
 )
-from .packing import NO_CRC, LogCorrupt, Store, frame, pack, tag_of, unpack_all
+from .packing import MAX_ENTRY_BYTES, NO_CRC, LogCorrupt, Store, frame, pack, tag_of, unpack_all
 
-OF_A_FLOW = frozenset((Session, Operation, Decision, Reply, Withdrawn, Request, Approval, Cancel, ProbeFailed, Fault, FlowClose))
+OF_A_FLOW = frozenset(
+    (Session, Operation, Decision, Reply, Captured, Withdrawn, Request, Approval, Cancel, ProbeFailed, Fault, FlowClose)
+)
 OF_NO_FLOW = frozenset((Cancel, ProbeFailed, Fault, LogResumed))
 MAX_ENDED = 4096
 """Flows of a journal that ended, for which a late entry is still taken."""
@@ -114,9 +117,12 @@ class Flows:
             del self._ended[next(iter(self._ended))]
 
 
-def check(data: bytes, position: int, journal: int, store: Store, max_frames: int = ALL) -> Piece | int:
+def check(
+    data: bytes, position: int, journal: int, store: Store, max_frames: int = ALL, payload_above: int = MAX_ENTRY_BYTES
+) -> Piece | int:
     """Check the frames at the start of `data`, which stood at `position` of the journal; one of large entries comes alone.
 
+    What is too long for an entry, and an agent's words of more than `payload_above` bytes, go to `store`.
     Returns what was checked, or how many bytes are needed to check the first frame. Raises NotAdmitted when that is not sound,
     and whatever `store` raises.
     """
@@ -126,26 +132,29 @@ def check(data: bytes, position: int, journal: int, store: Store, max_frames: in
     if found.frames:
         packed = _array_of(found.entries) + ffi.buffer(array, found.array_bytes)[:]
         try:
-            return Piece(ffi.buffer(log, found.log_bytes)[:], _sound(packed), found.used)
+            entries = _sound(packed)
         except NotAdmitted:
             if found.frames == 1:
                 raise
             # Take what is before the frame that is to blame.
-            return check(data, position, journal, store, found.frames // 2)
+            return check(data, position, journal, store, found.frames // 2, payload_above)
+        if payload_above >= MAX_ENTRY_BYTES and not any(type(entry) is Captured for entry in entries):
+            return Piece(ffi.buffer(log, found.log_bytes)[:], entries, found.used)
+        return Piece(b"".join(_framed(entry, store, payload_above) for entry in entries), entries, found.used)
     if found.status == _MORE:
         return int(found.length)
     if found.status == _LARGE:
         packed = data[found.body : found.body + found.length]
         entries = _sound(packed)
         used = (found.body + found.length + 7) // 8 * 8
-        return Piece(b"".join(_framed(entry, store) for entry in entries), entries, used)
+        return Piece(b"".join(_framed(entry, store, payload_above) for entry in entries), entries, used)
     raise NotAdmitted(f"no whole frame at byte {position}")
 
 
-def _framed(entry: Entry, store: Store) -> bytes:
+def _framed(entry: Entry, store: Store, payload_above: int) -> bytes:
     entry.crc = NO_CRC
     try:
-        return frame(entry, store)
+        return frame(entry, store, payload_above)
     except ValueError as error:
         raise NotAdmitted(str(error)) from None
 

@@ -222,7 +222,7 @@ class Drain:
             data = journal.file.read(journal.read, length, journal.size)
             if len(data) < length:
                 raise NotAdmitted("it was shortened")
-            piece = check(data, journal.read, journal.file.number, self._log.store, frames)
+            piece = check(data, journal.read, journal.file.number, self._log.store, frames, self._log.payload_above)
             if isinstance(piece, int):
                 if piece > published - journal.read:
                     raise NotAdmitted(f"a frame of {piece} bytes, {published - journal.read} are written")

@@ -137,22 +137,27 @@ class Journal:
     def _insisted(
         self, code: int, array: bytes, entries: tuple[Entry, ...], flow: int, number: int, wall_ns: int, mono_ns: int
     ) -> int:
-        large = code in (_LARGE, _STAMPED, _TOO_LONG)
-        if large:
-            for step, entry in enumerate(entries, 1):
-                stamp(entry, wall_ns, mono_ns, flow, number + step if number >= 0 else 0)
-            array = pack(entries)
-        for waited_ms in range(self._patience_ms + 1):
-            if large:
+        large = False
+        for _ in range(self._patience_ms + 1):
+            # A full ring is found before an entry is: only once there is room does it turn out to be too long, or stamped.
+            if not large and code in (_LARGE, _STAMPED, _TOO_LONG):
+                large = True
+                for step, entry in enumerate(entries, 1):
+                    stamp(entry, wall_ns, mono_ns, flow, number + step if number >= 0 else 0)
+                array = pack(entries)
                 code = int(lib.hg_append_large(self._ring, array, len(array), len(entries)))
-            elif waited_ms:
-                code = int(_append(self._ring, array, len(array), flow, number))
             if code != _FULL:
                 break
             if lib.hg_read(self._ring) == self._stuck_at:
                 raise LogUnavailable("the journal is full, since the log writer does not take anything out of it")
             self.request_sync()
             select.poll().poll(1)
+            if large:
+                code = int(lib.hg_append_large(self._ring, array, len(array), len(entries)))
+            else:
+                code = int(_append(self._ring, array, len(array), flow, number))
+        if not large and code in (_LARGE, _STAMPED, _TOO_LONG):
+            code = _FULL
         if code >= 0:
             return code
         if code == _CLOSED:

@@ -84,7 +84,7 @@ def _pieces(log: Log, file: RingFile, size: int, position: int) -> Iterator[Piec
     while position < end:
         length = min(wanted, end - position)
         data = file.read(position, length, size)
-        piece = check(data, position, file.number, log.store, 1)
+        piece = check(data, position, file.number, log.store, 1, log.payload_above)
         if isinstance(piece, int):
             if len(data) < length or piece > end - position:
                 raise NotAdmitted("a frame that goes on behind the end")

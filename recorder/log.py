@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from ._ring_cffi import ffi, lib
 from .durable import SEGMENT_BYTES, LogUnavailable, LogWriter, Syscalls
-from .entry import Entry, FlowClose, FlowOpen, FlowRefused, LogBegin, LogCut, LogResumed, Stored
-from .packing import frame, pack, stamp
+from .entry import Captured, Entry, FlowClose, FlowOpen, FlowRefused, LogBegin, LogCut, LogResumed, Stored
+from .packing import MAX_ENTRY_BYTES, frame, pack, stamp
+from .payloads import PayloadStore
+from .wrapping import Encrypt
 
 Clock = Callable[[], tuple[int, int]]
 """Wall time since 1970 and monotonic time, both nanoseconds."""
@@ -26,9 +28,18 @@ _buffer: Final[Any] = ffi.buffer
 class Log:
     """Open for writing; one process at a time (`LogBusy`). Any thread may append, one at a time gets to."""
 
-    def __init__(self, folder: Path, clock: Clock, segment_bytes: int = SEGMENT_BYTES, syscalls: Syscalls | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        segment_bytes: int = SEGMENT_BYTES,
+        syscalls: Syscalls | None = None,
+        encrypt: Encrypt | None = None,
+        payload_above: int = MAX_ENTRY_BYTES,
+    ) -> None:
         """Open the log in `folder` or make a new one; a torn end is cut, and the cut put on record.
 
+        encrypt: payloads, to those who may read them. payload_above: bytes above which an agent's own words are a payload.
         Raises LogBusy, LogUnavailable.
         """
         self.folder = folder
@@ -39,8 +50,9 @@ class Log:
         """Last sequence number of each open flow."""
         self._failures = 0
         self._first_failure = ("", 0)
+        self.payload_above = payload_above
         self._stamped: Any = ffi.new("char[]", _ROOM)
-        self._writer = LogWriter(folder, segment_bytes, syscalls)
+        self._writer = LogWriter(folder, segment_bytes, syscalls, encrypt)
         try:
             self._begin()
         except LogUnavailable:
@@ -114,8 +126,11 @@ class Log:
             step = sequence is not None
             number = sequence or 0
             try:
-                array = pack(entries)
-                size = _frames(array, len(array), flow, number, step, wall_ns, mono_ns, self._stamped, _ROOM)
+                # The native part knows nothing of words that are to be payloads.
+                size = -1
+                if self.payload_above >= MAX_ENTRY_BYTES and not any(type(entry) is Captured for entry in entries):
+                    array = pack(entries)
+                    size = _frames(array, len(array), flow, number, step, wall_ns, mono_ns, self._stamped, _ROOM)
                 if size >= 0:
                     frames = _buffer(self._stamped, size)[:]
                 else:
@@ -149,17 +164,22 @@ class Log:
         with self._lock:
             return self._writer.store(payload)
 
+    @property
+    def payloads(self) -> PayloadStore:
+        """Where payloads are, for those who remove old ones."""
+        return self._writer.payloads
+
     def close(self) -> None:
         """Sync and close. Raises LogUnavailable when the sync fails; the log is closed all the same."""
         self._writer.close()
 
     def _framed(self, entries: tuple[Entry, ...], wall_ns: int, mono_ns: int, flow: int, number: int, step: bool) -> bytes:
-        """What is too long for the native part, or was stamped before."""
+        """What is too long for the native part, was stamped before, or may hold words that are to be payloads."""
         parts = []
         for entry in entries:
             number += step
             stamp(entry, wall_ns, mono_ns, flow, number)
-            parts.append(frame(entry, self._writer.store))
+            parts.append(frame(entry, self._writer.store, self.payload_above))
         return b"".join(parts)
 
     def _count_failure(self, error: LogUnavailable, wall_ns: int) -> None:

@@ -12,20 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from .checkpoint import Checkpoint, open_checkpoint
-from .durable import payload_path, payload_paths, segment_names
-from .entry import LogRemoved
+from .durable import segment_names
+from .entry import LogRemoved, Stored
 from .frames import LENGTH_BYTES
 from .note import BadNote, Verifier
 from .packing import LogCorrupt, is_whole, kind_of, tag_of, unpack
+from .payload_check import check_payloads
 from .raw import Cursor, leaf_hashes
-from .retention import PAYLOAD_KEY, payload_digests
+from .retention import PAYLOAD_KEY, references
 from .tiles import HEIGHT, WIDTH, Edge, Tile, bundle_path, parse_path, partial_tiles
 from .tree import HASH_BYTES
 from .treefiles import CHECKPOINT, read_file, read_tile, tree_file_paths
+from .wrapping import Decrypt
 
 MAX_FINDINGS = 20
 """After so many there is nothing more to learn."""
@@ -62,7 +63,11 @@ class Report:
     torn: int = 0
     """Bytes behind the last whole entry: one that is being written, or that a crash tore (the next daemon cuts it, on record)."""
     payloads: int = 0
-    """Payloads checked."""
+    """Payloads whose files are byte for byte those that the entries name."""
+    encrypted: int = 0
+    """So many of them are encrypted."""
+    opened: int = 0
+    """And so many of those were opened with a key: their values are those that the entries have the hashes of."""
     payloads_removed: int = 0
     """Payloads that retention has removed, by its record."""
     findings: list[Finding] = field(default_factory=list)
@@ -86,18 +91,20 @@ def verify(
     heads: Iterable[Head] = (),
     start: Checkpoint | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    decrypt: Decrypt = lambda _: None,
 ) -> Report:
     """Check the log in `folder`, whose key is `verifier`; entries keep coming meanwhile without harm.
 
     heads: other heads that the log must agree with, signatures checked.
     start: a remembered head, signature checked; entries before it are not read, the tiles must lead to it.
     progress: told how many entries are done.
+    decrypt: opens encrypted payloads; those that it doesn't are checked by the hash of their file only.
     """
     beginning = segment_names(folder)[:1]
-    report = _Verification(folder, verifier, list(heads), start, progress).run()
+    report = _Verification(folder, verifier, list(heads), start, progress, decrypt).run()
     if report.findings and segment_names(folder)[:1] != beginning:
         # Retention removed segments under our hands.
-        report = _Verification(folder, verifier, list(heads), start, progress).run()
+        report = _Verification(folder, verifier, list(heads), start, progress, decrypt).run()
     return report
 
 
@@ -105,9 +112,16 @@ class _Verification:
     """One pass."""
 
     def __init__(
-        self, folder: Path, verifier: Verifier, heads: list[Head], start: Checkpoint | None, progress: Callable[[int], None]
+        self,
+        folder: Path,
+        verifier: Verifier,
+        heads: list[Head],
+        start: Checkpoint | None,
+        progress: Callable[[int], None],
+        decrypt: Decrypt,
     ) -> None:
         self._folder = folder
+        self._decrypt = decrypt
         self._progress = progress
         self._report = Report(verifier.name)
         self._edge = Edge()
@@ -118,7 +132,7 @@ class _Verification:
         """Widths of the partial tiles that are there, by level (-1 for bundles) and index; those to be checked yet."""
         self._full: set[tuple[int, int]] = set()
         """The full ones."""
-        self._payloads: dict[bytes, int] = {}
+        self._payloads: dict[Stored, int] = {}
         """Payloads that entries refer to, with the index of the first."""
         self._allowed = 0
         """Retention was allowed to remove entries before this one, by the newest record."""
@@ -328,8 +342,8 @@ class _Verification:
                 if isinstance(entry, LogRemoved):
                     self._note_removal(entry)
                 else:
-                    for digest in payload_digests(entry):
-                        self._payloads.setdefault(digest, index)
+                    for reference in references(entry):
+                        self._payloads.setdefault(reference, index)
 
     def _note_removal(self, entry: LogRemoved) -> None:
         self._allowed = entry.before
@@ -353,21 +367,7 @@ class _Verification:
                 self._fault(path, "no entries are there for it")
         for level, index in sorted(self._full):
             self._fault(bundle_path(index) if level < 0 else Tile(level, index, WIDTH).path, "no entries are there for it")
-        self._check_payloads()
-
-    def _check_payloads(self) -> None:
-        for digest, index in sorted(self._payloads.items(), key=lambda item: item[1]):
-            path = payload_path(self._folder, digest)
-            if not path.is_file() and index >= self._allowed:
-                self._fault(f"entry {index}", f"its payload {digest.hex()} is not there")
-        for path in payload_paths(self._folder):
-            data = read_file(self._folder, str(path.relative_to(self._folder)))
-            if data is None:
-                continue
-            found = sha256(data).hexdigest()
-            self._report.payloads += 1
-            if found != path.name:
-                self._fault(str(path.relative_to(self._folder)), "its content is not what its name says", path.name, found)
+        check_payloads(self._folder, self._payloads, self._allowed, self._decrypt, report, self._fault)
 
 
 def _hash(data: bytes, number: int) -> bytes:

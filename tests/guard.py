@@ -122,6 +122,8 @@ class Guard:
     folder: Path
     cgroup: Path
     pins: Path
+    prefix: tuple[str, ...] = ()
+    """The beginning of the command that runs the daemon: what confines it."""
     process: subprocess.Popen[str] | None = None
     lines: list[str] = field(default_factory=list)
     """What the daemons of this guard printed, stderr included."""
@@ -136,7 +138,7 @@ class Guard:
 
         `degraded`: the test means it to have problems, which ``status`` tells.
         """
-        command: list[str | Path] = [HOSTGUARD, "daemon", "--config", self.config]
+        command: list[str | Path] = [*self.prefix, HOSTGUARD, "daemon", "--config", self.config]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
         )

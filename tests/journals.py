@@ -12,6 +12,7 @@ from hostguard.recorder.durable import Syscalls
 from hostguard.recorder.entry import Cancel, Entry, FlowOpen, Unknown
 from hostguard.recorder.journal import Journal
 from hostguard.recorder.log import Log
+from hostguard.recorder.packing import MAX_ENTRY_BYTES
 from hostguard.recorder.reader import Reader
 
 
@@ -27,17 +28,31 @@ class Pair:
     """Both ends of a journal. Nothing moves but by `drain.turn`."""
 
     def __init__(
-        self, folder: Path, size: int = 1 << 16, *, strict: bool = False, patience_ms: int = 0, syscalls: Syscalls | None = None
+        self,
+        folder: Path,
+        size: int = 1 << 16,
+        *,
+        strict: bool = False,
+        patience_ms: int = 0,
+        syscalls: Syscalls | None = None,
+        payload_above: int = MAX_ENTRY_BYTES,
+        stalled: Callable[[], None] = lambda: None,
     ) -> None:
+        """stalled: called when an append does not go through at once."""
         self.folder = folder
-        self.log = Log(folder, clock, segment_bytes=50_000, syscalls=syscalls)
+        self.log = Log(folder, clock, segment_bytes=50_000, syscalls=syscalls, payload_above=payload_above)
         self.failed: list[tuple[int, str]] = []
         self.drain = Drain(self.log, strict=strict, batch_s=0.02, on_failure=lambda *what: self.failed.append(what))
         handle = self.drain.open_journal("worker", size)
         self.number = handle.number
         self.fds = tuple(os.dup(descriptor) for descriptor in handle.fds)
         """The descriptors that a worker has, for a hostile one."""
-        self.journal = Journal(handle.fds, clock, patience_ms)
+
+        def asked_when_stalled() -> tuple[int, int]:
+            stalled()
+            return clock()
+
+        self.journal = Journal(handle.fds, asked_when_stalled, patience_ms)
 
     def open_flow(self) -> int:
         flow = self.drain.open_flow(self.number, opening())

@@ -28,6 +28,7 @@ from ...recorder.visible import visible
 from ...recorder.witnessed import Witnessed, kept, kept_names, taken
 from ..failures import Failure
 from ..paths import Paths
+from .identity import decrypt_with, identity_option
 from .output import clock, config_option, configured, err, json_option, out, print_json
 
 Command = Callable[..., Any]
@@ -115,14 +116,25 @@ def _checkpoint(subject: Subject) -> tuple[Checkpoint, str]:
 @command.command("verify")
 @click.option("--from", "remembered", type=click.Path(path_type=Path), default=None, help="A checkpoint file kept from before.")
 @click.option("--whole", is_flag=True, help="With --from: read everything all the same.")
+@identity_option
 @json_option
 @subject_options
-def verify_log(config: Path, folder: Path | None, key: str | None, as_json: bool, remembered: Path | None, whole: bool) -> None:
+def verify_log(
+    config: Path,
+    folder: Path | None,
+    key: str | None,
+    as_json: bool,
+    identity: tuple[Path, ...],
+    remembered: Path | None,
+    whole: bool,
+) -> None:
     """Check all that is in the log's folder: entries, tiles, bundles, payloads, checkpoint, and what others have seen of it.
 
     With --from, the log must go on from that checkpoint, and only entries after it are read. Exit code 1 when anything is not as
-    it was sealed: the index, what was expected, what was found.
+    it was sealed: the index, what was expected, what was found. Encrypted payloads are checked byte for byte without a key; with
+    --identity also what is in them.
     """
+    decrypt = decrypt_with(identity) or (lambda _: None)
     subject = _subject(config, folder, key)
     witnessed = subject.witnessed()
     heads = [Head(f"witness {one.name}", one.checkpoint) for one in witnessed]
@@ -131,7 +143,7 @@ def verify_log(config: Path, folder: Path | None, key: str | None, as_json: bool
         heads.append(Head(f"the checkpoint in {remembered}", start))
         start = None
     with _progress(_expected(subject)) as progress:
-        report = verify(subject.folder, subject.verifier, heads, start, progress)
+        report = verify(subject.folder, subject.verifier, heads, start, progress, decrypt)
     if as_json:
         print_json(_facts(report, witnessed))
     else:
@@ -190,6 +202,7 @@ def _show_report(report: Report, witnessed: list[Witnessed]) -> None:
         out.print(f"  those before entry {report.removed} were removed by retention, on record: their hashes only were checked")
     if report.payloads:
         out.print(f"[green]✓[/] {report.payloads} payloads have the content that their names say")
+        _show_encrypted(report)
     _show_witnessed(report, witnessed)
     if report.entries > report.sealed:
         out.print(
@@ -197,6 +210,13 @@ def _show_report(report: Report, witnessed: list[Witnessed]) -> None:
         )
     if report.torn:
         out.print(f"[yellow]·[/] {report.torn} bytes behind them are no whole entry: being written, or torn by a crash")
+
+
+def _show_encrypted(report: Report) -> None:
+    if report.opened:
+        out.print(f"[green]✓[/] {report.opened} of them are encrypted, were opened, and are what the entries say")
+    if unopened := report.encrypted - report.opened:
+        out.print(f"[yellow]·[/] {unopened} of them are encrypted and were not opened (--identity opens them)")
 
 
 def _show_witnessed(report: Report, witnessed: list[Witnessed]) -> None:

@@ -16,6 +16,7 @@ from ...recorder.entry import Stored
 from ...recorder.exchanges import Exchange, History
 from ...recorder.visible import visible
 from ..paths import Paths
+from .identity import identity_option
 from .output import config_option, configured, json_option, out, print_json
 from .recordings_load import load_history
 from .timeline import VERDICT_STYLES
@@ -42,16 +43,17 @@ class Compared(msgspec.Struct, frozen=True):
 @click.command("rerun")
 @click.argument("flow", type=int)
 @click.option("--changed", is_flag=True, help="Show only what would be decided otherwise.")
+@identity_option
 @json_option
 @config_option
-def rerun(config: Path, as_json: bool, flow: int, changed: bool) -> None:
+def rerun(config: Path, as_json: bool, identity: tuple[Path, ...], flow: int, changed: bool) -> None:
     """Run the operations of FLOW through today's policy and show what would now be decided otherwise.
 
     Nothing is sent anywhere. As in `hostguard policy explain`, no database is asked: names without a schema are looked up in
     "public". Exit code 1 when a verdict differs.
     """
     document = configured(config)
-    found = list(compare(Policy(document), load_history(Paths.of(document).log, flow)))
+    found = list(compare(Policy(document), load_history(Paths.of(document).log, flow, identity)))
     differing = [each for each in found if each.differs]
     shown = differing if changed else found
     if as_json:

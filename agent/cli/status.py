@@ -65,6 +65,10 @@ def show(facts: dict[str, Any]) -> None:
         out.print("  [red]✗[/] ", end="")
         out.print(problem, markup=False)
     _show_hooks(facts["hooks"])
+    if facts.get("loader") == "bcc":
+        out.print(
+            "           [yellow]! loaded by bcc: executables, start times, sockets' own cgroups are not known at connect[/]"
+        )
     if "workloads" not in facts:
         return
     _show_workers(facts["workers"])
@@ -113,9 +117,12 @@ def _show_basis(facts: dict[str, Any]) -> None:
     health = f"[red]{escape(log['failure'])}[/]" if log["failure"] else "[green]writable[/]"
     out.print(f"log        {health}, {log['entries']} entries, {window}  [dim]{escape(log['folder'])}[/]")
     out.print(f"           {log['sealed']} sealed {ago(time.time() - log['sealed_at'])} ago, {_witnessed(log)}")
+    out.print(f"           {_kept(log)}")
     out.print(f"policy     {policy['policies']} policies, epoch {policy['epoch']}")
     for resource in facts["resources"]:
-        out.print(f"resource   {escape(resource['name'])}  {resource['protocol']}  {escape(', '.join(resource['addresses']))}")
+        captured = "  [dim]replies are captured[/]" if resource["capture_replies"] else ""
+        where = escape(", ".join(resource["addresses"]))
+        out.print(f"resource   {escape(resource['name'])}  {resource['protocol']}  {where}{captured}")
     denied = f"[yellow]{operations['denied']} denied[/]" if operations["denied"] else "0 denied"
     out.print(f"operations {operations['allowed']} allowed, {denied}, {operations['held']} held")
     _show_names(facts["names"])
@@ -139,6 +146,13 @@ def _show_names(names: dict[str, Any]) -> None:
         out.print(f"{what} {when}", markup=False)
 
 
+def _kept(log: dict[str, Any]) -> str:
+    """Who can read payloads, and what is one."""
+    keys = log["payload_recipients"]
+    how = f"payloads encrypted to {keys} key{'s' * (keys != 1)}" if keys else "payloads [yellow]not encrypted[/]"
+    return f"{how}, statements above {log['payload_above_bytes']} bytes are payloads"
+
+
 def _witnessed(log: dict[str, Any]) -> str:
     """Up to where others have seen the log, and when they did last."""
     if not log["witnesses"]:
@@ -160,6 +174,9 @@ def _show_workloads(workloads: list[dict[str, Any]]) -> None:
         shown.add_row(mark, w["name"], w["agent"], w["owner"], roles, str(w["processes"]), str(w["flows"]), w["cgroup"])
     out.print()
     out.print(shown)
+    for w in workloads:
+        if w["loosened"]:
+            out.print(f"[yellow]! {escape(w['name'])} may use what the hooks don't see: {', '.join(w['loosened'])}[/]")
 
 
 def _show_flows(flows: dict[str, Any]) -> None:

@@ -23,9 +23,6 @@ _SCOPES = 0b11
 """Abstract UNIX sockets, signals: since ABI 6."""
 
 
-REMEDY = "boot with lsm=landlock,… on a kernel with CONFIG_SECURITY_LANDLOCK"
-
-
 class NoLandlock(Exception):
     """This kernel has no Landlock, or not enabled; the message says so."""
 

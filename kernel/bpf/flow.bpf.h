@@ -100,11 +100,9 @@ static __always_inline void rewrite6(struct bpf_sock_addr *ctx, const struct wis
 static __always_inline void describe_origin(struct bpf_sock_addr *ctx, struct hg_origin *origin, const struct guard *guard,
 					    const struct wish *to, __u16 port)
 {
-	struct task_struct *leader = bpf_get_current_task_btf()->group_leader;
 	__u64 uid_gid = bpf_get_current_uid_gid();
 
 	origin->connect_ns = bpf_ktime_get_ns();
-	origin->start_boottime_ns = leader->start_boottime;
 	origin->socket_cookie = bpf_get_socket_cookie(ctx);
 	origin->task_cgroup = bpf_get_current_cgroup_id();
 	origin->socket_cgroup = 0;
@@ -118,9 +116,7 @@ static __always_inline void describe_origin(struct bpf_sock_addr *ctx, struct hg
 	origin->family = to->family;
 	origin->listener_port = port;
 	origin->ambiguous = 0;
-	/* The leader's name, byte by byte: see describe_process. */
-	for (int i = 0; i < HG_COMM_LENGTH; i++)
-		origin->comm[i] = leader->comm[i];
+	name_leader(&origin->start_boottime_ns, origin->comm);
 }
 
 /* The record of a socket whose peer, as the hook has it, has the port that we gave it. */

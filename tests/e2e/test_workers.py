@@ -80,6 +80,10 @@ def until(running: guard.Guard, done: Callable[[dict[str, Any]], bool], limit_s:
         assert time.monotonic() < deadline, status
 
 
+def _all_serve(running: guard.Guard) -> bool:
+    return len(running.workers()) == WORKERS
+
+
 def test_flows_are_spread_over_the_workers(running: guard.Guard, deck: Deck) -> None:
     assert sorted(deck.talks) == sorted(running.workers())
     assert [len(talks) for talks in deck.talks.values()] == [2] * WORKERS
@@ -108,7 +112,7 @@ def test_a_worker_can_do_no_more_than_carry_bytes(running: guard.Guard) -> None:
 def test_a_killed_worker_takes_its_flows_and_nothing_else(running: guard.Guard, deck: Deck, postgres18: Server) -> None:
     victim, survivor = sorted(deck.talks)
     os.kill(victim, signal.SIGKILL)
-    status = until(running, lambda status: status["workers"]["ended"] == 1 and len(running.workers()) == WORKERS)
+    status = until(running, lambda status: status["workers"]["ended"] == 1 and _all_serve(running))
     assert [flow["id"] for flow in status["flows"]["shown"]] == [flow for flow, _ in deck.talks[survivor]]
     for _, talk in deck.talks[survivor]:
         assert talk("SELECT count(*) FROM t") == ["2"]
@@ -159,7 +163,7 @@ with psycopg.connect("", autocommit=True) as connection:
 def test_workers_that_keep_dying_turn_the_daemon_red(running: guard.Guard, postgres18: Server) -> None:
     for round_ in range(1, 4):
         os.kill(running.workers()[0], signal.SIGKILL)
-        until(running, lambda status, round_=round_: status["workers"]["ended"] == round_ and len(running.workers()) == WORKERS)
+        until(running, lambda status, round_=round_: status["workers"]["ended"] == round_ and _all_serve(running))  # type: ignore[misc]
     status = running.status()
     assert status["state"] == "degraded"
     assert any("3 workers ended within a minute" in problem for problem in status["problems"])
@@ -182,7 +186,7 @@ def test_no_worker_outlives_its_supervisor(running: guard.Guard) -> None:
 def test_a_worker_that_hangs_is_replaced(running: guard.Guard, deck: Deck) -> None:
     victim, survivor = sorted(deck.talks)
     os.kill(victim, signal.SIGSTOP)
-    until(running, lambda status: status["workers"]["ended"] == 1 and len(running.workers()) == WORKERS, limit_s=60)
+    until(running, lambda status: status["workers"]["ended"] == 1 and _all_serve(running), limit_s=60)
     assert "did not answer any more" in "".join(running.lines)
     for _, talk in deck.talks[survivor]:
         assert talk("SELECT 1") == ["1"]

@@ -18,6 +18,7 @@ from hostguard.recorder.durable import LogUnavailable
 from hostguard.recorder.entry import (
     Cancel,
     DaemonStop,
+    Decision,
     Entry,
     FlowClose,
     FlowOpen,
@@ -26,8 +27,10 @@ from hostguard.recorder.entry import (
     LogResumed,
     Operation,
     Reply,
+    Stored,
 )
-from hostguard.recorder.packing import frame, pack, stored
+from hostguard.recorder.packing import frame, pack
+from hostguard.recorder.wrapping import wrap
 
 PAGE = 4096
 ENTRIES, LARGE = 0x48470001, 0x48470002
@@ -39,7 +42,7 @@ def stamped(entry: Entry, flow: int, seq: int) -> Entry:
 
 
 def framed(entry: Entry) -> bytes:
-    return frame(entry, stored)
+    return frame(entry, lambda value: wrap(value, None)[0])
 
 
 def resealed(entry: bytes) -> bytes:
@@ -367,3 +370,16 @@ def test_scribbling_never_reaches_the_log(actions: list[tuple[str, int, bytes]])
         found = targets(folder)
         assert found == list(range(len(found)))
         assert len([e for e in entries_of(folder) if isinstance(e, JournalEnd)]) == 1
+
+
+def test_an_agents_words_above_the_bound_are_payloads_whatever_the_worker_does(tmp_path: Path) -> None:
+    pair = Pair(tmp_path, payload_above=40)
+    flow = pair.open_flow()
+    pair.journal.append(flow, Operation(1, "query", "SELECT 'a secret that is longer than the bound'"), Decision(1, "allow"))
+    pair.journal.append(flow, Operation(2, "query", "SELECT 1"))
+    pair.drain.turn()
+    pair.close()
+    first, second = (entry for entry in entries_of(tmp_path) if isinstance(entry, Operation))
+    assert isinstance(first.text, Stored)
+    assert second.text == "SELECT 1"
+    assert b"secret" not in b"".join(path.read_bytes() for path in (tmp_path / "entries").iterdir())

@@ -11,10 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import pyrage
 import pytest
 from sealed_log import SealedLog, assert_whole
 
-from hostguard.recorder.entry import Cancel
+from hostguard.recorder.entry import Cancel, Operation, Stored
 from hostguard.recorder.reader import Reader
 
 STRACE = shutil.which("strace")
@@ -29,14 +30,16 @@ from hostguard.recorder.entry import Cancel, Operation
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signer
 from hostguard.recorder.seal import Sealer, SealFailed
+from hostguard.identity.auditors import Recipients
 folder, first, segment_bytes, talk = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+encrypt = Recipients(sys.argv[5:]).encrypt if sys.argv[5:] else None
 out = socket.socket(fileno=talk)
 def say(text):
     out.send(text.encode() + b"\\n")
 say("begun")
 out.recv(1)
 try:
-    log = Log(folder, lambda: (time.time_ns(), time.monotonic_ns()), segment_bytes=segment_bytes)
+    log = Log(folder, lambda: (time.time_ns(), time.monotonic_ns()), segment_bytes=segment_bytes, encrypt=encrypt)
     sealer = Sealer(folder, Signer("example.com/log", b"s" * 32), log.sync)
 except (LogUnavailable, SealFailed) as error:
     say(f"failed {error}")
@@ -86,12 +89,19 @@ CALLS = (
 )
 
 
-def run(folder: Path, fault: str, *, segment_bytes: int = 4000, only: Path | None = None) -> tuple[int, int, int]:
+AUDITOR = pyrage.x25519.Identity.generate()
+RECIPIENT = str(AUDITOR.to_public())
+
+
+def run(
+    folder: Path, fault: str, *, segment_bytes: int = 4000, only: Path | None = None, recipient: str = ""
+) -> tuple[int, int, int]:
     """One writer that meets the fault; returns the last number whose append returned, the last size sealed, failures told."""
     first = len(numbers(folder))
     ours, theirs = socket.socketpair()
     with ours, theirs:
         command: list[str | Path] = [sys.executable, "-c", WRITER, folder, str(first), str(segment_bytes), str(theirs.fileno())]
+        command += [recipient] if recipient else []
         writer = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         theirs.close()
         talk = ours.makefile("r")
@@ -119,6 +129,10 @@ def numbers(folder: Path) -> list[int]:
 def check(folder: Path, appended: int, sealed: int) -> None:
     """Everything promised is there, once, in order; the log verifies as it was left, and goes on."""
     assert assert_whole(folder).sealed >= sealed
+    reader = Reader(folder, decrypt=lambda data: bytes(pyrage.decrypt(data, [AUDITOR])))
+    for _, entry in reader.entries():
+        if isinstance(entry, Operation) and isinstance(entry.text, Stored):
+            assert reader.payload(entry.text) is not None
     before = numbers(folder)
     assert before == list(range(len(before)))
     assert len(before) > appended
@@ -135,7 +149,8 @@ def check(folder: Path, appended: int, sealed: int) -> None:
 def test_a_failing_call_takes_nothing_that_was_promised(tmp_path: Path, fault: str) -> None:
     folder = tmp_path / "log"
     SealedLog(folder, segment_bytes=4000).seal().close()
-    appended, sealed, failures = run(folder, fault)
+    # Every other fault meets a writer that encrypts.
+    appended, sealed, failures = run(folder, fault, recipient=RECIPIENT if FAULTS.index(fault) % 2 else "")
     assert failures > 0, "the fault was never met"
     check(folder, appended, sealed)
 
@@ -169,7 +184,7 @@ def test_any_call_may_fail_at_any_time(tmp_path: Path) -> None:
         when = chance.choice(["{}", "{}+", "{}+{}"]).format(chance.randrange(1, 60), chance.randrange(1, 9))
         fault = f"inject={calls}:error={chance.choice(['EIO', 'ENOSPC', 'EDQUOT', 'EMFILE', 'EROFS'])}:when={when}"
         print(fault)
-        appended, sealed, failures = run(folder, fault)
+        appended, sealed, failures = run(folder, fault, recipient=chance.choice(["", RECIPIENT]))
         check(folder, appended, sealed)
         runs, met = runs + 1, met + (failures > 0)
     print("runs", runs, "faults met in", met)

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from zlib import crc32
 
 import msgspec
+from journals import Pair, entries_of
 
 from hostguard.recorder._ring_cffi import ffi, lib
 from hostguard.recorder.entry import Cancel, Operation, Stored
 from hostguard.recorder.packing import frame, pack
+
+
+def test_a_large_entry_that_meets_a_full_ring_goes_through_once_there_is_room(tmp_path: Path) -> None:
+    pair = Pair(tmp_path, 1 << 18, patience_ms=20_000, stalled=lambda: pair.drain.turn())
+    flow = pair.open_flow()
+    pair.journal.append(flow, Operation(0, "query", "x" * 60_000), Operation(1, "query", "x" * 60_000))
+    pair.journal.append(flow, Operation(2, "query", "x" * 60_000), Operation(3, "query", "x" * 50_000))
+    pair.journal.append(flow, Operation(4, "query", "x" * 70_000))
+    pair.drain.turn()
+    pair.close()
+    assert [entry.operation for entry in entries_of(tmp_path) if isinstance(entry, Operation)] == [0, 1, 2, 3, 4]
 
 
 def test_the_native_part_packs_as_python_does() -> None:
