@@ -120,6 +120,8 @@ class Guard:
     folder: Path
     cgroup: Path
     pins: Path
+    prefix: tuple[str, ...] = ()
+    """A command that the daemon is started by, with the daemon's own behind it (``nsenter``)."""
     process: subprocess.Popen[str] | None = None
     lines: list[str] = field(default_factory=list)
     """What the daemons of this guard printed, stderr included."""
@@ -131,7 +133,7 @@ class Guard:
 
     def start(self) -> None:
         """Start the daemon; returns once it says that it guards. Raises RuntimeError with its words if it doesn't."""
-        command: list[str | Path] = [HOSTGUARD, "daemon", "--config", self.config]
+        command: list[str | Path] = [*self.prefix, HOSTGUARD, "daemon", "--config", self.config]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
         )
@@ -214,13 +216,13 @@ Running = AbstractContextManager[Guard]
 
 
 @contextmanager
-def prepared(setup: Configuration) -> Iterator[Guard]:
-    """A guard whose daemon does not run yet."""
+def prepared(setup: Configuration, prefix: tuple[str, ...] = ()) -> Iterator[Guard]:
+    """A guard whose daemon does not run yet; `prefix` as in `Guard`."""
     # In the order of undoing: the agents end before the hooks that guard them do.
     with pin_directory() as pins, attach_root() as cgroup, tempfile.TemporaryDirectory(prefix=f"{cgroup.name}-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        guard = Guard(folder, cgroup, pins)
+        guard = Guard(folder, cgroup, pins, prefix)
         for file, text in setup.files(Place(folder, cgroup, pins)).items():
             (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).write_text(text)

@@ -110,7 +110,11 @@ class Namespace:
 
     def tcp_socket(self, family: socket.AddressFamily) -> socket.socket:
         """A TCP socket of this namespace."""
-        return _in_thread(lambda: self._enter_and_make(family))
+        return self.make_socket(family, socket.SOCK_STREAM)
+
+    def make_socket(self, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0) -> socket.socket:
+        """A socket of this namespace."""
+        return _in_thread(lambda: self._enter_and_make(family, kind, protocol))
 
     def close(self) -> None:
         """Let go; the namespace ends with its last process and socket."""
@@ -122,9 +126,9 @@ class Namespace:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         return os.open("/proc/thread-self/ns/net", os.O_RDONLY)
 
-    def _enter_and_make(self, family: socket.AddressFamily) -> socket.socket:
+    def _enter_and_make(self, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int) -> socket.socket:
         _libc("setns", self._fd, CLONE_NEWNET)
-        return socket.socket(family)
+        return socket.socket(family, kind, protocol)
 
 
 @contextmanager
