@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -180,9 +181,11 @@ def _transport(protocol: int, host: str, body: bytes) -> str:
 
 
 @contextmanager
-def arena(folder: Path) -> Iterator[Arena]:
+def arena() -> Iterator[Arena]:
     """Both namespaces, connected; all is gone at the end."""
-    with network_namespace() as agents, network_namespace() as peer:
+    # A folder that every user can reach, unlike pytest's.
+    with network_namespace() as agents, network_namespace() as peer, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         peer_end = ("peer", "name", FAR, "address", FAR_MAC, "netns", str(peer.path))
         agents.run("ip", "link", "add", NEAR, "address", NEAR_MAC, "type", "veth", *peer_end)
         for namespace, name, host4, host6 in ((agents, NEAR, OWN4, OWN6), (peer, FAR, PEER4, PEER6)):
@@ -195,6 +198,8 @@ def arena(folder: Path) -> Iterator[Arena]:
             )
             namespace.run("sysctl", "-qw", "net.ipv6.conf.all.seg6_enabled=1", f"net.ipv6.conf.{name}.seg6_enabled=1")
         agents.run("sysctl", "-qw", f"net.ipv4.conf.{NEAR}.route_localnet=1", f"net.ipv4.conf.{NEAR}.rp_filter=0")
+        # No connection may keep the port of a dead loop in TIME_WAIT: a hijacker has all the time in the world.
+        agents.run("sysctl", "-qw", "net.ipv4.tcp_max_tw_buckets=0")
         # Known before the first escape, so that no packet has to wait for an answer to "who has".
         for host in (PEER4, PEER6):
             agents.run("ip", "neighbour", "replace", host, "lladdr", FAR_MAC, "dev", NEAR, "nud", "permanent")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import arena
 import guard
@@ -78,10 +77,9 @@ class Field:
 
 
 @pytest.fixture(scope="module")
-def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
+def field() -> Iterator[Field]:
     """The arena, guarded from within: the daemon runs in the agents' namespace."""
-    folder: Path = tmp_path_factory.mktemp("escapes")
-    with arena.arena(folder) as ring, guard.prepared(SETUP, prefix=("nsenter", f"--net={ring.agents.path}")) as guarded:
+    with arena.arena() as ring, guard.prepared(SETUP, prefix=("nsenter", f"--net={ring.agents.path}")) as guarded:
         guarded.start()
         field = Field(ring, guarded)
         yield field
@@ -108,11 +106,10 @@ def chosen(*names: str) -> list[arena.Program]:
     return [program for program in PROGRAMS if program.name in names]
 
 
-@pytest.mark.parametrize(
-    "program",
-    chosen("tcp4", "tcp6", "udp4", "udp6", "dns_own_server", "unix_stream", "raw_icmp"),
-    ids=lambda program: program.name,
-)
+ROADS = chosen("tcp4", "tcp6", "udp4", "udp6", "dns_own_server", "unix_stream", "raw_icmp")
+
+
+@pytest.mark.parametrize("program", ROADS, ids=lambda program: program.name)
 def test_an_escape_is_not_heard_while_the_daemon_is_dead(program: arena.Program, field: Field) -> None:
     field.guard.kill()
     try:
