@@ -14,7 +14,7 @@ NOT_IN_A_WORKER = (
     "hostguard.kernel", "hostguard.identity.process", "hostguard.recorder.drain", "hostguard.recorder.seal",
     *(f"hostguard.agent.{name}" for name in SUPERVISOR),
     "aiohttp", "boto3", "click", "cryptography", "jinja2", "prometheus_client", "pyrage", "pyroute2",
-    "pyseccomp", "rich", "zstandard",
+    "pyseccomp", "rich",
 )  # fmt: skip
 LOADED = "import sys, hostguard.agent.worker; print(*sorted(sys.modules))"
 
