@@ -7,6 +7,7 @@ clears the permitted and effective sets, the signal at the parent's death and th
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -41,7 +42,8 @@ def give_up(uid: int, gid: int, files: int, name: str) -> None:
     try:
         _limit(files)
         # Whoever parses is killed for memory before whoever keeps the log is.
-        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
         last = int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="ascii"))
         for capability in range(last + 1):
             libc.prctl(_CAPBSET_DROP, capability)
