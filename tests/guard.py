@@ -68,6 +68,8 @@ class Setup:
     """The ``[tags.…]`` tables as they stand in the file."""
     timeout_s: int = 60
     durability: str = "batch"
+    log: str = ""
+    """More lines of ``[log]``."""
 
     def files(self, place: Place) -> Mapping[str, str]:
         """The configuration file, with the policies beside it."""
@@ -92,6 +94,7 @@ attach = "{place.cgroup}"
 
 [log]
 durability = "{self.durability}"
+{self.log}
 
 [policy]
 files = ["policies.cedar"]
@@ -131,14 +134,18 @@ class Guard:
 
     def start(self) -> None:
         """Start the daemon; returns once it says that it guards. Raises RuntimeError with its words if it doesn't."""
+        if not self.launch().wait(START_LIMIT_S) or not self.is_guarding():
+            raise RuntimeError("the daemon did not start:\n" + "".join(self.lines))
+
+    def launch(self) -> threading.Event:
+        """Begin to start the daemon; the event is set once it says that it guards, or ends."""
         command: list[str | Path] = [HOSTGUARD, "daemon", "--config", self.config]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
         )
         up = threading.Event()
         threading.Thread(target=self._listen, args=(self.process, up), daemon=True).start()
-        if not up.wait(START_LIMIT_S) or not self.is_guarding():
-            raise RuntimeError("the daemon did not start:\n" + "".join(self.lines))
+        return up
 
     def _listen(self, process: subprocess.Popen[str], up: threading.Event) -> None:
         assert process.stdout is not None
