@@ -43,8 +43,10 @@ from .paths import Paths, attach_point, workload_path
 from .reload import Reload, policy_load, users_of
 from .resources import AddressTaken, Resources
 from .retention import Retention
+from .s3 import place_of
 from .sealing import Sealing
 from .selftest import SelfTest
+from .shipping import Arrived, arrived
 from .status import Status
 from .witnesses import Witnesses
 
@@ -96,7 +98,7 @@ class Daemon:
         undo.callback(os.close, paths.lock())
         log = _open_log(paths, undo)
         sealing, witnesses = _open_seal(document, paths, log, undo)
-        retention = Retention(paths.log, log, sealing, document.log)
+        retention = Retention(paths.log, log, sealing, document.log, _shipped(document, paths))
         redirect = _attach(document, paths, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
@@ -168,6 +170,14 @@ def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack)
     undo.push_async_callback(sealing.stop)
     witnesses = Witnesses(paths.log, signer.verifier, sealing, document.witnesses, document.log.witness_s)
     return sealing, witnesses
+
+
+def _shipped(document: Document, paths: Paths) -> Callable[[], Arrived] | None:
+    """How far the configured bucket has come; None where none is configured."""
+    if not document.ship.bucket:
+        return None
+    place = place_of(document.ship, socket.gethostname())
+    return lambda: arrived(paths.ledger, place)
 
 
 def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:

@@ -13,8 +13,8 @@ of.
 
 What is true when we crash: an object is in the bucket whole or not at all. The ledger is written after the object was verified,
 so a piece that is not in the ledger may be there already; then it is found by its checksum and not sent again. A lost ledger
-costs one look at each object. Nothing here ever deletes: retention is another's affair, and may ask the ledger how far the bucket
-has come.
+costs one look at each object. Nothing here ever deletes: retention is another's affair, and asks the ledger how far the bucket has
+come (`arrived`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from __future__ import annotations
 import sqlite3
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
 from ..recorder.checkpoint import open_checkpoint
 from ..recorder.durable import payload_paths, segment_names, segment_path
@@ -64,6 +66,7 @@ class Ledger:
         path.chmod(0o600)
         self._connection.execute("CREATE TABLE IF NOT EXISTS arrived (key TEXT PRIMARY KEY, sha256 TEXT, bytes INTEGER)")
         self._connection.execute("CREATE TABLE IF NOT EXISTS reached (size INTEGER, place TEXT)")
+        self._connection.execute("CREATE TABLE IF NOT EXISTS tried (at REAL, failure TEXT)")
 
     def checksum(self, key: str) -> str | None:
         """Of the object that arrived last under the key."""
@@ -95,8 +98,38 @@ class Ledger:
     def reach(self, size: int) -> None:
         self._connection.execute("UPDATE reached SET size = ?", (size,))
 
+    def try_ended(self, at: float, failure: str = "") -> None:
+        """Remember how the newest pass went: when it ended, seconds since 1970, and why it failed if it did."""
+        self._connection.execute("DELETE FROM tried")
+        self._connection.execute("INSERT INTO tried VALUES (?, ?)", (at, failure))
+
     def close(self) -> None:
         self._connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """How far a bucket has come, by the ledger."""
+
+    reached: int = 0
+    """All entries before this one have arrived and were verified there."""
+    tried_at: float = 0.0
+    """When the newest pass ended, seconds since 1970; 0 for never."""
+    failure: str = ""
+    """Why that pass failed; empty when it did not."""
+
+
+def arrived(path: Path, place: str) -> Arrived:
+    """What the ledger at `path` says of this place; nothing when it is about another, or not there. Raises sqlite3.Error."""
+    if not path.exists():
+        return Arrived()
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        row = connection.execute("SELECT size FROM reached WHERE place = ?", (place,)).fetchone()
+        # A ledger of an earlier version has no such table until the next pass.
+        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'tried'").fetchone()
+        tried = connection.execute("SELECT at, failure FROM tried").fetchone() if row and known else None
+    at, failure = tried or (0.0, "")
+    return Arrived(int(row[0]) if row else 0, float(at), str(failure))
 
 
 @dataclass(slots=True)

@@ -186,7 +186,7 @@ class LogWriter:
     def abandon(self) -> None:
         """Close without a sync."""
         for descriptor in (*(payload for payload, _ in self._payloads), self._descriptor, self._lock):
-            os.close(descriptor)
+            _close(descriptor)
         self._payloads = []
 
     # Below: what happens rarely.
@@ -216,10 +216,10 @@ class LogWriter:
             except OSError as error:
                 # Nothing was written: the next append tries to rotate again.
                 raise LogUnavailable(f"create a segment: {error}") from error
-            os.close(self._descriptor)
-            self._descriptor = descriptor
+            before, self._descriptor = self._descriptor, descriptor
             self._head = _Head(position, 0)
             self._synced = _Head(position, 0)
+            _close(before)
         return self._head
 
     def _tear(self, what: str, cause: OSError | None = None) -> None:
@@ -269,8 +269,8 @@ class LogWriter:
                 self._syscalls.fdatasync(descriptor)
                 _sync_folder(folder)
                 _sync_folder(folder.parent)
-                os.close(descriptor)
                 del self._payloads[0]
+                _close(descriptor)
             if head.position != self._synced.position or self._suspect:
                 self._syscalls.fdatasync(self._descriptor)
         except OSError as error:
@@ -360,6 +360,12 @@ def _sync_folder(path: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
+        os.close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    """Close what was synced, or is given up. An error has nothing to tell then, and the number is free all the same (close(2))."""
+    with contextlib.suppress(OSError):
         os.close(descriptor)
 
 

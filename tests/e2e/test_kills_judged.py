@@ -46,7 +46,7 @@ class Judge:
     def compare(self) -> None:
         """Every id in the database's table is in the log."""
         self._sessions_end()
-        for _, entry in self._reader.poll():
+        for _, entry in self._reader.entries():
             if isinstance(entry, Operation) and not isinstance(entry.parameters, Stored):
                 self._recorded.update(re.findall(r"'(\w+-\d+)'", str(entry.text)))
                 self._recorded.update(value.decode() for value in entry.parameters if value)
