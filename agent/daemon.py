@@ -30,6 +30,7 @@ from ..policy.document import Document
 from ..protocols.postgres.limits import Limits
 from ..recorder import entry
 from ..recorder.durable import LogBusy, LogUnavailable
+from ..recorder.handover import KEY_DETAIL
 from ..recorder.log import Log
 from .control import Control
 from .durability import Durability
@@ -43,6 +44,7 @@ from .paths import Paths, attach_point, workload_path
 from .reload import Reload, policy_load, users_of
 from .resources import AddressTaken, Resources
 from .retention import Retention
+from .rotation import finish, keys
 from .s3 import place_of
 from .sealing import Sealing
 from .selftest import SelfTest
@@ -115,7 +117,7 @@ class Daemon:
         loop = Loop(services, holds, test.arrived)
         _keep(undo, _beat(redirect), durable.run(), holds.run(), loop.refresh())
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
-        _record_start(log, document, policy)
+        _record_start(log, document, policy, paths)
         await loop.listen()
         await test.run()
         reload = Reload(decider, holds, log)
@@ -165,10 +167,10 @@ def _open_log(paths: Paths, undo: AsyncExitStack) -> Log:
 
 def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack) -> tuple[Sealing, Witnesses]:
     """The log's tree, with those to whom its heads are shown. The last seal is before the log is closed."""
-    signer = paths.log_signer()
-    sealing = Sealing.open(paths.log, signer, log, document.log.seal_s)
+    finish(paths)
+    sealing = Sealing.open(paths.log, paths.log_signer(), log, document.log.seal_s)
     undo.push_async_callback(sealing.stop)
-    witnesses = Witnesses(paths.log, signer.verifier, sealing, document.witnesses, document.log.witness_s)
+    witnesses = Witnesses(paths.log, keys(paths), sealing, document.witnesses, document.log.witness_s)
     return sealing, witnesses
 
 
@@ -240,10 +242,11 @@ async def _beat(redirect: Redirect) -> None:
         await asyncio.sleep(BEAT_S)
 
 
-def _record_start(log: Log, document: Document, policy: Policy) -> None:
+def _record_start(log: Log, document: Document, policy: Policy, paths: Paths) -> None:
     durability = document.log.durability if document.log.durability == "strict" else f"batch {document.log.batch_ms} ms"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    details = (("host", socket.gethostname()), ("kernel", os.uname().release))
+    key = str(paths.log_verifier())
+    details = (("host", socket.gethostname()), ("kernel", os.uname().release), (KEY_DETAIL, key))
     try:
         log.append(
             0,

@@ -4,6 +4,7 @@ Keys below the prefix
     entries/<first>.seg/<offset>   bytes of a segment from `offset` on; end to end they are the segment
     payloads/ab/<sha256>           as in the log's folder
     tile/…                         as in the log's folder, when asked for: then the bucket is a C2SP tlog-tiles log
+    handover/<index>               as in the log's folder: proofs of changes of the log's key
     witness/<name>                 the newest head that a witness has
     checkpoints/<size>             every signed head that was the newest when a pass began
     checkpoint                     the newest
@@ -13,8 +14,8 @@ of.
 
 What is true when we crash: an object is in the bucket whole or not at all. The ledger is written after the object was verified,
 so a piece that is not in the ledger may be there already; then it is found by its checksum and not sent again. A lost ledger
-costs one look at each object. Nothing here ever deletes: retention is another's affair, and asks the ledger how far the bucket has
-come (`arrived`).
+costs one look at each object. Nothing here ever deletes: retention is another's affair, and asks the ledger how far the
+bucket has come (`arrived`).
 """
 
 from __future__ import annotations
@@ -185,7 +186,8 @@ class Shipper:
         for first, following in zip(names, [*names[1:], None], strict=True):
             yield from self._segment(first, following, size)
         others = tree_file_paths(self._folder) if self._tiles else []
-        others += [str(path.relative_to(self._folder)) for path in sorted((self._folder / "witness").glob("*")) if path.is_file()]
+        for part in ("witness", "handover"):
+            others += [str(path.relative_to(self._folder)) for path in sorted((self._folder / part).glob("*")) if path.is_file()]
         for key in others:
             # A tile never changes; a partial one may be gone, since a fuller one took its place.
             known = key.startswith("tile/") and self._ledger.checksum(key) is not None

@@ -364,7 +364,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def _close(descriptor: int) -> None:
-    """Close what was synced, or is given up. An error has nothing to tell then, and the number is free all the same (close(2))."""
+    """Close what was synced, or is given up. An error tells nothing then, and the number is free all the same (close(2))."""
     with contextlib.suppress(OSError):
         os.close(descriptor)
 

@@ -290,9 +290,21 @@ class LogRemoved(Entry, tag="log.removed"):
     """The rule."""
 
 
+class LogKey(Entry, tag="log.key"):
+    """The key that signs the log's checkpoints is to be another one; in force once a checkpoint over this is signed by both."""
+
+    old: str
+    """The verifier key until then."""
+    new: str
+    """The verifier key from then on."""
+    user: str = ""
+    """UNIX user who changed it."""
+
+
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Withdrawn, Request, Approval,
     Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
+    LogKey,
 )  # fmt: skip
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from .checkpoint import Checkpoint, open_checkpoint
 from .durable import payload_path, payload_paths, segment_names
-from .entry import LogRemoved
+from .entry import DaemonStart, LogKey, LogRemoved
 from .frames import LENGTH_BYTES
+from .handover import Keys, keys_of
 from .note import BadNote, Verifier
 from .packing import LogCorrupt, is_whole, kind_of, tag_of, unpack
 from .raw import Cursor, leaf_hashes
@@ -30,7 +31,8 @@ from .treefiles import CHECKPOINT, read_file, read_tile, tree_file_paths
 MAX_FINDINGS = 20
 """After so many there is nothing more to learn."""
 END = 1 << 63
-_REMOVED = tag_of(LogRemoved).encode()
+_TOLD = tuple(tag_of(kind).encode() for kind in (LogRemoved, LogKey, DaemonStart))
+"""Kinds of entries that say something about the log itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,10 @@ class Report:
     """Entries before this one were not read: a remembered head vouches for them."""
     removed: int = 0
     """Entries before this one were removed by retention: only their hashes were checked."""
+    keys: tuple[str, ...] = ()
+    """Verifier keys that signed the log, oldest first; each was introduced under the one before."""
+    handed_over: tuple[int, ...] = ()
+    """The entries that introduced them, from the second key on."""
     torn: int = 0
     """Bytes behind the last whole entry: one that is being written, or that a crash tore (the next daemon cuts it, on record)."""
     payloads: int = 0
@@ -89,15 +95,22 @@ def verify(
 ) -> Report:
     """Check the log in `folder`, whose key is `verifier`; entries keep coming meanwhile without harm.
 
+    verifier: any key that signed it: hand-overs on record lead from it to the one that signs now.
     heads: other heads that the log must agree with, signatures checked.
     start: a remembered head, signature checked; entries before it are not read, the tiles must lead to it.
     progress: told how many entries are done.
     """
     beginning = segment_names(folder)[:1]
-    report = _Verification(folder, verifier, list(heads), start, progress).run()
+    heads = list(heads)
+    try:
+        keys = keys_of(folder, verifier)
+    except BadNote as error:
+        return Report(verifier.name, findings=[Finding("the log's key", str(error))])
+    heads += [Head(f"the hand-over of the key at entry {each.index}", each.checkpoint) for each in keys.handovers]
+    report = _Verification(folder, keys, heads, start, progress).run()
     if report.findings and segment_names(folder)[:1] != beginning:
         # Retention removed segments under our hands.
-        report = _Verification(folder, verifier, list(heads), start, progress).run()
+        report = _Verification(folder, keys, heads, start, progress).run()
     return report
 
 
@@ -105,15 +118,20 @@ class _Verification:
     """One pass."""
 
     def __init__(
-        self, folder: Path, verifier: Verifier, heads: list[Head], start: Checkpoint | None, progress: Callable[[int], None]
+        self, folder: Path, keys: Keys, heads: list[Head], start: Checkpoint | None, progress: Callable[[int], None]
     ) -> None:
         self._folder = folder
+        self._keys = keys
         self._progress = progress
-        self._report = Report(verifier.name)
+        self._report = Report(
+            keys.current.name,
+            keys=tuple(map(str, keys.all)),
+            handed_over=tuple(each.index for each in keys.handovers),
+        )
         self._edge = Edge()
         self._heads = heads + ([Head("the remembered checkpoint", start)] if start else [])
         self._start = start.size if start else 0
-        self._head = self._published(verifier)
+        self._head = self._published(keys.current)
         self._partials: dict[tuple[int, int], list[int]] = {}
         """Widths of the partial tiles that are there, by level (-1 for bundles) and index; those to be checked yet."""
         self._full: set[tuple[int, int]] = set()
@@ -317,16 +335,19 @@ class _Verification:
     def _look_at(self, first: int, frames: list[bytes]) -> None:
         """What else entries say: payloads they refer to, removals on record. Those not sealed yet have their CRCs only."""
         joined = b"".join(frames)
-        if first + len(frames) <= self._head.size and PAYLOAD_KEY not in joined and _REMOVED not in joined:
+        if first + len(frames) <= self._head.size and PAYLOAD_KEY not in joined and not any(tag in joined for tag in _TOLD):
             return
         for index, frame in enumerate(frames, first):
             data = frame[LENGTH_BYTES:]
             if index >= self._head.size and not is_whole(data):
                 self._fault(f"entry {index}", "its CRC is wrong, and it is not sealed yet")
-            elif PAYLOAD_KEY in data or kind_of(data) == _REMOVED:
+            elif PAYLOAD_KEY in data or kind_of(data) in _TOLD:
                 entry = unpack(data)
                 if isinstance(entry, LogRemoved):
                     self._note_removal(entry)
+                elif isinstance(entry, LogKey | DaemonStart):
+                    if objection := self._keys.objection(index, entry):
+                        self._fault(f"entry {index}", *objection)
                 else:
                     for digest in payload_digests(entry):
                         self._payloads.setdefault(digest, index)

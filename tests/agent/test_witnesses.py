@@ -22,6 +22,7 @@ from hostguard.policy.sections import Witness
 from hostguard.recorder.checkpoint import Checkpoint
 from hostguard.recorder.durable import segment_names
 from hostguard.recorder.entry import Cancel, LogRemoved
+from hostguard.recorder.handover import Keys
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signature
 from hostguard.recorder.reader import Reader
@@ -44,7 +45,7 @@ class Sealed:
         assert self.sealing.failure == ""
 
     def witnesses(self, **to: Witness) -> Witnesses:
-        return Witnesses(self.folder, SIGNER.verifier, self.sealing, to, 1.0)
+        return Witnesses(self.folder, Keys(SIGNER.verifier), self.sealing, to, 1.0)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_witness_cosigns_each_head_from_the_one_before(tmp_path: Path, witness
         asked = len(witness.requests)
         await witnesses.show()
         assert len(witness.requests) == asked, "a head that it has is not shown again"
-        found = kept(tmp_path, "w1", SIGNER.verifier, witness.key)
+        found = kept(tmp_path, "w1", Keys(SIGNER.verifier), witness.key)
         assert found is not None
         assert found.cosigned_s is not None
         assert "stranger" not in found.note
@@ -122,7 +123,7 @@ def test_a_witness_that_has_seen_another_log_is_heard(
         await sealed.grow(10)
         await witnesses.show()
         assert problem in witnesses.shown[0].failure
-        assert kept(tmp_path, "w1", SIGNER.verifier, witness.key) is None
+        assert kept(tmp_path, "w1", Keys(SIGNER.verifier), witness.key) is None
 
     told(tmp_path, story)
 

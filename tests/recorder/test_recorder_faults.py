@@ -23,8 +23,8 @@ from hostguard.recorder.reader import Reader
 STRACE = shutil.which("strace")
 pytestmark = pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 
-# A whole writer: appends, rotation, payloads, seals, witnesses' files, retention. Says what it may say only once it is true. It talks
-# by sendto, because the faults hit every write.
+# A whole writer: appends, rotation, payloads, seals, witnesses' files, retention. Says what it may say only once it is true. It
+# talks by sendto, because the faults hit every write.
 WRITER = """
 import os, socket, sys, time
 from pathlib import Path
@@ -117,9 +117,13 @@ PROVOKED = {"pwrite64": "fdatasync"}
 OTHERS = {
     *("brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "futex", "sched_yield", "restart_syscall", "rt_sigaction"),
     *("getpid", "gettid", "getrandom", "clock_gettime", "clock_nanosleep", "sendto", "recvfrom", "exit_group", "rt_sigreturn"),
-    *("fcntl", "dup", "ioctl"),  # On descriptors that are open: no file system is asked. (Python asks whether a file is a terminal.)
+    *(
+        "fcntl",
+        "dup",
+        "ioctl",
+    ),
 }
-"""Memory, threads, time, the socket to the test."""
+"""Memory, threads, time, the socket to the test; and what Python asks of open descriptors, such as whether it is a terminal."""
 
 FAULTS = [
     *(f"inject=write:error={error}:when={when}" for error in ("EIO", "ENOSPC") for when in ("1", "9", "20+7")),
@@ -132,6 +136,8 @@ FAULTS = [
     "inject=mkdir:error=ENOSPC:when=2",
     "inject=?mkdir,?rmdir,?unlink:error=EIO:when=1+2",
 ]
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """What a writer said, and what was seen of it."""
@@ -169,7 +175,7 @@ def run(folder: Path, fault: str, *, segment_bytes: int = 4000, only: Path | Non
         # Attached only now, so that the faults are met by the recorder and not by Python's own start.
         assert STRACE is not None
         paths = [] if only is None else ["-P", str(only)]
-        attach = [STRACE, "-f", "-p", str(writer.pid), "-o", out, *paths, *(["-e", fault] if fault else [])]
+        attach: list[str | Path] = [STRACE, "-f", "-p", str(writer.pid), "-o", out, *paths, *(["-e", fault] if fault else [])]
         tracer = subprocess.Popen(attach, stderr=subprocess.PIPE, text=True)
         assert tracer.stderr is not None
         line = tracer.stderr.readline()
