@@ -231,6 +231,8 @@ class PolicyLoad(Entry, tag="policy.load"):
     accepted: bool
     files: Pairs = ()
     """(path, SHA-256 in hex)."""
+    texts: Pairs = ()
+    """(path, text) of the same files: what was in force can be read when they have changed; none in older logs."""
     errors: Texts = ()
     user: str = ""
     """Who asked for the reload; empty at start."""
