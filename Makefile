@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 BUDGET ?= 600
 # The budget is shared by the tests that are marked `soak`.
-SOAK_TESTS := 6
+SOAK_TESTS := 8
 BENCH_ARGS ?=
 
 # cffi writes its C file beside the build script; those are products, not sources.

@@ -12,10 +12,14 @@ import msgspec
 from ...policy.decide import FlowPolicy, Policy
 from ...policy.explain import SEARCH_PATH, offline_decider
 from ...protocols.events import Operation, OperationKind, Session
-from ...recorder.entry import Stored
+from ...recorder.entry import PolicyLoad, Stored
 from ...recorder.exchanges import Exchange, History
+from ...recorder.reader import Reader
 from ...recorder.visible import visible
+from ..failures import Failure
 from ..paths import Paths
+from ..report.in_force import InForce
+from .flow_filters import wall_ns
 from .output import config_option, configured, json_option, out, print_json
 from .recordings_load import load_history
 from .timeline import VERDICT_STYLES
@@ -42,16 +46,21 @@ class Compared(msgspec.Struct, frozen=True):
 @click.command("rerun")
 @click.argument("flow", type=int)
 @click.option("--changed", is_flag=True, help="Show only what would be decided otherwise.")
+@click.option("--as-of", default=None, help="The policy that was in force then, instead of today's: 7d, or 2026-11-23T08:00.")
 @json_option
 @config_option
-def rerun(config: Path, as_json: bool, flow: int, changed: bool) -> None:
+def rerun(config: Path, as_json: bool, flow: int, changed: bool, as_of: str | None) -> None:
     """Run the operations of FLOW through today's policy and show what would now be decided otherwise.
 
     Nothing is sent anywhere. As in `hostguard policy explain`, no database is asked: names without a schema are looked up in
     "public". Exit code 1 when a verdict differs.
     """
     document = configured(config)
-    found = list(compare(Policy(document), load_history(Paths.of(document).log, flow)))
+    moment = wall_ns(as_of)
+    policy = Policy(document)
+    if moment is not None:
+        policy = _policy_at(policy, Paths.of(document).log, moment)
+    found = list(compare(policy, load_history(Paths.of(document).log, flow)))
     differing = [each for each in found if each.differs]
     shown = differing if changed else found
     if as_json:
@@ -59,8 +68,24 @@ def rerun(config: Path, as_json: bool, flow: int, changed: bool) -> None:
     else:
         for each in shown:
             _print(each)
-        out.print(f"{len(differing)} of {len(found)} operations would be decided otherwise today")
+        out.print(
+            f"{len(differing)} of {len(found)} operations would be decided otherwise {'today' if moment is None else 'by that policy'}"
+        )
     sys.exit(1 if differing else 0)
+
+
+def _policy_at(today: Policy, folder: Path, moment_ns: int) -> Policy:
+    """The policy that was in force at that wall time. Raises Failure when the log does not have it."""
+    reader = Reader(folder)
+    in_force = InForce(today, reader.payload)
+    for index, load in reader.entries((PolicyLoad,)):
+        if isinstance(load, PolicyLoad) and load.accepted and load.wall_ns <= moment_ns:
+            in_force.forget()
+            in_force.add(index, load)
+    found = in_force.at(reader.position)
+    if in_force.gaps:
+        raise Failure(f"the policy of then can't be had: {in_force.gaps[0].rpartition(':')[0]}")
+    return found.policy
 
 
 def compare(policy: Policy, found: History) -> Iterator[Compared]:

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from recorded import DELETE, DROP, SELECT, START_NS, opened, record
+from recorded import DELETE, DROP, SELECT, START_NS, log_in, opened, record
 
 from hostguard.agent.cli.main import main
-from hostguard.recorder.entry import Decision, Operation
+from hostguard.policy.document import load
+from hostguard.recorder.entry import Decision, Operation, PolicyLoad
 from hostguard.recorder.log import Log
 from hostguard.recorder.reader import Reader
 
@@ -191,6 +192,23 @@ def test_rerun_tells_what_todays_policy_would_decide_otherwise(host: Host) -> No
     ]
     assert changed[0]["policies"] == ["no customers"]
     assert "3 of 4 operations" in host.run("rerun", host.first).stdout
+
+
+def test_rerun_as_of_then_takes_the_policy_on_record_or_says_that_there_is_none(host: Host) -> None:
+    early = host.run("rerun", host.first, "--as-of", "2026-09-25")
+    assert early.exit_code == 1
+    assert "no load of a policy" in early.output
+    document = load(host.config)
+    texts = ((document.file, document.text), ("p.cedar", '@id("nothing")\nforbid (principal, action, resource);\n'))
+    log = log_in(host.log)
+    # The base policy was off then.
+    text = document.text.replace("[policy]", "[policy]\nbase = false")
+    log.append(0, PolicyLoad(1, True, texts=((document.file, text), *texts[1:])))
+    log.close()
+    result = host.run("rerun", host.first, "--as-of", "2026-09-25", "--json")
+    assert result.exit_code == 1, result.output
+    assert {(each["now"], *each["policies"]) for each in json.loads(result.stdout)} == {("deny", "nothing")}
+    assert host.run("rerun", host.first).exit_code == 0
 
 
 def test_replay_obeys_its_keys(host: Host) -> None:
