@@ -68,9 +68,8 @@ def rerun(config: Path, as_json: bool, flow: int, changed: bool, as_of: str | No
     else:
         for each in shown:
             _print(each)
-        out.print(
-            f"{len(differing)} of {len(found)} operations would be decided otherwise {'today' if moment is None else 'by that policy'}"
-        )
+        by = "today" if moment is None else "by that policy"
+        out.print(f"{len(differing)} of {len(found)} operations would be decided otherwise {by}")
     sys.exit(1 if differing else 0)
 
 
