@@ -69,9 +69,10 @@ def _escaped(text: str) -> str:
 
 @command.command("show")
 @click.argument("flow", type=int)
+@click.option("--full", is_flag=True, help="Long statements whole, not their beginnings.")
 @json_option
 @config_option
-def show(config: Path, as_json: bool, flow: int) -> None:
+def show(config: Path, as_json: bool, flow: int, full: bool) -> None:
     """Show all that is on record about one flow."""
     found = load(config, flow)
     if as_json:
@@ -79,5 +80,5 @@ def show(config: Path, as_json: bool, flow: int) -> None:
         return
     print_head(found)
     for item in found.items:
-        print_item(item)
+        print_item(item, whole=full)
     print_end(found)

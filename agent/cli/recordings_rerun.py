@@ -22,7 +22,7 @@ from ..report.in_force import InForce
 from .flow_filters import wall_ns
 from .output import config_option, configured, json_option, out, print_json
 from .recordings_load import load_history
-from .timeline import VERDICT_STYLES
+from .timeline import VERDICT_STYLES, shortened
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -127,7 +127,8 @@ def _print(each: Compared) -> None:
     mark = "[bold red]≠[/]" if each.differs else "[dim]=[/]"
     out.print(f"{mark} #{each.operation} [{VERDICT_STYLES.get(then, 'red')}]{then}[/] → ", end="")
     out.print(f"[{VERDICT_STYLES[now]}]{now}[/] [dim]entry {each.entry}[/]")
-    out.print(" " * 4 + each.text, markup=False, style="bold")
+    for line in shortened([each.text]):
+        out.print(" " * 4 + line, markup=False, style="bold")
     for note in (each.differs and each.reason, each.differs and each.policies and "policy  " + "; ".join(each.policies)):
         if note:
             out.print(" " * 4 + note, markup=False)
