@@ -139,6 +139,8 @@ class Status:
             found.append(f"the log can't be written, operations are refused: {log['failure']}")
         if log["seal_failure"]:
             found.append(f"the log can't be sealed; it is written all the same: {log['seal_failure']}")
+        if Paths.of(self._document).next_key.exists():
+            found.append("a change of the log's key broke off, the old one is in force: `hostguard log rotate-key` completes it")
         if self._retention.failure:
             found.append(f"old segments can't be removed: {self._retention.failure}")
         if self._retention.stuck:

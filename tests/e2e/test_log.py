@@ -111,6 +111,10 @@ def test_a_new_key_goes_on_with_the_same_log_and_the_same_witnesses(
         refused = guarded.cli("log", "rotate-key")
         assert refused.returncode == 1
         assert "daemon" in refused.stderr
+        unfinished = guarded.folder / "state" / "log.key.next"
+        unfinished.write_text("")
+        assert "broke off" in guarded.cli("status").stdout
+        unfinished.unlink()
         assert guarded.stop() == 0
         remembered = tmp_path / "remembered"
         remembered.write_text(guarded.cli("log", "checkpoint").stdout)
