@@ -122,9 +122,11 @@ setup(
         "msgspec>=0.18",
         "pglast>=8,<9",
         "prometheus-client>=0.20",
+        "pyrage>=1.2",
         "pyroute2>=0.7",
         "rich>=13",
         "uvloop>=0.19",
+        "zstandard>=0.22",
     ],
     extras_require={
         "capture": ["scapy>=2.6"],

@@ -29,7 +29,7 @@ from ..policy.decide import Decider, Policy
 from ..policy.document import Document
 from ..protocols.postgres.limits import Limits
 from ..recorder import entry
-from ..recorder.durable import LogBusy, LogUnavailable
+from ..recorder.durable import LogUnavailable
 from ..recorder.handover import KEY_DETAIL
 from ..recorder.log import Log
 from .control import Control
@@ -40,6 +40,7 @@ from .gate import Gate
 from .holds import Holds
 from .loop import Loop, Services
 from .metrics import Metrics
+from .open_log import open_log
 from .paths import Paths, attach_point, workload_path
 from .reload import Reload, policy_load, users_of
 from .resources import AddressTaken, Resources
@@ -98,7 +99,8 @@ class Daemon:
         policy = Policy(document)
         paths.make()
         undo.callback(os.close, paths.lock())
-        log = _open_log(paths, undo)
+        log = open_log(document, paths)
+        undo.callback(log.close)
         sealing, witnesses = _open_seal(document, paths, log, undo)
         retention = Retention(paths.log, log, sealing, document.log, _shipped(document, paths))
         redirect = _attach(document, paths, undo)
@@ -113,7 +115,9 @@ class Daemon:
         holds = Holds(book, log, users, decider)
         test = SelfTest(redirect, attach_point(document))
         limits = Limits(max_message_bytes=document.limits.max_message_bytes)
-        services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, document.limits.max_flows)
+        captures = {name: one.capture_max_bytes for name, one in document.resources.items() if one.capture_replies}
+        max_flows = document.limits.max_flows
+        services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, max_flows, captures)
         loop = Loop(services, holds, test.arrived)
         _keep(undo, _beat(redirect), durable.run(), holds.run(), loop.refresh())
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
@@ -152,17 +156,6 @@ async def _resolved(document: Document) -> Resources:
         return await Resources.resolve(document.resources)
     except AddressTaken as error:
         raise Failure(f"{document.file}: {error}") from None
-
-
-def _open_log(paths: Paths, undo: AsyncExitStack) -> Log:
-    try:
-        log = Log(paths.log, lambda: (time.time_ns(), time.monotonic_ns()))
-    except LogBusy as error:
-        raise Failure(f"another daemon writes this log: {error}") from None
-    except (LogUnavailable, OSError) as error:
-        raise Failure(f"the log can't be opened: {error}") from None
-    undo.callback(log.close)
-    return log
 
 
 def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack) -> tuple[Sealing, Witnesses]:
@@ -245,8 +238,9 @@ async def _beat(redirect: Redirect) -> None:
 def _record_start(log: Log, document: Document, policy: Policy, paths: Paths) -> None:
     durability = document.log.durability if document.log.durability == "strict" else f"batch {document.log.batch_ms} ms"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    key = str(paths.log_verifier())
-    details = (("host", socket.gethostname()), ("kernel", os.uname().release), (KEY_DETAIL, key))
+    details: tuple[tuple[str, str], ...] = (("host", socket.gethostname()), ("kernel", os.uname().release))
+    details += ((KEY_DETAIL, str(paths.log_verifier())),)
+    details += tuple(("payloads encrypted to", recipient) for recipient in document.log.payload_recipients)
     try:
         log.append(
             0,

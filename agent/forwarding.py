@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ..policy.sections import Forward
-from ..recorder.entry import Entry, Unknown
+from ..recorder.entry import Captured, Entry, Unknown
 from ..recorder.export.messages import kind_name, otlp, syslog
 from ..recorder.packing import restore
 from ..recorder.reader import Reader, Record
@@ -207,7 +207,8 @@ class Forwarder:
         self._link.close()
 
     def _whole(self, entry: Entry | Unknown) -> Entry | Unknown:
-        return entry if isinstance(entry, Unknown) else restore(entry, self._reader.payload)
+        # Rows that were captured stay on this host: a SIEM gets their hash.
+        return entry if isinstance(entry, Unknown | Captured) else restore(entry, self._reader.payload)
 
     def _read_cursor(self) -> int:
         try:

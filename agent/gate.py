@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from ..policy.approvals import Request
 from ..policy.decide import FlowPolicy
 from ..policy.judgement import Judgement
-from ..protocols.events import Decision, Operation, OperationKind, Verdict
+from ..protocols.events import Decision, Operation, OperationKind, Replied, Verdict
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.log import Log
@@ -27,6 +29,7 @@ MAX_NOTES: Final = 64
 _ALLOW: Final = Verdict.ALLOW
 _HOLD: Final = Verdict.HOLD
 _PREPARE: Final = OperationKind.PREPARE
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 
 class Gate:
@@ -99,6 +102,20 @@ class Gate:
         self._noted.add(flow)
         if len(flow.notes) >= MAX_NOTES:
             self.record(flow)
+
+    def captured(self, flow: Flow, effect: Replied) -> None:
+        """Store what the agent got, if it is to be kept, and note it. What can't be stored is said to be missing."""
+        if not effect.captured and not effect.left_out:
+            return
+        messages, left_out = effect.captured, effect.left_out
+        kept: bytes | entry.Stored = b""
+        try:
+            # Never in the entry itself: a payload can be encrypted.
+            kept = self._log.store(_encode(messages))
+        except LogUnavailable as error:
+            self.failure = str(error)
+            left_out += len(messages)
+        self.note(flow, entry.Captured(operation=effect.operation_id, messages=kept, left_out=left_out))
 
     def flush(self) -> None:
         """Write all notes that still wait."""

@@ -9,8 +9,10 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
+
+import msgspec
 
 from ..identity.process import Process, Seen, process_of
 from ..identity.workload import WorkloadRule, Workloads
@@ -83,6 +85,8 @@ class Services:
     tally: Tally
     limits: Limits
     max_flows: int
+    captures: Mapping[str, int]
+    """Resources whose replies are captured, with the bytes of each that are kept."""
 
 
 class Loop:
@@ -174,7 +178,10 @@ class Loop:
 
     def _open(self, transport: asyncio.Transport, flow: Flow) -> Relay:
         policy = self.services.decider.open(flow.agent, flow.resource)
-        conversation = PostgresConversation(self.services.limits, os.urandom(8))
+        limits = self.services.limits
+        if kept := self.services.captures.get(flow.resource):
+            limits = msgspec.structs.replace(limits, capture_bytes=kept)
+        conversation = PostgresConversation(limits, os.urandom(8))
         relay = Relay(self, flow, policy, conversation, transport)
         self.relays.add(relay)
         self.opened += 1
@@ -198,6 +205,7 @@ class Loop:
     def replied(self, flow: Flow, effect: Replied, released_ns: int) -> None:
         """Note what came back for an operation."""
         summary = effect.summary
+        self.gate.captured(flow, effect)
         self.gate.note(
             flow,
             entry.Reply(

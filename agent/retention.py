@@ -81,6 +81,7 @@ class Retention:
 
     async def apply(self) -> None:
         """Remove what may go now. What goes wrong is kept in `failure`."""
+        self._log.payloads.watch()
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._sealing.thread, self._plan)
             if found is not None:
@@ -91,6 +92,8 @@ class Retention:
             self.failure = str(error)
         else:
             self.failure = ""
+        finally:
+            self._log.payloads.remove(())
 
     async def _carry_out(self, found: Plan) -> None:
         record = LogRemoved(found.before, len(found.segments), len(found.payloads), found.bytes, str(self._rule))
@@ -98,7 +101,7 @@ class Retention:
         await self._sealing.seal()
         # Nothing goes whose removal is not under a signed head: else it would look like theft.
         if self._sealing.checkpoint.size >= position:
-            await asyncio.get_running_loop().run_in_executor(self._sealing.thread, remove, found)
+            await asyncio.get_running_loop().run_in_executor(self._sealing.thread, remove, found, self._log.payloads)
 
     def _plan(self) -> Plan | None:
         sealed = self._sealing.checkpoint.size

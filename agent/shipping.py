@@ -2,7 +2,7 @@
 
 Keys below the prefix
     entries/<first>.seg/<offset>   bytes of a segment from `offset` on; end to end they are the segment
-    payloads/ab/<sha256>           as in the log's folder
+    payloads/ab/<sha256>…          as in the log's folder, compressed or encrypted as it is there
     tile/…                         as in the log's folder, when asked for: then the bucket is a C2SP tlog-tiles log
     handover/<index>               as in the log's folder: proofs of changes of the log's key
     witness/<name>                 the newest head that a witness has
@@ -31,9 +31,10 @@ from typing import Protocol
 from urllib.parse import quote
 
 from ..recorder.checkpoint import open_checkpoint
-from ..recorder.durable import payload_paths, segment_names, segment_path
+from ..recorder.durable import segment_names, segment_path
 from ..recorder.frames import frames
 from ..recorder.note import BadNote, Verifier
+from ..recorder.payloads import payload_paths
 from ..recorder.treefiles import CHECKPOINT, read_file, tree_file_paths
 from .failures import Failure
 

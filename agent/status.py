@@ -71,7 +71,12 @@ class Status:
             "self_test": {"ok": not self._test.failure, "at": self._test.passed_at, "failure": self._test.failure},
             "workloads": workloads,
             "resources": [
-                {"name": name, "protocol": resource.protocol, "addresses": list(resource.addresses)}
+                {
+                    "name": name,
+                    "protocol": resource.protocol,
+                    "addresses": list(resource.addresses),
+                    "capture_replies": resource.capture_replies,
+                }
                 for name, resource in document.resources.items()
             ],
             "flows": {
@@ -99,6 +104,8 @@ class Status:
             "synced": log.synced_position,
             "durability": "strict" if durable.strict else "batch",
             "window_ms": 0 if durable.strict else self._document.log.batch_ms,
+            "payload_recipients": len(self._document.log.payload_recipients),
+            "payload_above_bytes": self._document.log.payload_above_bytes,
             "failure": self._loop.gate.failure or durable.failure,
             "sealed": self._sealing.checkpoint.size,
             "sealed_at": self._sealing.sealed_at,

@@ -1,4 +1,4 @@
-"""What the log costs: appends, the latency that it adds, verification, bytes; beside a loop that records nothing.
+"""What the log costs: appends, the latency that it adds, verification, payloads, bytes; beside a loop that records nothing.
 
 An operation is three entries in one append, as in the daemon: the note of the reply before, the operation, its decision. The bar
 is what batch mode adds to the loop for one operation. Exit code 1 when a bar is missed.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
+import struct
 import sys
 import tempfile
 import time
@@ -19,9 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
+import pyrage
 from rich.console import Console
 from rich.table import Table
 
+from hostguard.identity.auditors import Recipients
 from hostguard.recorder.entry import Decision, FlowOpen, Operation, Reply
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signer
@@ -195,6 +198,45 @@ def verification(operations: int) -> list[Line]:
         ]
 
 
+def long_statement(number: int) -> bytes:
+    rows = ", ".join(f"({number * 2000 + row}, 'customer {row * 7919 % 10007}', 'c{row}@example.com')" for row in range(2000))
+    return f"INSERT INTO customers (id, name, email) VALUES {rows}".encode()
+
+
+def captured_reply(number: int) -> bytes:
+    """A hundred rows as PostgreSQL sends them."""
+    rows = [(f"{number * 100 + row}".encode(), b"customer %d" % (row * 7919 % 10007), b"c****@example.com") for row in range(100)]
+    bodies = [b"\0\3" + b"".join(struct.pack(">i", len(value)) + value for value in row) for row in rows]
+    return b"".join(b"D" + struct.pack(">i", len(body) + 4) + body for body in bodies)
+
+
+def short_statement(number: int) -> bytes:
+    return STATEMENT.replace("$1", str(number)).encode()
+
+
+def payloads(count: int) -> list[Line]:
+    """What payloads weigh and take: as they are, compressed, and encrypted to two keys."""
+    keys = [str(pyrage.x25519.Identity.generate().to_public()) for _ in range(2)]
+    lines = []
+    for make in (long_statement, captured_reply, short_statement):
+        values = [make(number) for number in range(count)]
+        name = make.__name__.replace("_", " ")
+        lines.append(Line(f"{name} as it is", sum(map(len, values)) / count, "bytes"))
+        for how, encrypt in (("compressed", None), ("encrypted", Recipients(keys).encrypt)):
+            with tempfile.TemporaryDirectory(prefix="hostguard-bench-") as folder:
+                log = Log(Path(folder), lambda: (time.time_ns(), time.monotonic_ns()), encrypt=encrypt)
+                begun = time.perf_counter()
+                for value in values:
+                    log.store(value)
+                took_s = time.perf_counter() - begun
+                log.close()
+                sizes = [path.stat() for path in (Path(folder) / "payloads").rglob("*") if path.is_file()]
+            lines.append(Line(f"{name} {how}", sum(size.st_size for size in sizes) / count, "bytes"))
+            lines.append(Line(f"{name} {how}, blocks", sum(size.st_blocks * 512 for size in sizes) / count, "bytes on disk"))
+            lines.append(Line(f"{name} {how} takes", took_s / count * 1e6, "µs, syncs included"))
+    return lines
+
+
 def appends(operations: int) -> Line:
     """Entries a second without a loop around them."""
     with opened(False) as (log, _, _):
@@ -225,7 +267,7 @@ async def latencies(seconds: float) -> list[Line]:
 def main(quick: bool, as_json: bool) -> None:
     """Measure what the log costs."""
     seconds, operations = (0.5, 10_000) if quick else (3.0, 200_000)
-    lines = [appends(operations), *asyncio.run(latencies(seconds)), *verification(operations)]
+    lines = [appends(operations), *asyncio.run(latencies(seconds)), *verification(operations), *payloads(operations // 1000)]
     if as_json:
         print(json.dumps([asdict(line) | {"met": line.met} for line in lines], indent=2))
     else:

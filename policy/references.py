@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..identity.auditors import recipient_fault
 from .addresses import parse_address
 from .paths import split
 from .sections import Tables
@@ -22,6 +23,13 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _addresses(tables)
     yield from _tags(tables, raw)
     yield from _witnesses(tables)
+    yield from _recipients(tables)
+
+
+def _recipients(tables: Tables) -> Iterator[Mistake]:
+    for number, recipient in enumerate(tables.log.payload_recipients, 1):
+        if fault := recipient_fault(recipient):
+            yield Mistake(("log", "payload_recipients"), f"number {number}: {fault}")
 
 
 def _names(raw: Mapping[str, Any], section: str) -> list[str]:

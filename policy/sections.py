@@ -46,6 +46,10 @@ class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of segments and payloads above which the oldest are removed; 0 for no limit. Default 0."""
     witness_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
     """Seconds between attempts to show the newest checkpoint to the witnesses. Default 60."""
+    payload_recipients: tuple[str, ...] = ()
+    """age recipients of the auditors (``age1…``, ``ssh-ed25519 …``); each can open new payloads. Default none: in the clear."""
+    payload_above_bytes: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 65_535
+    """Bytes above which a statement's text, or its parameters, are a payload instead of part of the entry. Default 65535."""
 
 
 class Policies(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -165,6 +169,10 @@ class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``IPv4:port``, ``[IPv6]:port`` or ``hostname:port``. Required."""
     environment: Name | None = None
     """The environment it belongs to, for policies to name. Default none."""
+    capture_replies: bool = False
+    """Whether the rows that agents get, as they get them, are kept as payloads. Default false."""
+    capture_max_bytes: Annotated[int, msgspec.Meta(ge=1, le=67_108_864)] = 1_048_576
+    """Bytes of one operation's reply that are kept; of a longer one the beginning, marked as such. Default 1048576."""
 
 
 class Witness(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

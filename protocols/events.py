@@ -159,6 +159,10 @@ class Replied(msgspec.Struct, frozen=True, gc=False):
 
     operation_id: int
     summary: ReplySummary
+    captured: bytes = b""
+    """The reply's rows as the client got them, in whole messages of the protocol; empty when they are not to be kept."""
+    left_out: int = 0
+    """Bytes of further messages that went to the client: the reply was longer than what is to be kept."""
 
 
 class Withdrawn(msgspec.Struct, frozen=True, gc=False):

@@ -3,7 +3,7 @@
 Layout
     lock                          held (flock) by the one process that writes
     entries/<20 digits>.seg       segments: entries, each behind its length; the name is the index of the first
-    payloads/ab/<sha256 in hex>   what was too long for an entry, named by its content
+    payloads/ab/<sha256 in hex>   what was too long for an entry (`payloads`)
 
 The bytes of the segments, end to end, are the C2SP tlog-tiles entry bundles end to end: bundle N is entries 256 N to 256 N + 255.
 The Merkle tree's files are beside them in the folder (`treefiles`) and are made from the segments, later and apart (`seal`).
@@ -26,7 +26,6 @@ trace of the entries it lost. The Merkle tree with heads that others have seen s
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import threading
@@ -36,12 +35,11 @@ from pathlib import Path
 
 from .entry import Stored
 from .frames import whole_frames
-from .packing import stored
+from .payloads import PayloadStore, close, sync_folder
+from .wrapping import Encrypt
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 """A segment is closed above this: small enough that opening the log reads the last one in under a second."""
-MAX_UNSYNCED_PAYLOADS = 64
-"""Payloads whose file is kept open until the next sync; beyond it they are synced at once."""
 
 
 class LogUnavailable(Exception):
@@ -88,8 +86,17 @@ class LogWriter:
     append has first put the folder back into the state before the failure.
     """
 
-    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES, syscalls: Syscalls | None = None) -> None:
-        """Open the log, or make it. Raises LogBusy, and LogUnavailable for a folder that can't be read or written."""
+    def __init__(
+        self,
+        folder: Path,
+        segment_bytes: int = SEGMENT_BYTES,
+        syscalls: Syscalls | None = None,
+        encrypt: Encrypt | None = None,
+    ) -> None:
+        """Open the log, or make it. Raises LogBusy, and LogUnavailable for a folder that can't be read or written.
+
+        encrypt: to those who may read payloads.
+        """
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._syscalls = syscalls or Syscalls()
@@ -99,9 +106,7 @@ class LogWriter:
         """The last segment may hold bytes behind the head."""
         self._suspect = False
         """A sync failed: what is behind `_synced` may not be on disk though it reads well."""
-        self._payloads: list[tuple[int, Path]] = []
-        """Payloads that are not synced yet, by descriptor, with their folder. The appender adds at the end, a sync takes from the
-        front: without a lock, so that a large statement doesn't wait for a sync that is under way."""
+        self._payloads = PayloadStore(folder, self._syscalls, encrypt)
         self.cut: Cut | None = None
         self._synced = _Head(0, 0)
         with contextlib.ExitStack() as undo:
@@ -151,19 +156,19 @@ class LogWriter:
         return head.position + count
 
     def store(self, payload: bytes) -> Stored:
-        """Keep a payload under its hash, so that an entry can refer to it. Raises LogUnavailable."""
-        reference = stored(payload)
-        path = payload_path(self._folder, reference.sha256)
+        """Keep a payload, so that an entry can refer to it. Raises LogUnavailable."""
         try:
-            if _read_or_none(path) == payload:
-                return reference
-            descriptor = self._write_payload(path, payload)
+            reference = self._payloads.store(payload)
         except OSError as error:
             raise LogUnavailable(f"store a payload of {len(payload)} bytes: {error}") from error
-        self._payloads.append((descriptor, path.parent))
-        if len(self._payloads) > MAX_UNSYNCED_PAYLOADS:
+        if self._payloads.crowded:
             self.sync()
         return reference
+
+    @property
+    def payloads(self) -> PayloadStore:
+        """Where payloads are, for those who remove old ones."""
+        return self._payloads
 
     def sync(self) -> int:
         """Make everything appended so far durable; returns `synced_position`. Raises LogUnavailable.
@@ -185,9 +190,9 @@ class LogWriter:
 
     def abandon(self) -> None:
         """Close without a sync."""
-        for descriptor in (*(payload for payload, _ in self._payloads), self._descriptor, self._lock):
-            _close(descriptor)
-        self._payloads = []
+        self._payloads.abandon()
+        for descriptor in (self._descriptor, self._lock):
+            close(descriptor)
 
     # Below: what happens rarely.
 
@@ -201,7 +206,7 @@ class LogWriter:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         if end < len(data):
             # A crash before the truncation: the bytes are cut again next time, and the payload is the same one.
-            self.cut = Cut(path.name, end, self.store(data[end:]))
+            self.cut = Cut(path.name, end, self._payloads.store_cut(data[end:]))
             self._syscalls.ftruncate(descriptor, end)
             # A crash here: the log is whole and the cut not on record; the payload is.
         return descriptor, _Head(names[-1] + count, end)
@@ -219,7 +224,7 @@ class LogWriter:
             before, self._descriptor = self._descriptor, descriptor
             self._head = _Head(position, 0)
             self._synced = _Head(position, 0)
-            _close(before)
+            close(before)
         return self._head
 
     def _tear(self, what: str, cause: OSError | None = None) -> None:
@@ -264,13 +269,7 @@ class LogWriter:
         # The head first: whatever an entry before it refers to is then among the payloads.
         head = self._head
         try:
-            while self._payloads:
-                descriptor, folder = self._payloads[0]
-                self._syscalls.fdatasync(descriptor)
-                _sync_folder(folder)
-                _sync_folder(folder.parent)
-                del self._payloads[0]
-                _close(descriptor)
+            self._payloads.sync()
             if head.position != self._synced.position or self._suspect:
                 self._syscalls.fdatasync(self._descriptor)
         except OSError as error:
@@ -278,22 +277,6 @@ class LogWriter:
             raise LogUnavailable(f"sync: {error}") from error
         self._synced = head
         self._suspect = False
-
-    def _write_payload(self, path: Path, payload: bytes) -> int:
-        """Returns the descriptor, still to be synced, as are the folders: that would hold up the appender for milliseconds."""
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            if self._syscalls.write(descriptor, payload) != len(payload):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            # A crash before the rename leaves a .partial that nobody refers to; the next write of this payload replaces it.
-            partial.rename(path)
-        except OSError:
-            os.close(descriptor)
-            partial.unlink(missing_ok=True)
-            raise
-        return descriptor
 
 
 def segment_names(folder: Path) -> list[int]:
@@ -305,16 +288,6 @@ def segment_path(folder: Path, first: int) -> Path:
     return folder / "entries" / f"{first:020d}.seg"
 
 
-def payload_path(folder: Path, digest: bytes) -> Path:
-    name = digest.hex()
-    return folder / "payloads" / name[:2] / name
-
-
-def payload_paths(folder: Path) -> list[Path]:
-    """All payloads that are there, by name."""
-    return sorted(path for path in (folder / "payloads").glob("??/*") if len(path.name) == 64)
-
-
 def read_segment(folder: Path, first: int, offset: int, size: int) -> bytes:
     """Up to `size` bytes of a segment from `offset`; empty when there are none or retention has removed the segment."""
     try:
@@ -322,18 +295,6 @@ def read_segment(folder: Path, first: int, offset: int, size: int) -> bytes:
             return os.pread(file.fileno(), size, offset)
     except FileNotFoundError:
         return b""
-
-
-def read_payload(folder: Path, reference: Stored) -> bytes | None:
-    """A payload's bytes; None when it is not there. The caller compares the hash."""
-    return _read_or_none(payload_path(folder, reference.sha256))
-
-
-def _read_or_none(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
 
 
 def _make_folders(folder: Path) -> None:
@@ -344,29 +305,14 @@ def _make_folders(folder: Path) -> None:
 def _make_folder(path: Path) -> None:
     if not path.is_dir():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def _create_segment(folder: Path, first: int) -> int:
     path = segment_path(folder, first)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return descriptor
-
-
-def _sync_folder(path: Path) -> None:
-    """A file's name is durable only when its folder is synced (fsync(2))."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _close(descriptor: int) -> None:
-    """Close what was synced, or is given up. An error tells nothing then, and the number is free all the same (close(2))."""
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
 
 
 def _lock(folder: Path) -> int:

@@ -17,12 +17,17 @@ import msgspec
 FORMAT_VERSION = 1
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """Stands for a field's value that was too long for the entry: the value's msgpack is ``payloads/ab/<sha256 in hex>``."""
+class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Stands for a field's value that is not in the entry: the value's msgpack is a payload beside the log (`wrapping`)."""
 
     length: int
-    """Bytes."""
+    """Bytes of the value's msgpack."""
     sha256: bytes
+    """Of the value's msgpack; of an encrypted one with the payload's salt before it."""
+    file: bytes = b""
+    """SHA-256 of the payload's file, and its name; absent in older logs, where the file is the value as it is."""
+    encrypted: bool = False
+    """Whether the file is encrypted; absent when it is not."""
 
 
 Text = str | Stored
@@ -180,6 +185,16 @@ class Reply(Entry, tag="reply"):
     """Tags that asked for the masks; a computed column is masked without one."""
 
 
+class Captured(Entry, tag="captured"):
+    """The rows that the agent got for an operation, as it got them, masks applied: its resource asks for reply capture."""
+
+    operation: int
+    messages: bytes | Stored
+    """PostgreSQL's messages in order: RowDescription, DataRow, CopyData, CommandComplete, …"""
+    left_out: int = 0
+    """Bytes of further messages that the agent got: the reply was longer than what is kept, or could not be stored."""
+
+
 class Withdrawn(Entry, tag="withdrawn"):
     """The client gave an operation up before it was decided."""
 
@@ -304,9 +319,8 @@ class LogKey(Entry, tag="log.key"):
 
 
 KINDS: tuple[type[Entry], ...] = (
-    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Withdrawn, Request, Approval,
-    Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
-    LogKey,
+    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Withdrawn, Request,
+    Approval, Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey,
 )  # fmt: skip
 
 

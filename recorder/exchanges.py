@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from .entry import (
     Approval,
+    Captured,
     Decision,
     Entry,
     FlowClose,
@@ -26,6 +27,7 @@ from .entry import (
 )
 from .packing import Fetch, restore
 from .reader import Record
+from .wrapping import file_hash
 
 ENDS = frozenset({"approved", "denied", "withdrawn", "expired"})
 """Verdicts of an `Approval` after which its request is over; others are a yes that does not suffice alone."""
@@ -49,6 +51,8 @@ class Exchange:
     """Users' answers in order; the last one ends the request."""
     withdrawn: Withdrawn | None = None
     reply: Reply | None = None
+    captured: Captured | None = None
+    """The rows that the agent got; None when they were not captured, or are not to be read."""
 
     @property
     def decision(self) -> Decision | None:
@@ -125,7 +129,7 @@ class History:
 
     def _join(self, index: int, entry: Entry | Unknown) -> bool:
         """Put the entry to its operation; False when it belongs to none."""
-        if not isinstance(entry, Decision | Request | Approval | Withdrawn | Reply):
+        if not isinstance(entry, Decision | Request | Approval | Withdrawn | Reply | Captured):
             return False
         exchange = self._by_number.get(entry.operation)
         if exchange is None:
@@ -141,6 +145,8 @@ class History:
                 exchange.withdrawn = entry
             case Reply():
                 exchange.reply = entry
+            case Captured():
+                exchange.captured = entry
         return True
 
 
@@ -160,8 +166,12 @@ def history(number: int, records: Iterable[Record], fetch: Fetch) -> History:
     return found
 
 
-def histories(records: Iterable[Record], fetch: Fetch, wanted: Collection[int] | None = None) -> Iterator[History]:
+def histories(
+    records: Iterable[Record], fetch: Fetch, wanted: Collection[int] | None = None, *, captured: bool = False
+) -> Iterator[History]:
     """Every flow of the log (or those `wanted`), by one pass over it, each once nothing more can belong to it.
+
+    captured: with the rows that were captured, which may be much.
 
     Holds in memory the flows that are open at one time. Those that never ended come last.
     """
@@ -170,7 +180,8 @@ def histories(records: Iterable[Record], fetch: Fetch, wanted: Collection[int] |
         if isinstance(entry, FlowOpen) and (wanted is None or entry.flow in wanted):
             under_way[entry.flow] = History(index, _whole(entry, fetch))
         elif entry.flow in under_way:
-            under_way[entry.flow].add(index, entry if isinstance(entry, Unknown) else restore(entry, fetch))
+            if captured or not isinstance(entry, Captured):
+                under_way[entry.flow].add(index, entry if isinstance(entry, Unknown) else restore(entry, fetch))
         else:
             continue
         if not under_way[entry.flow].may_go_on:
@@ -189,5 +200,6 @@ def text_of(value: str | Stored | None) -> str:
 
 
 def lost(reference: Stored) -> str:
-    """In place of a field whose payload is no longer there, or is not what was stored."""
-    return f"⟦{reference.length} bytes, not to be had: payload {reference.sha256.hex()}⟧"
+    """In place of a field whose payload is no longer there, is not what was stored, or is encrypted to keys that are not here."""
+    why = "encrypted and not opened" if reference.encrypted else "not to be had"
+    return f"⟦{reference.length} bytes, {why}: payload {file_hash(reference).hex()}⟧"

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from .durable import SEGMENT_BYTES, LogUnavailable, LogWriter, Syscalls
 from .entry import Entry, FlowClose, FlowOpen, FlowRefused, LogBegin, LogCut, LogResumed, Stored
-from .packing import frame
+from .packing import MAX_ENTRY_BYTES, frame
+from .payloads import PayloadStore
+from .wrapping import Encrypt
 
 Clock = Callable[[], tuple[int, int]]
 """Wall time since 1970 and monotonic time, both nanoseconds."""
@@ -19,9 +21,18 @@ _ENDS = (FlowClose, FlowRefused)
 class Log:
     """Open for writing; one process at a time (`LogBusy`). Not for use from several threads, but for `sync`."""
 
-    def __init__(self, folder: Path, clock: Clock, segment_bytes: int = SEGMENT_BYTES, syscalls: Syscalls | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        segment_bytes: int = SEGMENT_BYTES,
+        syscalls: Syscalls | None = None,
+        encrypt: Encrypt | None = None,
+        payload_above: int = MAX_ENTRY_BYTES,
+    ) -> None:
         """Open the log in `folder` or make a new one; a torn end is cut, and the cut put on record.
 
+        encrypt: payloads, to those who may read them. payload_above: bytes above which an agent's own words are a payload.
         Raises LogBusy, LogUnavailable.
         """
         self._clock = clock
@@ -29,7 +40,8 @@ class Log:
         """Last sequence number of each open flow."""
         self._failures = 0
         self._first_failure = ("", 0)
-        self._writer = LogWriter(folder, segment_bytes, syscalls)
+        self._payload_above = payload_above
+        self._writer = LogWriter(folder, segment_bytes, syscalls, encrypt)
         try:
             self._begin()
         except LogUnavailable:
@@ -94,7 +106,7 @@ class Log:
             for entry in entries:
                 number += step
                 entry.wall_ns, entry.mono_ns, entry.flow, entry.seq = wall_ns, mono_ns, flow, number
-                parts.append(frame(entry, self._writer.store))
+                parts.append(frame(entry, self._writer.store, self._payload_above))
             position = self._writer.append(b"".join(parts), len(parts))
         except LogUnavailable as error:
             self._count_failure(error, wall_ns)
@@ -116,6 +128,11 @@ class Log:
     def store(self, payload: bytes) -> Stored:
         """Keep a payload beside the log. Raises LogUnavailable."""
         return self._writer.store(payload)
+
+    @property
+    def payloads(self) -> PayloadStore:
+        """Where payloads are, for those who remove old ones."""
+        return self._writer.payloads
 
     def close(self) -> None:
         """Sync and close. Raises LogUnavailable when the sync fails; the log is closed all the same."""

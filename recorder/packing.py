@@ -1,7 +1,8 @@
 """Entries to bytes, as they stand in the log.
 
 An entry has at most `MAX_ENTRY_BYTES` bytes, because its frame has a 16-bit length (C2SP tlog-tiles, Log Entries). `frame`
-moves the largest fields that may be `Stored` out to the payload store until the rest fits.
+moves the largest fields that may be `Stored` out to the payload store until the rest fits. What an agent wrote itself (`WORDS`)
+moves out earlier where that is asked for: payloads can be encrypted, entries can't.
 
 ``crc`` is CRC-32 (ISO 3309, as in zlib) over the bytes of the entry before its own four. It finds what a power cut does to
 the log's last pages. It proves nothing against a person, who can compute it as well: that is what the Merkle tree is for.
@@ -13,13 +14,12 @@ import functools
 import operator
 import struct
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Final, get_args, get_type_hints
 from zlib import crc32
 
 import msgspec
 
-from .entry import KINDS, Entry, Stored, Unknown
+from .entry import KINDS, Entry, Operation, Stored, Unknown
 
 MAX_ENTRY_BYTES = 0xFFFF
 CRC_KEY = b"\xa3crc\xce"
@@ -39,24 +39,28 @@ Store = Callable[[bytes], Stored]
 Fetch = Callable[[Stored], bytes | None]
 """Gives a payload back; None when it is lost."""
 
+WORDS: Final[dict[type[Entry], tuple[str, ...]]] = {Operation: ("text", "parameters")}
+"""Fields that hold an agent's own words, by kind."""
+
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Callable[[bytes], Entry] = msgspec.msgpack.Decoder(functools.reduce(operator.or_, KINDS)).decode
 _length: Final = struct.Struct(">H").pack
 _crc: Final = struct.Struct(">I").pack
 
 
-def frame(entry: Entry, store: Store) -> bytes:
+def frame(entry: Entry, store: Store, payload_above: int = MAX_ENTRY_BYTES) -> bytes:
     """Pack an entry, length first, as it stands in a segment (C2SP tlog-tiles: "a big-endian uint16 length prefix").
 
-    What doesn't fit is given to `store`. Raises ValueError for an entry that is too long without anything to move out.
+    What doesn't fit is given to `store`, and `WORDS` whose msgpack has more than `payload_above` bytes. Raises ValueError for an
+    entry that is too long without anything to move out.
     """
     try:
         data = _encode(entry)
     except UnicodeEncodeError:
         _make_encodable(entry)
         data = _encode(entry)
-    if len(data) > MAX_ENTRY_BYTES:
-        data = _encode(_spill(entry, store))
+    if len(data) > payload_above:
+        data = _encode(_spill(entry, store, payload_above))
     body = data[:-CRC_BYTES]
     return _length(len(data)) + body + _crc(crc32(body))
 
@@ -82,14 +86,17 @@ def spillable(kind: type[Entry]) -> tuple[str, ...]:
     return tuple(name for name in kind.__struct_fields__ if Stored in get_args(hints[name]))
 
 
-def _spill(entry: Entry, store: Store) -> Entry:
-    """A copy of the entry whose largest fields are in the payload store, so few that the rest fits."""
-    sizes = {name: _encode(getattr(entry, name)) for name in spillable(type(entry))}
+def _spill(entry: Entry, store: Store, payload_above: int) -> Entry:
+    """The entry with those fields in the payload store that must be there, and of the largest so many that the rest fits."""
     excess = len(_encode(entry)) - MAX_ENTRY_BYTES
+    words = WORDS.get(type(entry), ())
+    if excess <= 0 and not words:
+        return entry
+    sizes = {name: _encode(getattr(entry, name)) for name in (spillable(type(entry)) if excess > 0 else words)}
     replaced: dict[str, Stored] = {}
     for name, value in sorted(sizes.items(), key=lambda item: len(item[1]), reverse=True):
-        if excess <= 0:
-            break
+        if excess <= 0 and not (name in words and len(value) > payload_above and getattr(entry, name)):
+            continue
         replaced[name] = store(value)
         excess -= len(value) - len(_encode(replaced[name]))
     if excess > 0:
@@ -104,11 +111,6 @@ def restore(entry: Entry, fetch: Fetch) -> Entry:
         if isinstance(value, Stored) and (payload := fetch(value)) is not None:
             setattr(entry, name, msgspec.msgpack.decode(payload, type=get_type_hints(type(entry))[name]))
     return entry
-
-
-def stored(payload: bytes) -> Stored:
-    """The reference to a payload."""
-    return Stored(len(payload), sha256(payload).digest())
 
 
 def is_whole(data: bytes) -> bool:

@@ -7,15 +7,16 @@ that fails halfway is taken back, so in that instant a follower can see an entry
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
-from .durable import read_payload, read_segment, segment_names
+from .durable import read_segment, segment_names
 from .entry import KINDS, Entry, Stored, Unknown
 from .frames import LENGTH_BYTES, frames
 from .packing import LogCorrupt, kind_of, tag_of, unpack
+from .payloads import payload_path, read_payload
+from .wrapping import Decrypt
 
 CHUNK_BYTES = 1 << 20
 """How much is read at a time; more than one frame at its longest."""
@@ -27,6 +28,10 @@ Record = tuple[int, Entry | Unknown]
 """An entry with its index in the log."""
 
 
+def _no_key(_: bytes) -> bytes | None:
+    return None
+
+
 class Reader:
     """Goes through the log of a folder, forwards, from entry `start`.
 
@@ -34,9 +39,12 @@ class Reader:
     is not corrupt: it is being written, or was torn and the next daemon will cut it.
     """
 
-    def __init__(self, folder: Path, start: int = 0) -> None:
-        """The folder may be missing or empty: then there are no entries yet."""
+    def __init__(self, folder: Path, start: int = 0, decrypt: Decrypt | None = None) -> None:
+        """The folder may be missing or empty: then there are no entries yet. decrypt: what opens encrypted payloads."""
         self._folder = folder
+        self._decrypt = decrypt
+        self.unopened: set[bytes] = set()
+        """Hashes of encrypted payloads that were asked for and could not be opened."""
         self._start = start
         self._segment = -1
         """Index of the first entry of the segment that is being read; -1 before the first."""
@@ -78,9 +86,11 @@ class Reader:
                         yield index, entry
 
     def payload(self, reference: Stored) -> bytes | None:
-        """What was too long for an entry; None when it is not there any more, or not what was stored."""
-        payload = read_payload(self._folder, reference)
-        return payload if payload is not None and sha256(payload).digest() == reference.sha256 else None
+        """What has no place in an entry; None when it is not there any more, not what was stored, or there is no key for it."""
+        payload = read_payload(self._folder, reference, self._decrypt or _no_key)
+        if payload is None and reference.encrypted and payload_path(self._folder, reference).is_file():
+            self.unopened.add(reference.file)
+        return payload
 
     def _unpack(self, index: int, data: bytes) -> Entry | Unknown:
         try:

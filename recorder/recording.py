@@ -51,6 +51,28 @@ class Approved:
 
 
 @dataclass(frozen=True, slots=True)
+class Result:
+    """The beginning of one set of rows as the agent got it."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """Values as SQL literals."""
+    tag: str
+    """How it was completed (``SELECT 3``); empty when that is not among what was kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What of the rows was captured."""
+
+    results: tuple[Result, ...]
+    left_out: int
+    """Bytes that the agent got and that were not kept."""
+    unread: str
+    """Why there is nothing to show although something was kept; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class Replied:
     """What came back, by summary."""
 
@@ -92,6 +114,8 @@ class Step:
     """Why the client gave it up; empty if it did not."""
     reply: Replied | None
     """None when there was none, or the recording ends before it."""
+    rows: Rows | None
+    """None when they were not captured."""
 
 
 @dataclass(frozen=True, slots=True)

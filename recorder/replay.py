@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .captured import results
 from .entry import (
     Approval,
     Cancel,
+    Captured,
     Decision,
     Entry,
     Fault,
@@ -27,7 +29,7 @@ from .exchanges import Exchange, History, history, lost
 from .packing import Fetch, tag_of
 from .parameters import render
 from .reader import Record
-from .recording import Approved, Event, Facts, Recording, Replied, Step
+from .recording import Approved, Event, Facts, Recording, Replied, Rows, Step
 from .visible import visible, visible_lines
 
 
@@ -76,6 +78,7 @@ def _step(parts: Exchange, start_ns: int) -> Step:
         approval=_approved(parts.request, parts.approvals[-1][1] if parts.approvals else None, start_ns),
         withdrawn=_shown(parts.withdrawn.reason) if parts.withdrawn else "",
         reply=_replied(parts.reply, start_ns) if parts.reply else None,
+        rows=_rows(parts.captured) if parts.captured else None,
     )
 
 
@@ -114,6 +117,12 @@ def _replied(reply: Reply, start_ns: int) -> Replied:
         tags=_all_shown(reply.tags),
         duration_us=reply.duration_us,
     )
+
+
+def _rows(captured: Captured) -> Rows:
+    if isinstance(captured.messages, Stored):
+        return Rows((), captured.left_out, lost(captured.messages))
+    return Rows(results(captured.messages), captured.left_out, "")
 
 
 def _facts(opened: FlowOpen) -> Facts:

@@ -4,9 +4,10 @@ Only whole segments go, only those sealed in full bundles, never the last. With 
 with the payloads to which no later entry refers. Tiles stay: every proof about what is left, every checkpoint ever signed, can
 still be checked, and of what is gone its leaf hashes remain.
 
-Order (the caller keeps it; the log's one writer is its): `plan`; append `LogRemoved`, sync, seal; `remove`. A crash before the
-record leaves everything. A crash after it leaves files that the record allows to be gone: the segments are the last to go, in
-order, so the next plan finds them and what belongs to them again.
+Order (the caller keeps it; the log's one writer is its): `PayloadStore.watch`, since an entry may come to refer to an old payload
+while this goes on; `plan`; append `LogRemoved`, sync, seal; `remove`. A crash before the record leaves everything. A crash after
+it leaves files that the record allows to be gone: the segments are the last to go, in order, so the next plan finds them and what
+belongs to them again.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from pathlib import Path
 
 import msgspec
 
-from .durable import payload_path, segment_names, segment_path
-from .entry import Entry, Stored
+from .durable import segment_names, segment_path
+from .entry import Entry, LogCut, Stored
 from .frames import LENGTH_BYTES
 from .packing import unpack
+from .payloads import PayloadStore, payload_path
 from .raw import Cursor
 from .tiles import WIDTH, bundle_path
 
@@ -84,41 +86,41 @@ def plan(folder: Path, rule: Rule, sealed: int, now_ns: int, pause: Callable[[],
     return Plan(
         before,
         tuple(segment_path(folder, name) for name in names[:gone]),
-        tuple(path for path in (payload_path(folder, digest) for digest in sorted(payloads)) if path.exists()),
+        tuple(sorted(path for path in (payload_path(folder, reference) for reference in payloads) if path.exists())),
         tuple(path for path in bundles if path.exists()),
     )
 
 
-def remove(found: Plan) -> None:
+def remove(found: Plan, payloads: PayloadStore) -> None:
     """Remove the files of a plan that is on record. Raises OSError; then the next plan has the rest."""
-    for path in (*found.payloads, *found.bundles):
+    payloads.remove(found.payloads)
+    for path in found.bundles:
         path.unlink(missing_ok=True)
     # A crash up to here: the segments are all there, and refer to payloads that are gone; the record says so.
     for path in found.segments:
         path.unlink(missing_ok=True)
 
 
-def payload_digests(entry: Entry | object) -> set[bytes]:
-    """Hashes of the payloads that an entry refers to: those moved out of it, and the one of a cut."""
-    found = {value.sha256 for value in _fields(entry) if isinstance(value, Stored)}
-    digest = getattr(entry, "sha256", None)
-    return found | {digest} if isinstance(digest, bytes) else found
+def references(entry: Entry | object) -> list[Stored]:
+    """The payloads that an entry refers to: those moved out of it, and the one of a cut."""
+    cut = [Stored(entry.length, entry.sha256)] if isinstance(entry, LogCut) else []
+    return cut + [value for value in _fields(entry) if isinstance(value, Stored)]
 
 
 def _fields(entry: Entry | object) -> list[object]:
     return [getattr(entry, name) for name in entry.__struct_fields__] if isinstance(entry, msgspec.Struct) else []
 
 
-def _payloads(folder: Path, begin: int, end: int, pause: Callable[[], None]) -> set[bytes]:
+def _payloads(folder: Path, begin: int, end: int, pause: Callable[[], None]) -> set[Stored]:
     cursor = Cursor(folder, begin)
-    digests: set[bytes] = set()
+    found: set[Stored] = set()
     while frames := cursor.read(end):
         if PAYLOAD_KEY in b"".join(frames):
             for frame in frames:
                 if PAYLOAD_KEY in frame:
-                    digests |= payload_digests(unpack(frame[LENGTH_BYTES:]))
+                    found.update(references(unpack(frame[LENGTH_BYTES:])))
         pause()
-    return digests
+    return found
 
 
 def _wall_ns(folder: Path, index: int) -> int:

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 
 from .entry import Approval, Decision, Entry, FlowOpen, Operation, Reply, Session, Stored, Unknown
+from .exchanges import text_of
 from .filters import Filters
 from .packing import Fetch, restore
 from .reader import Reader, Record
 from .visible import visible
 
-VERSION = 1
+VERSION = 2
 BATCH_ENTRIES = 20_000
 """Entries in one transaction: a second's work."""
 _KINDS = (FlowOpen, Session, Operation, Decision, Reply, Approval)
@@ -28,6 +29,7 @@ _KINDS = (FlowOpen, Session, Operation, Decision, Reply, Approval)
 _SCHEMA = """
 CREATE TABLE state (version INTEGER, origin BLOB, position INTEGER);
 CREATE TABLE flows (flow INTEGER PRIMARY KEY, agent TEXT, resource TEXT, user TEXT DEFAULT '');
+CREATE TABLE unopened (entry INTEGER PRIMARY KEY);
 CREATE TABLE operations (entry INTEGER PRIMARY KEY, flow INTEGER, number INTEGER, wall_ns INTEGER, form TEXT, text TEXT);
 CREATE UNIQUE INDEX by_number ON operations (flow, number);
 CREATE TABLE verdicts (entry INTEGER, verdict TEXT);
@@ -41,7 +43,7 @@ CREATE INDEX approvals_of ON approvals (entry);
 CREATE VIRTUAL TABLE statements USING fts5
     (text, content='operations', content_rowid='entry', tokenize="unicode61 tokenchars '_'");
 """
-_TABLES = ("state", "flows", "operations", "verdicts", "tables", "tags", "approvals", "statements")
+_TABLES = ("state", "flows", "operations", "unopened", "verdicts", "tables", "tags", "approvals", "statements")
 
 
 class BadQuery(ValueError):
@@ -124,10 +126,11 @@ def _add(connection: Connection, index: int, entry: Entry | Unknown) -> None:
         case Session():
             connection.execute("UPDATE flows SET user = ? WHERE flow = ?", (_plain(entry.user), entry.flow))
         case Operation():
-            text = _plain(entry.text)
-            row = (index, entry.flow, entry.operation, entry.wall_ns, entry.form, text)
+            row = (index, entry.flow, entry.operation, entry.wall_ns, entry.form, text_of(entry.text))
             connection.execute("INSERT INTO operations VALUES (?, ?, ?, ?, ?, ?)", row)
-            connection.execute("INSERT INTO statements (rowid, text) VALUES (?, ?)", (index, text))
+            connection.execute("INSERT INTO statements (rowid, text) VALUES (?, ?)", (index, _plain(entry.text)))
+            if isinstance(entry.text, Stored) and entry.text.encrypted:
+                connection.execute("INSERT INTO unopened VALUES (?)", (index,))
         case Decision():
             _attach(connection, "verdicts", entry, [entry.verdict])
             paths = () if isinstance(entry.accesses, Stored) else (path for _, path in entry.accesses)
@@ -171,6 +174,11 @@ def search(connection: Connection, text: str, filters: Filters) -> list[Found]:
         (*values, -1 if filters.limit is None else filters.limit),
     ).fetchall()
     return [_found(connection, row) for row in reversed(rows)]
+
+
+def unopened(connection: Connection) -> int:
+    """How many statements are encrypted and were not opened when they were indexed: no word finds them."""
+    return int(connection.execute("SELECT count(*) FROM unopened").fetchone()[0])
 
 
 def _conditions(filters: Filters) -> tuple[list[str], list[str | int]]:

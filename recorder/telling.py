@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .recording import Step
+from .recording import Rows, Step
+
+SHOWN_ROWS = 20
+"""Rows of one result that are shown to a person."""
 
 
 def verdict(step: Step) -> str:
@@ -33,4 +36,17 @@ def notes(step: Step) -> list[str]:
         took = f", {reply.duration_us / 1000:.1f} ms" if reply.duration_us else ""
         status = f"{reply.status} {reply.tag}".rstrip()
         found.append(f"reply   {status}, {reply.rows} rows, {reply.bytes} bytes{masked}{took}")
+    return found + (_rows(step.rows) if step.rows else [])
+
+
+def _rows(rows: Rows) -> list[str]:
+    """The first of the rows that the agent got."""
+    found = [f"rows    {rows.unread}"] if rows.unread else []
+    for result in rows.results:
+        found.append("rows    " + " | ".join(result.columns))
+        found += ["        " + " | ".join(row) for row in result.rows[:SHOWN_ROWS]]
+        if len(result.rows) > SHOWN_ROWS:
+            found.append(f"        and {len(result.rows) - SHOWN_ROWS} more, with --json")
+    if rows.left_out:
+        found.append(f"        the agent got {rows.left_out} bytes more, which were not kept")
     return found

@@ -11,22 +11,23 @@ whether they are right.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from .checkpoint import Checkpoint, open_checkpoint
-from .durable import payload_path, payload_paths, segment_names
-from .entry import DaemonStart, LogKey, LogRemoved
+from .durable import segment_names
+from .entry import DaemonStart, LogKey, LogRemoved, Stored
+from .findings import Finding, Head, Report
 from .frames import LENGTH_BYTES
 from .handover import Keys, keys_of
 from .note import BadNote, Verifier
 from .packing import LogCorrupt, is_whole, kind_of, tag_of, unpack
+from .payload_check import check_payloads
 from .raw import Cursor, leaf_hashes
-from .retention import PAYLOAD_KEY, payload_digests
+from .retention import PAYLOAD_KEY, references
 from .tiles import HEIGHT, WIDTH, Edge, Tile, bundle_path, parse_path, partial_tiles
 from .tree import HASH_BYTES
 from .treefiles import CHECKPOINT, read_file, read_tile, tree_file_paths
+from .wrapping import Decrypt
 
 MAX_FINDINGS = 20
 """After so many there is nothing more to learn."""
@@ -35,55 +36,8 @@ _TOLD = tuple(tag_of(kind).encode() for kind in (LogRemoved, LogKey, DaemonStart
 """Kinds of entries that say something about the log itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not as it must be."""
-
-    place: str
-    """``entry 12``, or a path in the log's folder."""
-    problem: str
-    expected: str = ""
-    found: str = ""
-
-
-@dataclass(slots=True)
-class Report:
-    """What a verification found."""
-
-    origin: str
-    entries: int = 0
-    """All that the log holds, with those removed by retention and those not sealed yet."""
-    sealed: int = 0
-    """So many are under the published head."""
-    root: bytes = b""
-    """The head's."""
-    begun_at: int = 0
-    """Entries before this one were not read: a remembered head vouches for them."""
-    removed: int = 0
-    """Entries before this one were removed by retention: only their hashes were checked."""
-    keys: tuple[str, ...] = ()
-    """Verifier keys that signed the log, oldest first; each was introduced under the one before."""
-    handed_over: tuple[int, ...] = ()
-    """The entries that introduced them, from the second key on."""
-    torn: int = 0
-    """Bytes behind the last whole entry: one that is being written, or that a crash tore (the next daemon cuts it, on record)."""
-    payloads: int = 0
-    """Payloads checked."""
-    payloads_removed: int = 0
-    """Payloads that retention has removed, by its record."""
-    findings: list[Finding] = field(default_factory=list)
-
-
 class _TooMany(Exception):
     """`MAX_FINDINGS` was reached."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A head that somebody else has of this log."""
-
-    whose: str
-    checkpoint: Checkpoint
 
 
 def verify(
@@ -92,6 +46,7 @@ def verify(
     heads: Iterable[Head] = (),
     start: Checkpoint | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    decrypt: Decrypt = lambda _: None,
 ) -> Report:
     """Check the log in `folder`, whose key is `verifier`; entries keep coming meanwhile without harm.
 
@@ -99,6 +54,7 @@ def verify(
     heads: other heads that the log must agree with, signatures checked.
     start: a remembered head, signature checked; entries before it are not read, the tiles must lead to it.
     progress: told how many entries are done.
+    decrypt: opens encrypted payloads; those that it doesn't are checked by the hash of their file only.
     """
     beginning = segment_names(folder)[:1]
     heads = list(heads)
@@ -107,10 +63,10 @@ def verify(
     except BadNote as error:
         return Report(verifier.name, findings=[Finding("the log's key", str(error))])
     heads += [Head(f"the hand-over of the key at entry {each.index}", each.checkpoint) for each in keys.handovers]
-    report = _Verification(folder, keys, heads, start, progress).run()
+    report = _Verification(folder, keys, heads, start, progress, decrypt).run()
     if report.findings and segment_names(folder)[:1] != beginning:
         # Retention removed segments under our hands.
-        report = _Verification(folder, keys, heads, start, progress).run()
+        report = _Verification(folder, keys, heads, start, progress, decrypt).run()
     return report
 
 
@@ -118,10 +74,17 @@ class _Verification:
     """One pass."""
 
     def __init__(
-        self, folder: Path, keys: Keys, heads: list[Head], start: Checkpoint | None, progress: Callable[[int], None]
+        self,
+        folder: Path,
+        keys: Keys,
+        heads: list[Head],
+        start: Checkpoint | None,
+        progress: Callable[[int], None],
+        decrypt: Decrypt,
     ) -> None:
         self._folder = folder
         self._keys = keys
+        self._decrypt = decrypt
         self._progress = progress
         self._report = Report(
             keys.current.name,
@@ -136,7 +99,7 @@ class _Verification:
         """Widths of the partial tiles that are there, by level (-1 for bundles) and index; those to be checked yet."""
         self._full: set[tuple[int, int]] = set()
         """The full ones."""
-        self._payloads: dict[bytes, int] = {}
+        self._payloads: dict[Stored, int] = {}
         """Payloads that entries refer to, with the index of the first."""
         self._allowed = 0
         """Retention was allowed to remove entries before this one, by the newest record."""
@@ -349,8 +312,8 @@ class _Verification:
                     if objection := self._keys.objection(index, entry):
                         self._fault(f"entry {index}", *objection)
                 else:
-                    for digest in payload_digests(entry):
-                        self._payloads.setdefault(digest, index)
+                    for reference in references(entry):
+                        self._payloads.setdefault(reference, index)
 
     def _note_removal(self, entry: LogRemoved) -> None:
         self._allowed = entry.before
@@ -374,21 +337,7 @@ class _Verification:
                 self._fault(path, "no entries are there for it")
         for level, index in sorted(self._full):
             self._fault(bundle_path(index) if level < 0 else Tile(level, index, WIDTH).path, "no entries are there for it")
-        self._check_payloads()
-
-    def _check_payloads(self) -> None:
-        for digest, index in sorted(self._payloads.items(), key=lambda item: item[1]):
-            path = payload_path(self._folder, digest)
-            if not path.is_file() and index >= self._allowed:
-                self._fault(f"entry {index}", f"its payload {digest.hex()} is not there")
-        for path in payload_paths(self._folder):
-            data = read_file(self._folder, str(path.relative_to(self._folder)))
-            if data is None:
-                continue
-            found = sha256(data).hexdigest()
-            self._report.payloads += 1
-            if found != path.name:
-                self._fault(str(path.relative_to(self._folder)), "its content is not what its name says", path.name, found)
+        check_payloads(self._folder, self._payloads, self._allowed, self._decrypt, report, self._fault)
 
 
 def _hash(data: bytes, number: int) -> bytes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from hostguard.recorder.entry import Cancel, Operation
+from hostguard.recorder.findings import Report
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signer
 from hostguard.recorder.seal import Sealer
 from hostguard.recorder.treefiles import TreeSyscalls
-from hostguard.recorder.verify import Report, verify
+from hostguard.recorder.verify import verify
+from hostguard.recorder.wrapping import Encrypt
 
 SIGNER = Signer("example.com/log", b"s" * 32)
 
@@ -21,9 +23,15 @@ def ticking() -> tuple[int, int]:
 class SealedLog:
     """A log with its sealer."""
 
-    def __init__(self, folder: Path, segment_bytes: int = 20_000, syscalls: TreeSyscalls | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        segment_bytes: int = 20_000,
+        syscalls: TreeSyscalls | None = None,
+        encrypt: Encrypt | None = None,
+    ) -> None:
         self.folder = folder
-        self.log = Log(folder, ticking, segment_bytes=segment_bytes)
+        self.log = Log(folder, ticking, segment_bytes=segment_bytes, encrypt=encrypt)
         try:
             self.sealer = Sealer(folder, SIGNER, self.log.sync, syscalls=syscalls)
         except BaseException:

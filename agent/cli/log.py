@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,20 +19,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ...policy.document import Document
 from ...recorder.checkpoint import Checkpoint, open_checkpoint
-from ...recorder.durable import LogBusy, LogUnavailable
+from ...recorder.findings import Head, Report
 from ...recorder.handover import Keys, keys_of
-from ...recorder.log import Log
 from ...recorder.note import BadNote, Verifier, parse_note, parse_verifier
 from ...recorder.packing import LogCorrupt, unpack
 from ...recorder.prove import TileMissing, check_proof, prove
 from ...recorder.tree import BadProof
 from ...recorder.treefiles import CHECKPOINT, read_file
-from ...recorder.verify import Head, Report, verify
+from ...recorder.verify import verify
 from ...recorder.visible import visible
 from ...recorder.witnessed import Witnessed, kept, kept_names, taken
 from ..failures import Failure
+from ..open_log import open_log
 from ..paths import Paths
 from ..rotation import rotate
+from .identity import decrypt_with, identity_option
 from .output import clock, config_option, configured, err, json_option, out, print_json
 
 Command = Callable[..., Any]
@@ -126,14 +126,25 @@ def _checkpoint(subject: Subject) -> tuple[Checkpoint, str]:
 @command.command("verify")
 @click.option("--from", "remembered", type=click.Path(path_type=Path), default=None, help="A checkpoint file kept from before.")
 @click.option("--whole", is_flag=True, help="With --from: read everything all the same.")
+@identity_option
 @json_option
 @subject_options
-def verify_log(config: Path, folder: Path | None, key: str | None, as_json: bool, remembered: Path | None, whole: bool) -> None:
+def verify_log(
+    config: Path,
+    folder: Path | None,
+    key: str | None,
+    as_json: bool,
+    identity: tuple[Path, ...],
+    remembered: Path | None,
+    whole: bool,
+) -> None:
     """Check all that is in the log's folder: entries, tiles, bundles, payloads, checkpoint, and what others have seen of it.
 
     With --from, the log must go on from that checkpoint, and only entries after it are read. Exit code 1 when anything is not as
-    it was sealed: the index, what was expected, what was found.
+    it was sealed: the index, what was expected, what was found. Encrypted payloads are checked byte for byte without a key; with
+    --identity also what is in them.
     """
+    decrypt = decrypt_with(identity) or (lambda _: None)
     subject = _subject(config, folder, key)
     witnessed = subject.witnessed()
     heads = [Head(f"witness {one.name}", one.checkpoint) for one in witnessed]
@@ -142,7 +153,7 @@ def verify_log(config: Path, folder: Path | None, key: str | None, as_json: bool
         heads.append(Head(f"the checkpoint in {remembered}", start))
         start = None
     with _progress(_expected(subject)) as progress:
-        report = verify(subject.folder, subject.keys.trusted, heads, start, progress)
+        report = verify(subject.folder, subject.keys.trusted, heads, start, progress, decrypt)
     if as_json:
         print_json(_facts(report, witnessed))
     else:
@@ -204,6 +215,7 @@ def _show_report(report: Report, witnessed: list[Witnessed]) -> None:
         out.print(f"  those before entry {report.removed} were removed by retention, on record: their hashes only were checked")
     if report.payloads:
         out.print(f"[green]✓[/] {report.payloads} payloads have the content that their names say")
+        _show_encrypted(report)
     _show_witnessed(report, witnessed)
     if report.entries > report.sealed:
         out.print(
@@ -211,6 +223,13 @@ def _show_report(report: Report, witnessed: list[Witnessed]) -> None:
         )
     if report.torn:
         out.print(f"[yellow]·[/] {report.torn} bytes behind them are no whole entry: being written, or torn by a crash")
+
+
+def _show_encrypted(report: Report) -> None:
+    if report.opened:
+        out.print(f"[green]✓[/] {report.opened} of them are encrypted, were opened, and are what the entries say")
+    if unopened := report.encrypted - report.opened:
+        out.print(f"[yellow]·[/] {unopened} of them are encrypted and were not opened (--identity opens them)")
 
 
 def _show_witnessed(report: Report, witnessed: list[Witnessed]) -> None:
@@ -254,18 +273,14 @@ def rotate_key(config: Path, as_json: bool) -> None:
     The old key signs a checkpoint over an entry that names the new one, and so does the new key: `log verify --key OLD` follows
     to it. A rotation that broke off is completed by the next. Give witnesses the key that this prints.
     """
-    paths = Paths.of(configured(config))
+    document = configured(config)
+    paths = Paths.of(document)
     if not paths.log.is_dir():
         raise Failure(f"{paths.log} is not there: no daemon has begun a log yet")
     paths.make()
     with ExitStack() as undo:
         undo.callback(os.close, paths.lock())
-        try:
-            log = Log(paths.log, lambda: (time.time_ns(), time.monotonic_ns()))
-        except LogBusy as error:
-            raise Failure(f"stop the daemon first: {error}") from None
-        except LogUnavailable as error:
-            raise Failure(f"the log can't be opened: {error}") from None
+        log = open_log(document, paths)
         undo.callback(log.close)
         old, new = rotate(paths, log)
     if as_json:

@@ -13,6 +13,7 @@ from ...recorder.reader import Reader
 from ...recorder.summaries import Summary, summaries
 from ..failures import Failure
 from .flow_filters import filter_options, filters_of
+from .identity import identity_option
 from .output import clock, config_option, json_option, out, places, print_json, table
 from .recordings_export import export
 from .recordings_load import load
@@ -70,11 +71,12 @@ def _escaped(text: str) -> str:
 @command.command("show")
 @click.argument("flow", type=int)
 @click.option("--full", is_flag=True, help="Long statements whole, not their beginnings.")
+@identity_option
 @json_option
 @config_option
-def show(config: Path, as_json: bool, flow: int, full: bool) -> None:
+def show(config: Path, as_json: bool, identity: tuple[Path, ...], flow: int, full: bool) -> None:
     """Show all that is on record about one flow."""
-    found = load(config, flow)
+    found = load(config, flow, identity)
     if as_json:
         print_json(msgspec.to_builtins(found))
         return

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from ...recorder.exchanges import History, NoSuchFlow, histories
+from ...recorder.entry import FlowOpen
+from ...recorder.exchanges import History, NoSuchFlow, histories, history
 from ...recorder.export import asciicast, jsonl, ocsf, pcapng
 from ...recorder.filters import Filters
 from ...recorder.packing import LogCorrupt
@@ -18,8 +19,8 @@ from ...recorder.replay import replayed
 from ...recorder.summaries import summaries
 from ..failures import Failure
 from .flow_filters import filter_options, filters_of
+from .identity import decrypt_with, identity_option, tell_unopened
 from .output import config_option, err, places
-from .recordings_load import load_history
 from .written import write
 
 FORMATS = ("jsonl", "ocsf", "pcapng", "asciicast")
@@ -31,8 +32,17 @@ FORMATS = ("jsonl", "ocsf", "pcapng", "asciicast")
 @filter_options
 @click.option("--format", "layout", type=click.Choice(FORMATS), required=True, help="What to write.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=None, help="File; stdout without.")
+@identity_option
 @config_option
-def export(config: Path, flow: int | None, everything: bool, layout: str, output: Path | None, **wanted: Any) -> None:
+def export(
+    config: Path,
+    identity: tuple[Path, ...],
+    flow: int | None,
+    everything: bool,
+    layout: str,
+    output: Path | None,
+    **wanted: Any,
+) -> None:
     """Write FLOW, or all flows, in another program's format.
 
     \b
@@ -50,12 +60,14 @@ def export(config: Path, flow: int | None, everything: bool, layout: str, output
         raise click.UsageError("filters choose among --all flows")
     folder = places(config).log
     try:
+        reader = Reader(folder, start=max(0, flow or 0), decrypt=decrypt_with(identity))
         flows = None if flow is not None else _chosen(folder, filters)
-        count = write(output, _data(folder, layout, flow, flows))
+        count = write(output, _data(reader, layout, flow, flows))
     except LogCorrupt as error:
         raise Failure(f"the log is damaged: {error}") from None
     except (NoSuchFlow, ImportError) as error:
         raise Failure(str(error)) from None
+    tell_unopened(len(reader.unopened), bool(identity))
     err.print(f"{count} bytes of {layout}", markup=False)
 
 
@@ -64,15 +76,14 @@ def _chosen(folder: Path, filters: Filters) -> frozenset[int] | None:
     return None if filters == Filters() else frozenset(summary.flow for summary in summaries(Reader(folder), filters))
 
 
-def _data(folder: Path, layout: str, flow: int | None, flows: frozenset[int] | None) -> Iterator[bytes]:
-    reader = Reader(folder, start=max(0, flow or 0))
+def _data(reader: Reader, layout: str, flow: int | None, flows: frozenset[int] | None) -> Iterator[bytes]:
     if layout == "jsonl":
-        yield from jsonl.lines(_records(reader, folder, flow, flows), reader.payload)
+        yield from jsonl.lines(_records(reader, flow, flows), reader.payload)
         return
     if flow is not None:
-        chosen: Iterator[History] = iter([load_history(folder, flow)])
+        chosen: Iterator[History] = iter([history(flow, reader.flow(flow), reader.payload)])
     else:
-        chosen = histories(reader.entries(), reader.payload, flows)
+        chosen = histories(reader.entries(), reader.payload, flows, captured=layout == "pcapng")
     if layout == "pcapng":
         yield pcapng.header()
     for found in chosen:
@@ -85,8 +96,16 @@ def _data(folder: Path, layout: str, flow: int | None, flows: frozenset[int] | N
                 yield from asciicast.cast(replayed(found))
 
 
-def _records(reader: Reader, folder: Path, flow: int | None, flows: frozenset[int] | None) -> Iterator[Record]:
+def _records(reader: Reader, flow: int | None, flows: frozenset[int] | None) -> Iterator[Record]:
     if flow is not None:
-        load_history(folder, flow)  # A flow that isn't there is to be said, not an empty file.
-        return reader.flow(flow)
+        return _present(flow, reader.flow(flow))
     return (record for record in reader.entries() if flows is None or record[1].flow in flows)
+
+
+def _present(flow: int, records: Iterator[Record]) -> Iterator[Record]:
+    """The same records; a flow that isn't there is to be said, not an empty file. Raises NoSuchFlow."""
+    first = next(records, None)
+    if first is None or not isinstance(first[1], FlowOpen):
+        raise NoSuchFlow(f"the log has no flow {flow}")
+    yield first
+    yield from records

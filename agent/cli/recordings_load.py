@@ -10,19 +10,22 @@ from ...recorder.reader import Reader
 from ...recorder.recording import Recording
 from ...recorder.replay import replayed
 from ..failures import Failure
+from .identity import decrypt_with, tell_unopened
 from .output import places
 
 
-def load(config: Path, flow: int) -> Recording:
+def load(config: Path, flow: int, identity: tuple[Path, ...] = ()) -> Recording:
     """The recording of a flow, fit to be shown. Raises Failure."""
-    return replayed(load_history(places(config).log, flow))
+    return replayed(load_history(places(config).log, flow, identity))
 
 
-def load_history(folder: Path, flow: int) -> History:
-    """The entries of a flow as recorded. Raises Failure."""
-    reader = Reader(folder, start=max(0, flow))
+def load_history(folder: Path, flow: int, identity: tuple[Path, ...] = ()) -> History:
+    """The entries of a flow as recorded; says on stderr what could not be opened. Raises Failure."""
+    reader = Reader(folder, start=max(0, flow), decrypt=decrypt_with(identity))
     try:
-        return history(flow, reader.flow(flow), reader.payload)
+        found = history(flow, reader.flow(flow), reader.payload)
+        tell_unopened(len(reader.unopened), bool(identity))
+        return found
     except NoSuchFlow as error:
         raise Failure(f"{error}; `hostguard recordings list` has the numbers") from None
     except LogCorrupt as error:

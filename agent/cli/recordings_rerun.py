@@ -20,6 +20,7 @@ from ..failures import Failure
 from ..paths import Paths
 from ..report.in_force import InForce
 from .flow_filters import wall_ns
+from .identity import decrypt_with, identity_option
 from .output import config_option, configured, json_option, out, print_json
 from .recordings_load import load_history
 from .timeline import VERDICT_STYLES, shortened
@@ -47,9 +48,10 @@ class Compared(msgspec.Struct, frozen=True):
 @click.argument("flow", type=int)
 @click.option("--changed", is_flag=True, help="Show only what would be decided otherwise.")
 @click.option("--as-of", default=None, help="The policy that was in force then, instead of today's: 7d, or 2026-11-23T08:00.")
+@identity_option
 @json_option
 @config_option
-def rerun(config: Path, as_json: bool, flow: int, changed: bool, as_of: str | None) -> None:
+def rerun(config: Path, as_json: bool, identity: tuple[Path, ...], flow: int, changed: bool, as_of: str | None) -> None:
     """Run the operations of FLOW through today's policy and show what would now be decided otherwise.
 
     Nothing is sent anywhere. As in `hostguard policy explain`, no database is asked: names without a schema are looked up in
@@ -59,8 +61,8 @@ def rerun(config: Path, as_json: bool, flow: int, changed: bool, as_of: str | No
     moment = wall_ns(as_of)
     policy = Policy(document)
     if moment is not None:
-        policy = _policy_at(policy, Paths.of(document).log, moment)
-    found = list(compare(policy, load_history(Paths.of(document).log, flow)))
+        policy = _policy_at(policy, Reader(Paths.of(document).log, decrypt=decrypt_with(identity)), moment)
+    found = list(compare(policy, load_history(Paths.of(document).log, flow, identity)))
     differing = [each for each in found if each.differs]
     shown = differing if changed else found
     if as_json:
@@ -73,9 +75,8 @@ def rerun(config: Path, as_json: bool, flow: int, changed: bool, as_of: str | No
     sys.exit(1 if differing else 0)
 
 
-def _policy_at(today: Policy, folder: Path, moment_ns: int) -> Policy:
+def _policy_at(today: Policy, reader: Reader, moment_ns: int) -> Policy:
     """The policy that was in force at that wall time. Raises Failure when the log does not have it."""
-    reader = Reader(folder)
     in_force = InForce(today, reader.payload)
     for index, load in reader.entries((PolicyLoad,)):
         if isinstance(load, PolicyLoad) and load.accepted and load.wall_ns <= moment_ns:

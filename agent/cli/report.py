@@ -15,6 +15,7 @@ from ...recorder.reader import Reader
 from ..failures import Failure
 from ..paths import Paths
 from .flow_filters import wall_ns
+from .identity import decrypt_with, identity_option, tell_unopened
 from .output import config_option, configured, err
 from .written import write
 
@@ -26,8 +27,9 @@ FORMATS = ("html", "json", "csv")
 @click.option("--until", default=None, help="End, not included; now without.")
 @click.option("--format", "layout", type=click.Choice(FORMATS), default="html", show_default=True, help="What to write.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=None, help="File; stdout without.")
+@identity_option
 @config_option
-def command(config: Path, since: str, until: str | None, layout: str, output: Path | None) -> None:
+def command(config: Path, identity: tuple[Path, ...], since: str, until: str | None, layout: str, output: Path | None) -> None:
     """Report what each agent could do, what it did, what was denied, held, masked, and who approved.
 
     Everything carries its position in the log. Owners, roles and policies are those that were in force then, by the texts on
@@ -42,7 +44,8 @@ def command(config: Path, since: str, until: str | None, layout: str, output: Pa
     if since_ns >= until_ns:
         raise click.UsageError("--since is not before --until")
     try:
-        report = gather(Policy(document), Reader(Paths.of(document).log), since_ns, until_ns, now_ns)
+        reader = Reader(Paths.of(document).log, decrypt=decrypt_with(identity))
+        report = gather(Policy(document), reader, since_ns, until_ns, now_ns)
     except LogCorrupt as error:
         raise Failure(f"the log is damaged: {error}") from None
     match layout:
@@ -56,4 +59,5 @@ def command(config: Path, since: str, until: str | None, layout: str, output: Pa
     sys.stdout.flush()
     for gap in report.gaps:
         err.print(gap, markup=False, style="yellow")
+    tell_unopened(len(reader.unopened), bool(identity))
     err.print(f"{len(data)} bytes of {layout}, the log up to entry {report.entries}", markup=False)

@@ -97,14 +97,24 @@ def _show_basis(facts: dict[str, Any]) -> None:
     out.print(f"           {log['sealed']} sealed {ago(time.time() - log['sealed_at'])} ago, {_witnessed(log)}")
     if log["retention_waits"]:
         out.print(f"           [yellow]retention waits for shipping[/]: {escape(log['retention_waits'])}")
+    out.print(f"           {_kept(log)}")
     out.print(f"policy     {policy['policies']} policies, epoch {policy['epoch']}")
     for resource in facts["resources"]:
-        out.print(f"resource   {escape(resource['name'])}  {resource['protocol']}  {escape(', '.join(resource['addresses']))}")
+        captured = "  [dim]replies are captured[/]" if resource["capture_replies"] else ""
+        where = escape(", ".join(resource["addresses"]))
+        out.print(f"resource   {escape(resource['name'])}  {resource['protocol']}  {where}{captured}")
     denied = f"[yellow]{operations['denied']} denied[/]" if operations["denied"] else "0 denied"
     out.print(f"operations {operations['allowed']} allowed, {denied}, {operations['held']} held")
     pending = facts["requests"]["pending"]
     waiting = f"[yellow]{pending} wait for approval[/]: hostguard requests list" if pending else "none waits for approval"
     out.print(f"requests   {waiting}")
+
+
+def _kept(log: dict[str, Any]) -> str:
+    """Who can read payloads, and what is one."""
+    keys = log["payload_recipients"]
+    how = f"payloads encrypted to {keys} key{'s' * (keys != 1)}" if keys else "payloads [yellow]not encrypted[/]"
+    return f"{how}, statements above {log['payload_above_bytes']} bytes are payloads"
 
 
 def _witnessed(log: dict[str, Any]) -> str:

@@ -144,6 +144,9 @@ class Backend:
         piece = self.buffer.take_some(self.streaming)
         if piece:
             self.link.out.to_client(piece)
+            slot = self.link.pipeline.head()
+            if slot is not None and slot.capture is not None:
+                slot.capture.values(piece)
             self.streaming -= len(piece)
         return not self.streaming
 

@@ -26,5 +26,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_in_flight: int = 8192
     """Messages whose replies are outstanding. More wait in the client's backlog; PostgreSQL answers at the latest when its 8 KiB
     output buffer fills, that is after some 1,700 replies of five bytes, so waiting here can't wait for ever."""
+    capture_bytes: int = 0
+    """Of each reply that are kept and told with `Replied`; 0 for none, which costs nothing."""
     max_probe_bytes: int = 64 * 1024 * 1024
     """Rows of one probe of our own: the catalog of some hundred thousand columns."""

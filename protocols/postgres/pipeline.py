@@ -16,6 +16,7 @@ from collections import deque
 from typing import Final
 
 from ..events import Operation, Replied, ReplyPlan, ReplySummary
+from .capture import Capture
 from .names import Change, Portal, Statement
 from .outbox import Outbox
 from .refuse import Refusal
@@ -106,6 +107,8 @@ class Slot:
     masked: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    capture: Capture | None = None
+    """What the client got, where that is to be kept."""
 
     def __init__(self, kind: Kind, epoch: int) -> None:
         self.kind = kind
@@ -166,7 +169,13 @@ class Pipeline:
         if slot.operation is None:
             return
         summary = ReplySummary(slot.status, slot.tag, slot.rows, slot.payload, slot.columns, slot.masked, slot.tags)
-        self._out.replied(Replied(slot.operation.id, summary))
+        capture = slot.capture
+        if capture is None:
+            self._out.replied(Replied(slot.operation.id, summary))
+        else:
+            captured = capture.take()
+            self._out.replied(Replied(slot.operation.id, summary, captured, capture.left_out))
+            slot.capture = None
         slot.operation = None
 
     def fail_section(self) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from ..events import Decision, Operation, Verdict
 from . import hidden, messages, refuse
+from .capture import Capture
 from .link import Link
 from .names import Portal, Statement, forget_hidden
 from .pipeline import EXECUTE, FUNCTION_CALL, HIDDEN_DESCRIBE, PARSE, QUERY, Kind, Slot
@@ -42,6 +43,8 @@ def release(link: Link, asked: Asked, decision: Decision) -> None:
     slot.operation = asked.operation
     if decision.verdict is _ALLOW:
         slot.plan = decision.plan
+        if link.limits.capture_bytes and asked.kind is not PARSE:
+            slot.capture = Capture(link.limits.capture_bytes)
         frame = asked.frame
         if asked.kind is not PARSE and not link.pipeline.skipping:
             _note_effects(link, slot, asked, decision)
@@ -117,7 +120,7 @@ def _parse(link: Link, slot: Slot, asked: Asked, frame: bytes) -> None:
 
 def _execute(link: Link, slot: Slot, asked: Asked, frame: bytes) -> None:
     slot.portal = asked.portal
-    if slot.plan is not None:
+    if slot.plan is not None or slot.capture is not None:
         portal = slot.portal = asked.portal or Portal(None, (), (), link.epoch, 0)
         if portal.described is None and not portal.describing:
             # No row passes before its columns are known, and what was told of the statement at another time may be stale:

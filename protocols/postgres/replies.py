@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Step = Callable[["Backend", Slot, int], bytes | None]
 
+_ROW_DESCRIPTION: Final = b"T"
 _DATA_ROW: Final = ord("D")
 _COPY_DATA: Final = ord("d")
 _ABSORBED: Final = b""
@@ -81,6 +82,8 @@ def begin_rows(backend: Backend, slot: Slot) -> None:
     description = slot.description
     if description:
         slot.columns = link.shapes.names(description)
+        if slot.capture is not None:
+            slot.capture.frame(messages.frame(_ROW_DESCRIPTION, description))
     if slot.plan is None:
         return
     if not description:
@@ -100,6 +103,8 @@ def row(backend: Backend, slot: Slot, size: int) -> bytes | None:
         buffer.pos += run.used
         slot.rows += run.rows
         slot.payload += run.payload
+        if slot.capture is not None:
+            slot.capture.values(run.data)
         return run.data
     slot.rows += 1
     slot.payload += size - HEADER_SIZE
@@ -117,13 +122,23 @@ def pass_run(backend: Backend, slot: Slot, size: int, tag: int) -> None:
     """Move over this frame and over those of its type that follow."""
     buffer = backend.buffer
     data = buffer.data
-    buffer.pos = after = buffer.pos + size
+    start = buffer.pos
+    buffer.pos = after = start + size
     if len(data) - after >= _RUN_BYTES and data[after] == tag:
         run = rows.count(data, after, tag, backend.link.limits.max_message_bytes - 1)
         buffer.pos = after + run.used
         slot.payload += run.payload
         if tag == _DATA_ROW:
             slot.rows += run.rows
+    if slot.capture is not None:
+        slot.capture.values(data[start : buffer.pos])
+
+
+def keep(backend: Backend, slot: Slot, size: int) -> None:
+    """Capture this frame, one without values, if the reply is captured."""
+    if slot.capture is not None:
+        start = backend.buffer.pos
+        slot.capture.frame(backend.buffer.data[start : start + size])
 
 
 def rows_pass(backend: Backend, slot: Slot) -> bool:
@@ -138,6 +153,7 @@ def execute_complete(backend: Backend, slot: Slot, size: int) -> bytes | None:
     if not slot.columns and slot.portal is not None and slot.portal.described:
         slot.columns = backend.link.shapes.names(slot.portal.described)
     slot.tag = messages.only_string(backend.body(size)).decode("ascii", "replace")
+    keep(backend, slot, size)
     return done(backend, slot, size)
 
 
@@ -149,6 +165,7 @@ def execute_suspended(backend: Backend, slot: Slot, size: int) -> bytes | None:
 def query_part_complete(backend: Backend, slot: Slot, size: int) -> bytes | None:
     """One statement of a Query; more may follow."""
     slot.tag = messages.only_string(backend.body(size)).decode("ascii", "replace")
+    keep(backend, slot, size)
     slot.stage = FIRST
     return None
 
@@ -164,11 +181,13 @@ def copy_out(backend: Backend, slot: Slot, size: int) -> bytes | None:
     if slot.plan is not None and (slot.plan.computed is not None or slot.plan.masks):
         raise PeerFault("unsafe", "COPY would send rows of masked columns", b"42501")
     slot.stage = COPY_OUT
+    keep(backend, slot, size)
     return None
 
 
 def copy_out_done(backend: Backend, slot: Slot, size: int) -> bytes | None:
     slot.stage = COPIED
+    keep(backend, slot, size)
     return None
 
 
@@ -182,6 +201,9 @@ def function_result(backend: Backend, slot: Slot, size: int) -> bytes | None:
         raise PeerFault("unsafe", "a function call would send a value that has no origin", b"42501")
     slot.payload += size - HEADER_SIZE
     slot.stage = ENDED
+    if slot.capture is not None:
+        start = backend.buffer.pos
+        slot.capture.values(backend.buffer.data[start : start + size])
     return None
 
 

@@ -1,7 +1,8 @@
 """The replay of one flow as an asciicast for `asciinema`.
 
 Format: asciicast v2 (docs.asciinema.org/manual/asciicast/v2): a JSON header, then ``[time, "o", data]`` lines. What is shown is
-the text of ``recordings replay``: statements with their decisions and replies at the times at which they happened; never values.
+the text of ``recordings replay``: statements with their decisions and replies at the times at which they happened; values only
+where replies were captured.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Flows as a capture file, made up from the log: it opens in Wireshark as PostgreSQL.
 
 hostguard records operations, not packets. So Ethernet, IP and TCP are made up (handshake, sequence numbers, checksums, segments
-of at most `SEGMENT_BYTES`), each operation stands by itself with a Sync, and replies are what the summaries tell. Every packet
-that begins an operation or a reply has a comment with the log's position. Addresses, ports and times are those on record.
+of at most `SEGMENT_BYTES`), each operation stands by itself with a Sync, and replies are what was captured, or what the summaries
+tell. Every packet that begins an operation or a reply has a comment with the log's position. Addresses, ports and times are those
+on record.
 
 Blocks: draft-ietf-opsawg-pcapng (Section Header §4.1, Interface Description §4.2, Enhanced Packet §4.3), written here because
 scapy's writer takes a file name only, and rounds times to microseconds.
@@ -77,7 +78,10 @@ def _exchange(exchange: Exchange) -> Iterator[tuple[int, bool, bytes, str]]:
     said = messages.reply(exchange)
     if said:
         last = exchange.reply or exchange.withdrawn or exchange.decision or operation
-        yield last.wall_ns, True, said, f"reply to entry {exchange.index}, from its summary"
+        source = "rows as the agent got them" if exchange.captured else "from its summary"
+        if exchange.captured and exchange.captured.left_out:
+            source += f", without the last {exchange.captured.left_out} bytes"
+        yield last.wall_ns, True, said, f"reply to entry {exchange.index}, {source}"
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """Messages of PostgreSQL's protocol as its two ends would have sent them, made from the log.
 
-PostgreSQL 18 docs §54.7 (Message Formats). Only what the log holds: requests whole, replies by their summary.
+PostgreSQL 18 docs §54.7 (Message Formats). Only what the log holds: requests whole, replies as they were captured, or by their
+summary.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def request(operation: Operation) -> bytes:
 
 
 def reply(exchange: Exchange) -> bytes:
-    """What the server said to it, as far as the summary tells: columns, completion or error; no rows."""
+    """What the server said to it, rows as far as they were captured, else what the summary tells."""
     decision, summary = exchange.decision, exchange.reply
     if summary is not None and summary.status == "lost":
         return b""
@@ -63,16 +64,25 @@ def reply(exchange: Exchange) -> bytes:
     if summary is None:
         return b""
     tag = text_of(summary.tag)
+    captured = _captured(exchange)
+    described = captured or _columns(summary.columns)
     begin = {"prepare": _PARSE_COMPLETE, "execute": _BIND_COMPLETE}.get(exchange.operation.form, b"")
     match summary.status:
         case "error":
-            return _error(tag, f"SQLSTATE {tag}; the log keeps no text of errors") + READY
+            return captured + _error(tag, f"SQLSTATE {tag}; the log keeps no text of errors") + READY
         case "skipped":
             return READY
         case "suspended":
-            return begin + _columns(summary.columns) + _SUSPENDED + READY
+            return begin + described + _SUSPENDED + READY
     end = b"" if exchange.operation.form == "prepare" else _message(b"C", _text(tag))
-    return begin + _columns(summary.columns) + end + READY
+    if exchange.captured is not None and captured and not exchange.captured.left_out:
+        end = b""  # It is among what was captured.
+    return begin + described + end + READY
+
+
+def _captured(exchange: Exchange) -> bytes:
+    """The messages that the agent got, as far as they were kept and can be read."""
+    return exchange.captured.messages if exchange.captured and isinstance(exchange.captured.messages, bytes) else b""
 
 
 def _columns(names: Sequence[str] | Stored) -> bytes:

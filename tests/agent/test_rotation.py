@@ -18,12 +18,13 @@ from hostguard.agent.failures import Failure
 from hostguard.agent.paths import Paths
 from hostguard.agent.rotation import finish, keys, rotate
 from hostguard.recorder.entry import Cancel, DaemonStart
+from hostguard.recorder.findings import Report
 from hostguard.recorder.handover import KEY_DETAIL, keys_of
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signer, Verifier
 from hostguard.recorder.seal import Sealer
 from hostguard.recorder.treefiles import TreeFiles
-from hostguard.recorder.verify import Report, verify
+from hostguard.recorder.verify import verify
 
 
 class Stop(Exception):

@@ -92,6 +92,22 @@ def test_a_missing_id_is_told_with_file_and_line(tmp_path: Path) -> None:
     ]
 
 
+def test_a_bad_auditors_key_is_told_by_file_key_and_number(tmp_path: Path) -> None:
+    good, secret = "age1v4dq86zen7l9aa5f7acwcnqlj7are2pav06ftf6e2aprqrr5dplq8x5pgn", "AGE-SECRET-KEY-1QQQQ"
+    toml = f'[log]\npayload_recipients = ["{good}", "{good[:-1]}", "{secret}"]\npayload_above_bytes = 70000\n' + SMALL
+    wrong, misplaced, bound = mistakes(tmp_path, toml)
+    assert wrong.startswith("hostguard.toml:2: log.payload_recipients: number 2: no age recipient (age1…, or an SSH key")
+    assert misplaced.startswith("hostguard.toml:2: log.payload_recipients: number 3: this is a secret key")
+    assert secret not in misplaced
+    assert bound == "hostguard.toml:3: log.payload_above_bytes: expected a whole number from 0 to 65535, got 70000"
+    twice = mistakes(tmp_path, f'[log]\npayload_recipients = ["{good}", "{good}"]\n' + SMALL)
+    assert len(twice) == 1
+    assert twice[0].startswith(f'hostguard.toml:2: log.payload_recipients: "{good[:30]}')
+    assert twice[0].endswith("stands here twice")
+    document = load(write(tmp_path, f'[log]\npayload_recipients = ["{good}"]\n' + SMALL))
+    assert document.log.payload_recipients == (good,)
+
+
 def test_all_mistakes_are_told_in_one_run(tmp_path: Path) -> None:
     toml = """
 [daemon]

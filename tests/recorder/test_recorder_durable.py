@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from hostguard.recorder.durable import LogBusy, LogUnavailable, LogWriter, Syscalls, payload_path
-from hostguard.recorder.entry import Cancel, FlowOpen, LogCut, LogResumed, Operation
+from hostguard.recorder.durable import LogBusy, LogUnavailable, LogWriter, Syscalls
+from hostguard.recorder.entry import Cancel, FlowOpen, LogCut, LogResumed, Operation, Stored
 from hostguard.recorder.log import Log
 from hostguard.recorder.packing import frame
+from hostguard.recorder.payloads import payload_path
 from hostguard.recorder.reader import Reader
+
+NOISE = os.urandom(50_000).hex()
+"""What compresses to half its size and no further."""
 
 
 def ticking() -> tuple[int, int]:
@@ -135,7 +139,7 @@ def test_a_log_cut_at_every_byte_of_its_last_append_keeps_every_complete_entry(t
         cuts = [entry for _, entry in Reader(tmp_path).entries() if isinstance(entry, LogCut)]
         torn = whole[max(edge for edge in (before, between, len(whole)) if edge <= size) : size]
         assert [(cut.length, cut.sha256) for cut in cuts] == ([(len(torn), sha256(torn).digest())] if torn else [])
-        assert not torn or payload_path(tmp_path, cuts[0].sha256).read_bytes() == torn
+        assert not torn or payload_path(tmp_path, Stored(cuts[0].length, cuts[0].sha256)).read_bytes() == torn
 
 
 @pytest.mark.parametrize(
@@ -164,7 +168,7 @@ def test_a_tail_that_is_no_entry_is_cut_and_kept_apart(tmp_path: Path, tail: byt
     assert targets(tmp_path) == [1, 2]
     (cut,) = (entry for _, entry in Reader(tmp_path).entries() if isinstance(entry, LogCut))
     assert (cut.segment, cut.offset, cut.length) == (only_segment(tmp_path).name, size, len(tail))
-    assert payload_path(tmp_path, cut.sha256).read_bytes() == tail
+    assert payload_path(tmp_path, Stored(cut.length, cut.sha256)).read_bytes() == tail
 
 
 def test_segments_rotate_and_each_is_named_by_its_first_entry(tmp_path: Path) -> None:
@@ -291,10 +295,10 @@ def test_a_payload_that_does_not_fit_leaves_no_name_and_no_entry(tmp_path: Path)
     log = Log(tmp_path, ticking, syscalls=disk.syscalls())
     disk.broken, disk.persisted = {"write"}, 1000
     with pytest.raises(LogUnavailable, match="payload"):
-        log.append(0, Operation(1, "query", "x" * 100_000))
+        log.append(0, Operation(1, "query", NOISE))
     assert [path for path in (tmp_path / "payloads").rglob("*") if path.is_file()] == []
     disk.broken = set()
-    log.append(0, Operation(1, "query", "x" * 100_000))
+    log.append(0, Operation(1, "query", NOISE))
     log.close()
     assert len([path for path in (tmp_path / "payloads").rglob("*") if path.is_file()]) == 1
 
@@ -302,7 +306,7 @@ def test_a_payload_that_does_not_fit_leaves_no_name_and_no_entry(tmp_path: Path)
 def test_a_damaged_payload_is_replaced_when_it_is_stored_again(tmp_path: Path) -> None:
     log = Log(tmp_path, ticking)
     reference = log.store(b"payload")
-    path = payload_path(tmp_path, reference.sha256)
+    path = payload_path(tmp_path, reference)
     path.write_bytes(b"PAYLOAD")
     assert Reader(tmp_path).payload(reference) is None
     log.store(b"payload")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostguard.recorder.entry import KINDS, Decision, Entry, FlowOpen, Operation, Reply, Session, Stored
-from hostguard.recorder.packing import MAX_ENTRY_BYTES, LogCorrupt, frame, kind_of, restore, spillable, stored, tag_of, unpack
+from hostguard.recorder.packing import MAX_ENTRY_BYTES, LogCorrupt, frame, kind_of, restore, spillable, tag_of, unpack
 
 COMMON = ("v", "wall_ns", "mono_ns", "flow", "seq", "crc")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "recordings.md"
@@ -28,7 +29,7 @@ class Shelf:
         self.payloads: dict[bytes, bytes] = {}
 
     def store(self, payload: bytes) -> Stored:
-        reference = stored(payload)
+        reference = Stored(len(payload), sha256(payload).digest())
         self.payloads[reference.sha256] = payload
         return reference
 
@@ -44,6 +45,8 @@ def example(kind: type[Entry], size: int) -> Entry:
             hint = next(member for member in get_args(hint) if member not in (Stored, type(None)))
         if hint is str:
             return (string.ascii_letters * (size // 52 + 1))[:size]
+        if hint is bytes:
+            return b"d" * size
         if getattr(hint, "__origin__", None) is tuple:
             member = get_args(hint)[0]
             if member is int:

@@ -14,10 +14,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyrage
 import pytest
 from sealed_log import SealedLog, assert_whole
 
-from hostguard.recorder.entry import Cancel, Operation
+from hostguard.recorder.entry import Cancel, Operation, Stored
 from hostguard.recorder.reader import Reader
 
 STRACE = shutil.which("strace")
@@ -35,15 +36,17 @@ from hostguard.recorder.note import Signer
 from hostguard.recorder.packing import LogCorrupt
 from hostguard.recorder.retention import Rule, plan, remove
 from hostguard.recorder.seal import Sealer, SealFailed
+from hostguard.identity.auditors import Recipients
 from hostguard.recorder.witnessed import keep
 folder, first, segment_bytes, talk = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+encrypt = Recipients(sys.argv[6:]).encrypt if sys.argv[6:] else None
 out = socket.socket(fileno=talk)
 def say(text):
     out.send(text.encode() + b"\\n")
 say("begun")
 out.recv(1)
 try:
-    log = Log(folder, lambda: (time.time_ns(), time.monotonic_ns()), segment_bytes=segment_bytes)
+    log = Log(folder, lambda: (time.time_ns(), time.monotonic_ns()), segment_bytes=segment_bytes, encrypt=encrypt)
     sealer = Sealer(folder, Signer("example.com/log", b"s" * 32), log.sync)
 except (LogUnavailable, SealFailed) as error:
     say(f"failed {error}")
@@ -68,13 +71,14 @@ def seal():
         say(f"failed {error}")
 def retain():
     try:
+        log.payloads.watch()
         found = plan(folder, Rule(keep_bytes=int(sys.argv[5])), sealer.checkpoint.size, time.time_ns())
         if found:
             position = log.append(0, LogRemoved(found.before, len(found.segments), len(found.payloads), found.bytes, "test"))
             log.sync()
             sealer.seal()
             if sealer.checkpoint.size >= position:
-                remove(found)
+                remove(found, log.payloads)
     except (LogUnavailable, SealFailed, LogCorrupt, OSError) as error:
         say(f"failed {error}")
 for turn in range(5):
@@ -138,6 +142,10 @@ FAULTS = [
 ]
 
 
+AUDITOR = pyrage.x25519.Identity.generate()
+RECIPIENT = str(AUDITOR.to_public())
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """What a writer said, and what was seen of it."""
@@ -161,13 +169,22 @@ class Ran:
         return Counter(re.findall(r"^\d+ +(\w+)\(", self.trace, re.MULTILINE))
 
 
-def run(folder: Path, fault: str, *, segment_bytes: int = 4000, only: Path | None = None, traced: str | None = None) -> Ran:
+def run(
+    folder: Path,
+    fault: str,
+    *,
+    segment_bytes: int = 4000,
+    only: Path | None = None,
+    traced: str | None = None,
+    recipient: str = "",
+) -> Ran:
     """One writer that meets the fault. Traced are the calls that it is about (the rest would only cost time), or those given."""
     first = next_number(folder)
     out = folder.parent / "trace"
     ours, theirs = socket.socketpair()
     with ours, theirs:
         arguments = [str(folder), str(first), str(segment_bytes), str(theirs.fileno()), str(KEEP_BYTES)]
+        arguments += [recipient] if recipient else []
         writer = subprocess.Popen([sys.executable, "-c", WRITER, *arguments], pass_fds=[theirs.fileno()])
         theirs.close()
         talk = ours.makefile("r")
@@ -203,6 +220,10 @@ def check(folder: Path, ran: Ran) -> None:
     """Everything promised is there, once, in order; the log verifies as it was left, and goes on."""
     # Verification sees to it that what is gone at the beginning was removed on record.
     assert assert_whole(folder).sealed >= ran.sealed
+    reader = Reader(folder, decrypt=lambda data: bytes(pyrage.decrypt(data, [AUDITOR])))
+    for _, entry in reader.entries():
+        if isinstance(entry, Operation) and isinstance(entry.text, Stored):
+            assert reader.payload(entry.text) is not None
     before = numbers(folder)
     assert before == list(range(before[0], before[0] + len(before)))
     assert before[-1] >= ran.appended
@@ -229,7 +250,8 @@ def torn(folder: Path) -> Path:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_failing_call_takes_nothing_that_was_promised(tmp_path: Path, fault: str) -> None:
     folder = torn(tmp_path / "log")
-    ran = run(folder, fault)
+    # Every other fault meets a writer that encrypts.
+    ran = run(folder, fault, recipient=RECIPIENT if FAULTS.index(fault) % 2 else "")
     assert ran.met > 0
     assert ran.failures > 0
     check(folder, ran)
@@ -237,7 +259,7 @@ def test_a_failing_call_takes_nothing_that_was_promised(tmp_path: Path, fault: s
 
 def test_the_table_of_calls_is_complete(tmp_path: Path) -> None:
     """The writer asks nothing of the kernel that is not made to fail here, and everything that is, it asks."""
-    plain = run(torn(tmp_path / "log"), "", traced="all")
+    plain = run(torn(tmp_path / "log"), "", traced="all", recipient=RECIPIENT)
     check(tmp_path / "log", plain)
     provoking = f"inject={','.join(PROVOKED.values())}:error=EIO:when=4+2"
     made = plain.calls + run(torn(tmp_path / "other"), provoking, traced="all").calls
@@ -255,7 +277,9 @@ def single_fault(call: str, error: str, when: int) -> str:
 def test_each_call_may_fail(tmp_path: Path, call: str) -> None:
     """The first time that it is made, and one in the middle."""
     first = run(torn(tmp_path / "first"), single_fault(call, CALLS[call][0], 1))
-    middle = run(torn(tmp_path / "middle"), single_fault(call, CALLS[call][-1], max(2, first.calls[call] // 2)))
+    middle = run(
+        torn(tmp_path / "middle"), single_fault(call, CALLS[call][-1], max(2, first.calls[call] // 2)), recipient=RECIPIENT
+    )
     assert first.met > 0
     check(tmp_path / "first", first)
     check(tmp_path / "middle", middle)
@@ -309,7 +333,7 @@ def test_any_call_may_fail_at_any_time(tmp_path: Path) -> None:
         when = chance.choice(["{}", "{}+", "{}+{}"]).format(chance.randrange(1, 60), chance.randrange(1, 9))
         fault = f"inject={calls}:error={chance.choice(['EIO', 'ENOSPC', 'EDQUOT', 'EMFILE', 'EROFS'])}:when={when}"
         print(fault)
-        ran = run(folder, fault)
+        ran = run(folder, fault, recipient=chance.choice(["", RECIPIENT]))
         check(folder, ran)
         runs, met = runs + 1, met + (ran.met > 0)
     print("runs", runs, "faults met in", met)

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyrage
 import pytest
 from sealed_log import SealedLog, assert_whole
 
@@ -30,7 +31,9 @@ from hostguard.recorder.entry import Cancel, Operation
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signer
 from hostguard.recorder.seal import Sealer
-log = Log(Path(sys.argv[1]), lambda: (time.time_ns(), time.monotonic_ns()), segment_bytes=20_000)
+from hostguard.identity.auditors import Recipients
+encrypt = Recipients(sys.argv[3:]).encrypt if sys.argv[3:] else None
+log = Log(Path(sys.argv[1]), lambda: (time.time_ns(), time.monotonic_ns()), segment_bytes=20_000, encrypt=encrypt)
 sealer = Sealer(Path(sys.argv[1]), Signer("example.com/log", b"s" * 32), log.sync)
 number = int(sys.argv[2])
 while True:
@@ -44,10 +47,19 @@ while True:
 """
 
 
+AUDITOR = pyrage.x25519.Identity.generate()
+
+
+def opened(data: bytes) -> bytes:
+    return bytes(pyrage.decrypt(data, [AUDITOR]))
+
+
 def kill_and_check(folder: Path, chance: random.Random) -> int:
-    """One writer, killed at a random moment; returns how many entries there are now."""
+    """One writer, killed at a random moment; returns how many entries there are now. Half of them encrypt payloads."""
     promised = len(targets(folder))
-    child = subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(promised)], stdout=subprocess.PIPE)
+    recipients = chance.choice([[], [str(AUDITOR.to_public())]])
+    command = [sys.executable, "-c", WRITER, str(folder), str(promised), *recipients]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert child.stdout is not None
     with child.stdout:
         for _ in range(chance.randrange(1, 300)):
@@ -69,7 +81,7 @@ def kill_and_check(folder: Path, chance: random.Random) -> int:
     found = targets(folder)
     assert found == list(range(len(found)))
     assert len(found) >= promised, "an append that had returned is lost"
-    reader = Reader(folder)
+    reader = Reader(folder, decrypt=opened)
     entries = [entry for _, entry in reader.entries()]
     assert len(entries) == position
     assert not any(isinstance(entry, Unknown) for entry in entries)

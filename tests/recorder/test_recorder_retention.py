@@ -9,9 +9,10 @@ import pytest
 from sealed_log import SIGNER, SealedLog, assert_whole, ticking, verified
 
 from hostguard.recorder.checkpoint import open_checkpoint
-from hostguard.recorder.durable import payload_paths, segment_names
+from hostguard.recorder.durable import segment_names
 from hostguard.recorder.entry import Cancel, LogRemoved, Operation
 from hostguard.recorder.packing import LogCorrupt
+from hostguard.recorder.payloads import payload_paths
 from hostguard.recorder.prove import check_proof, consistency_proof, prove, root_at
 from hostguard.recorder.reader import Reader
 from hostguard.recorder.retention import Plan, Rule, plan, remove
@@ -34,7 +35,7 @@ def removed(sealed: SealedLog, rule: Rule) -> Plan:
     assert found is not None
     sealed.log.append(0, LogRemoved(found.before, len(found.segments), len(found.payloads), found.bytes, str(rule)))
     sealed.seal()
-    remove(found)
+    remove(found, sealed.log.payloads)
     return found
 
 
@@ -108,7 +109,7 @@ def test_nothing_goes_that_is_young_or_not_sealed(sealed: SealedLog) -> None:
 def test_segments_that_are_gone_without_a_record_are_found(sealed: SealedLog) -> None:
     found = plan(sealed.folder, OLD, sealed.sealer.checkpoint.size, NOW_NS)
     assert found is not None
-    remove(found)
+    remove(found, sealed.log.payloads)
     sealed.close()
     findings = verified(sealed.folder).findings
     assert any("without a record" in finding.problem for finding in findings)

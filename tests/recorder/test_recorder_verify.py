@@ -15,12 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sealed_log import SIGNER, SealedLog, assert_whole, verified
 
 from hostguard.recorder.checkpoint import Checkpoint, cosigned_message, open_checkpoint
+from hostguard.recorder.findings import Head
 from hostguard.recorder.frames import frames
 from hostguard.recorder.handover import Keys
 from hostguard.recorder.note import COSIGNATURE, BadNote, Note, Signature, Signer, Verifier
 from hostguard.recorder.prove import root_at
 from hostguard.recorder.treefiles import CHECKPOINT, TreeFiles
-from hostguard.recorder.verify import Head, verify
+from hostguard.recorder.verify import verify
 from hostguard.recorder.witnessed import kept
 
 
