@@ -22,6 +22,7 @@ import uvloop
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
+from ..kernel.enrol import sweep
 from ..kernel.errors import KernelError
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
@@ -40,6 +41,7 @@ from .gate import Gate
 from .holds import Holds
 from .loop import Loop, Services
 from .metrics import Metrics
+from .notify import Notifier
 from .open_log import open_log
 from .paths import Paths, attach_point, workload_path
 from .reload import Reload, policy_load, users_of
@@ -69,6 +71,7 @@ def run(document: Document) -> None:
 
 async def _serve(document: Document) -> None:
     stop = asyncio.Event()
+    notifier = Notifier(os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -76,15 +79,19 @@ async def _serve(document: Document) -> None:
         daemon = await Daemon.start(document, undo)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload.soon)
         print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
+        notifier.tell("READY=1")
+        _keep(undo, notifier.run(daemon.summary))
         await stop.wait()
+        notifier.tell("STOPPING=1")
         await daemon.stop("signal")
 
 
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, paths: Paths, log: Log, loop: Loop, reload: Reload) -> None:
+    def __init__(self, paths: Paths, log: Log, loop: Loop, reload: Reload, status: Status) -> None:
         self.paths = paths
+        self._status = status
         self.reload = reload
         self._log = log
         self._loop = loop
@@ -107,6 +114,8 @@ class Daemon:
         for remark in redirect.remarks:
             print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
+        # Agents may ask there, and are told in words that they may not.
+        redirect.set_unix({os.fsencode(paths.control): None})
         tally = Tally()
         gate = Gate(log, tally)
         durable = Durability(log, gate, strict=document.log.durability == "strict", batch_s=document.log.batch_ms / 1000)
@@ -129,7 +138,13 @@ class Daemon:
         metrics = Metrics(status.facts, loop)
         control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
         await _open_control(control, paths, document.metrics.address, undo)
-        return cls(paths, log, loop, reload)
+        return cls(paths, log, loop, reload, status)
+
+    async def summary(self) -> str:
+        """What the service manager shows: whether the guard holds, and how much passes."""
+        facts = self._status.facts()
+        well = f"{len(facts['workloads'])} workloads, {facts['flows']['open']} flows"
+        return f"{facts['state']}: {'; '.join(facts['problems']) or well}"
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
@@ -179,7 +194,7 @@ def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
     """Attach the hooks. They outlive this daemon, unless it fails to start on a host that was not guarded before."""
     try:
         fresh = not any(hook.attached for hook in pins.status(paths.pins).hooks)
-        redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS)
+        redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS, document.daemon.loader)
     except KernelError as error:
         raise Failure(f"the kernel hooks can't be attached: {error}") from None
 
@@ -204,11 +219,19 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: A
             wanted[cgroups.create(path)] = number
         except (OSError, KernelError) as error:
             raise Failure(f"the cgroup {cgroup} can't be made: {error}") from None
+    try:
+        # First the paths: a cgroup that is removed and made again from here on is guarded when it is made.
+        redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
+    except KernelError as error:
+        raise Failure(f"the workloads' cgroups can't be guarded: {error}") from None
     for identifier, number in wanted.items():
         redirect.guard(identifier, number)
     for identifier in redirect.guarded():
         if identifier not in wanted:
             redirect.unguard(identifier)
+    for stray in sweep(redirect):
+        end = "ended" if stray.ended else f"not ended: {stray.detail}"
+        print(f"process {stray.pid} held a socket to {stray.peer or 'nobody'} that no hook had seen: {end}", flush=True)
 
 
 def _remove_on_failure(path: Path) -> Callable[..., None]:

@@ -67,6 +67,7 @@ class Status:
             "started_at": self._started_at,
             "attach": str(attach_point(document)),
             "hooks": hooks,
+            "loader": services.redirect.loader,
             "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._loop.listeners],
             "self_test": {"ok": not self._test.failure, "at": self._test.passed_at, "failure": self._test.failure},
             "workloads": workloads,
@@ -128,6 +129,7 @@ class Status:
                 "owner": document.agents[workload.agent].owner,
                 "roles": list(document.agents[workload.agent].roles),
                 "cgroup": workload.cgroup,
+                "loosened": list(workload.loosened),
                 **_cgroup_facts(document, workload.cgroup, guarded),
                 "flows": sum(relay.flow.workload == name for relay in self._loop.relays),
             }

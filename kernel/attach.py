@@ -2,7 +2,9 @@
 
 Each hook's link reaches the new program in one of three ways: a link pinned for the same cgroup swaps its program, which no
 connect can fall between; a missing one is made; one for another cgroup (or for a removed one, which runs nothing) is replaced.
-Each step registers how to undo it, and a failure of any step undoes all of them in reverse.
+A tracepoint's link can't swap its program: a new one is made beside it, and both run for a moment. Each step registers how to
+undo it, and a failure of any step undoes all of them in reverse. A hook that this host can't have and need not have is left out,
+and said.
 """
 
 from __future__ import annotations
@@ -10,13 +12,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import libbpf
+from . import bcc, libbpf
 from .errors import KernelError
+from .hooks import HOOKS, Place
 from .layouts import SETTINGS
-from .pins import HOOKS, MAPS, OBJECT, detach_link, link_path, map_path, opened, read_hook, remove_empty, unfinished
+from .mounts import require_tracefs
+from .pins import EXPENDABLE, MAPS, detach_link, link_path, map_path, opened, read_hook, remove_empty, unfinished
 
 
 class Attempt:
@@ -25,7 +30,10 @@ class Attempt:
     def __init__(self, cgroup: Path, pin_dir: Path, always: ExitStack, undo: ExitStack) -> None:
         self.remarks: list[str] = []
         """What was found and what was done about it, a sentence each."""
+        self.loader = "libbpf"
+        """Which loader loaded the required programs."""
         self._replaced: list[tuple[int, str]] = []
+        self._aside: list[Path] = []
         self._pin_dir = pin_dir
         self._always = always
         self._undo = undo
@@ -49,21 +57,85 @@ class Attempt:
             raise KernelError.of(error, str(self._pin_dir), "another hostguard daemon holds these pins") from error
         return fd
 
-    def attach_all(self, heartbeat_limit_ms: int) -> None:
-        """Load the object, maps made or taken over, then bring every hook to its new program."""
-        loaded = self._always.enter_context(libbpf.Object(OBJECT))
-        for name in MAPS:
-            path = map_path(self._pin_dir, name)
-            if not path.exists():
-                self._undo.callback(path.unlink, missing_ok=True)
-            loaded.pin_map(f"hg_{name}", path)
-        loaded.set_data(".rodata.settings", SETTINGS.pack(heartbeat_limit_ms * 1_000_000))
-        loaded.load()
+    def attach_all(self, heartbeat_limit_ms: int, loader: str) -> None:
+        """Load the objects, maps made or taken over, then bring every hook to its new program.
+
+        loader: "libbpf", "bcc", or "auto" for the first that can.
+        """
+        settings = SETTINGS.pack(heartbeat_limit_ms * 1_000_000, self._cgroup_id)
+        programs = self._load_required(settings, loader)
+        for name, place in HOOKS.items():
+            if not place.required:
+                programs |= self._load_optional(name, settings)
         # A link that an attempt pinned beside another, then died, is attached as well.
         for path in unfinished(self._pin_dir):
             detach_link(path)
-        for hook in HOOKS:
-            self._attach(hook, loaded.program_fd(f"hg_{hook}"))
+        for hook, place in HOOKS.items():
+            if hook not in programs:
+                continue
+            try:
+                self._attach(hook, programs[hook])
+            except KernelError as error:
+                if place.required:
+                    raise
+                self.remarks.append(f"{hook}: not attached, {place.remedy}: {error}")
+
+    def _load_required(self, settings: bytes, loader: str) -> dict[str, int]:
+        """By one loader, or by the other: never some by each."""
+        if loader != "bcc":
+            try:
+                return self._load_each(libbpf.Object, settings)
+            except KernelError as error:
+                if loader == "libbpf":
+                    raise
+                self.remarks.append(f"libbpf does not load the programs, bcc is tried: {str(error).splitlines()[0]}")
+        programs = self._load_each(bcc.Object, settings)
+        self.loader = "bcc"
+        self.remarks.append("loaded by bcc: start times, executables, cgroups of sockets are not known at connect")
+        return programs
+
+    def _load_each(self, kind: Callable[[Path], libbpf.Object | bcc.Object], settings: bytes) -> dict[str, int]:
+        programs: dict[str, int] = {}
+        for path in dict.fromkeys(place.path for place in HOOKS.values() if place.required):
+            names = [name for name, place in HOOKS.items() if place.required and place.path == path]
+            programs |= self._load(kind, path, names, settings)
+        return programs
+
+    def _load(
+        self, kind: Callable[[Path], libbpf.Object | bcc.Object], path: Path, names: list[str], settings: bytes
+    ) -> dict[str, int]:
+        """Program descriptors by hook."""
+        loaded = kind(path)
+        self._always.callback(loaded.close)
+        loaded.only({f"hg_{name}" for name in names})
+        for name in names:
+            if HOOKS[name].retyped and isinstance(loaded, libbpf.Object):
+                loaded.set_attach_type(f"hg_{name}", HOOKS[name].attach_type)
+        for name in MAPS:
+            self._pin_map(loaded, name)
+        loaded.set_data(".rodata.settings", settings)
+        loaded.load()
+        return {name: loaded.program_fd(f"hg_{name}") for name in names}
+
+    def _load_optional(self, name: str, settings: bytes) -> dict[str, int]:
+        try:
+            return self._load(libbpf.Object, HOOKS[name].path, [name], settings)
+        except KernelError as error:
+            self.remarks.append(f"{name}: not loaded, {HOOKS[name].remedy}: {str(error).splitlines()[0]}")
+            return {}
+
+    def _pin_map(self, loaded: libbpf.Object | bcc.Object, name: str) -> None:
+        path = map_path(self._pin_dir, name)
+        with opened(path) as fd:
+            if fd is None:
+                self._undo.callback(path.unlink, missing_ok=True)
+            elif name in EXPENDABLE and libbpf.map_shape(fd, str(path)) != loaded.map_shape(f"hg_{name}"):
+                aside = path.with_name(f"{name}-old")
+                os.replace(path, aside)
+                self._undo.callback(os.replace, aside, path)
+                self._aside.append(aside)
+                self.remarks.append(f"{name}: begun anew, because an earlier version's has another layout")
+        loaded.pin_map(f"hg_{name}", path)
 
     def open_maps(self) -> dict[str, int]:
         """Descriptors of the pinned maps, by name."""
@@ -79,7 +151,10 @@ class Attempt:
     def finish(self) -> None:
         """End the links that were replaced. The last step: they can't be attached again."""
         for held, hook in self._replaced:
-            libbpf.link_detach(held, hook)
+            if HOOKS[hook].at_cgroup:
+                libbpf.link_detach(held, hook)
+        for aside in self._aside:
+            aside.unlink()
 
     def _attach(self, hook: str, program: int) -> None:
         path = link_path(self._pin_dir, hook)
@@ -90,18 +165,32 @@ class Attempt:
             held = os.dup(link)
         self._always.callback(os.close, held)
         before = read_hook(self._pin_dir, hook)
-        if before.attached and before.cgroup_id == self._cgroup_id:
+        if before.attached and HOOKS[hook].at_cgroup and before.cgroup_id == self._cgroup_id:
             self._swap(hook, held, program, before.program_id)
             return
         self._replace(hook, held, program, path)
-        self.remarks.append(f"{hook}: re-attached, because {before.detail or f'the link was for {before.cgroup}'}")
+        if HOOKS[hook].at_cgroup:
+            self.remarks.append(f"{hook}: re-attached, because {before.detail or f'the link was for {before.cgroup}'}")
 
     def _pin_new(self, hook: str, program: int, path: Path) -> None:
-        link = libbpf.link_create(program, self._cgroup_fd, HOOKS[hook], hook)
+        place = HOOKS[hook]
+        link = libbpf.link_create(program, self._target(place), place.attach_type, hook)
         self._always.callback(os.close, link)
-        self._undo.callback(libbpf.link_detach, link, hook)
+        if place.at_cgroup:
+            self._undo.callback(libbpf.link_detach, link, hook)
         libbpf.pin(link, path)
         self._undo.callback(path.unlink, missing_ok=True)
+
+    def _target(self, place: Place) -> int:
+        """What a link is made to: the cgroup, a tracepoint's descriptor, or nothing where the program itself knows."""
+        if place.at_cgroup:
+            return self._cgroup_fd
+        if not place.tracepoint:
+            return 0
+        identifier = require_tracefs() / "events" / place.tracepoint / "id"
+        fd = libbpf.tracepoint_open(int(identifier.read_text()), place.tracepoint)
+        self._always.callback(os.close, fd)
+        return fd
 
     def _swap(self, hook: str, held: int, program: int, previous_id: int) -> None:
         # The previous program lives as long as this descriptor: the link lets go of it at once.

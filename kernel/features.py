@@ -9,14 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cgroups, libbpf
+from . import bcc, cgroups, libbpf
 from .errors import KernelError
-from .mounts import BPF_MOUNT, mounts
-from .pins import HOOKS, OBJECT
+from .hooks import HOOKS, Place
+from .mounts import BPF_MOUNT, mounts, tracefs
 
 BTF = Path("/sys/kernel/btf/vmlinux")
 LOCKDOWN = Path("/sys/kernel/security/lockdown")
 LSM = Path("/sys/kernel/security/lsm")
+IO_URING = Path("/proc/sys/kernel/io_uring_disabled")
+IF_INET6 = Path("/proc/net/if_inet6")
 
 # include/uapi/linux/capability.h. PERFMON: reading kernel structs through BTF; DAC_READ_SEARCH: cgroup ids to paths.
 CAPABILITIES = {"CAP_DAC_READ_SEARCH": 2, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
@@ -41,7 +43,7 @@ class Feature:
 def features() -> list[Feature]:
     """All checks, in the order in which one would mend them. Attaches nothing, pins nothing."""
     checks: list[Callable[[], Feature]] = [_privileges, _kernel, _cgroup2, _bpffs, _btf, _libbpf, _lockdown]
-    return [*(check() for check in checks), *(_hook(name) for name in HOOKS), _lsm()]
+    return [*(check() for check in checks), *(_hook(name) for name in HOOKS), _second_loader(), _io_uring(), _ipv6(), _lsm()]
 
 
 def _privileges() -> Feature:
@@ -101,16 +103,52 @@ def _lockdown() -> Feature:
 
 def _hook(name: str) -> Feature:
     """Load the hook's program alone, attach it nowhere."""
-    title = f"hook {name}"
+    title, place = f"hook {name}", HOOKS[name]
     try:
-        with libbpf.Object(OBJECT) as loaded:
+        with libbpf.Object(place.path) as loaded:
             loaded.only({f"hg_{name}"})
+            if place.retyped:
+                loaded.set_attach_type(f"hg_{name}", place.attach_type)
             loaded.load()
     except KernelError as error:
         if error.errno in (errno.EPERM, errno.EACCES) and os.geteuid():
-            return Feature(title, False, "not allowed to load eBPF programs", "run as root")
-        return Feature(title, False, str(error), "see the verifier's log; the kernel may be too old or locked down")
-    return Feature(title, True, "loads", "")
+            return Feature(title, False, "not allowed to load eBPF programs", "run as root", place.required)
+        remedy = place.remedy or "see the verifier's log; the kernel may be too old or locked down"
+        return Feature(title, False, str(error), remedy, place.required)
+    missing = _missing_tracepoint(place)
+    return Feature(title, not missing, missing or "loads", place.remedy if missing else "", place.required)
+
+
+def _missing_tracepoint(place: Place) -> str:
+    """Why the hook's tracepoint can't be found; empty when it can, or when nobody can tell before tracefs is mounted."""
+    mounted = tracefs()
+    if not place.tracepoint or mounted is None or (mounted / "events" / place.tracepoint / "id").exists():
+        return ""
+    return f"no tracepoint {place.tracepoint} in {mounted} (CONFIG_FTRACE_SYSCALLS)"
+
+
+def _second_loader() -> Feature:
+    try:
+        return Feature("second loader", True, bcc.version(), "", required=False)
+    except KernelError:
+        detail = f"bcc is not installed; only needed where a hook above does not load: {bcc.REMEDY}"
+        return Feature("second loader", True, detail, "", required=False)
+
+
+def _io_uring() -> Feature:
+    """Told because io_uring makes sockets behind seccomp's back: where it is off, nothing has to watch it."""
+    try:
+        disabled = int(IO_URING.read_text())
+    except (OSError, ValueError):
+        return Feature("io_uring", True, "not in this kernel", "", required=False)
+    meanings = {0: "open to all processes; the hook uring_submit watches it", 1: "for privileged processes", 2: "off"}
+    return Feature("io_uring", True, meanings.get(disabled, str(disabled)), "", required=False)
+
+
+def _ipv6() -> Feature:
+    if IF_INET6.exists():
+        return Feature("IPv6", True, "in use", "", required=False)
+    return Feature("IPv6", True, "off; guarded IPv6 connects are refused", "", required=False)
 
 
 def _lsm() -> Feature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import socket
 import struct
 from typing import NamedTuple
@@ -9,9 +10,22 @@ from typing import NamedTuple
 LISTENER_KEY = struct.Struct("=QII")
 ORIGIN_KEY = struct.Struct("=Q16sH6x")
 ORIGIN = struct.Struct("=QQQQQQIIII16sHHHH16s")
-SETTINGS = struct.Struct("=Q")
+PROGRAM_KEY = struct.Struct("=QI4x")
+UNIX_KEY = struct.Struct("=I108s")
+UNIX_RULE = struct.Struct("=II108s")
+PATH_KEY = struct.Struct("=256s")
+EVENT = struct.Struct("=QQQIIII16sHHHH16sI108s")
+SETTINGS = struct.Struct("=QQ")
 CGROUP_ID = struct.Struct("=Q")
 WORKLOAD = struct.Struct("=I")
+UID = struct.Struct("=I")
+MODE = struct.Struct("=I")
+FD = struct.Struct("=i")
+"""Key of a socket's storage, as user space reads it."""
+SOCKET_STATE_BYTES = 112
+"""`struct socket_state` of maps.bpf.h; only whether there is one matters here."""
+MARK = struct.Struct("=32sII")
+"""`struct socket_mark` of maps.bpf.h: where its query was published, workload, accepted by a server."""
 INDEX = struct.Struct("=I")
 U64 = struct.Struct("=Q")
 
@@ -22,18 +36,60 @@ COUNTERS = (
     "refused_ip_options",
     "refused_depth",
     "refused_helper_failed",
-    "passed_other_protocol",
+    "refused_pending",
+    "refused_no_resolver",
+    "denied_datagram",
+    "denied_protocol",
+    "denied_socket",
+    "denied_option",
+    "denied_unix",
+    "dropped",
+    "killed_family",
+    "killed_uring",
     "published",
     "publish_failed",
     "ambiguous",
     "cleared_direct_dial",
+    "queries_redirected",
+    "queries_published",
+    "unix_redirected",
+    "unix_allowed",
+    "cgroups_filed",
+    "observed",
+    "events_suppressed",
+    "events_lost",
 )
-"""In the order of `enum hg_counter`; the meanings are beside `HG_COUNTERS` in the header."""
+"""In the order of `enum hg_counter`; the meanings are beside `HG_COUNTERS` in the header. Kinds of events have the same names."""
+
+SELF_TEST = 0xFFFF_FFFF
+"""Number of the self-test's workload; configured ones count from 1."""
+WATCHED = 0xFFFF_FFFE
+"""Filed under a cgroup: below it, what comes from a cgroup that nobody has classified is refused."""
+CLEARED = 0xFFFF_FFFD
+"""Filed under a cgroup: classified, with nothing to say against what the cgroups around it say."""
+RESERVED = frozenset({WATCHED, CLEARED})
+
+UNIX_ALLOW = 1
+UNIX_REDIRECT = 2
+UNIX_LENGTH = 108
+PATH_LENGTH = 256
 
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 NS_PER_TICK = 10_000_000
 """/proc counts start times in USER_HZ = 100 per second on every Linux architecture that eBPF runs on but alpha."""
+
+
+class Mode(enum.IntFlag):
+    """How a workload is treated, beside its policy; none set: everything is enforced."""
+
+    ENFORCE = 0
+    OBSERVE = 1
+    """Nothing is refused: TCP goes to the loop if it is there, all else passes; each is counted and told."""
+    UNIX_OPEN = 2
+    """UNIX sockets are not restricted."""
+    INBOUND = 4
+    """Servers of this workload may answer peers that are not on loopback."""
 
 
 class OriginKey(NamedTuple):
@@ -134,3 +190,75 @@ def read_origin(key: OriginKey, record: bytes) -> Origin | None:
         connect_ns=connect_ns,
         listener_port=listener_port,
     )
+
+
+class Event(NamedTuple):
+    """Something that the programs refused, dropped or ended, or would have."""
+
+    kind: str
+    """One of `COUNTERS`."""
+    observed: bool
+    """It was only told: the workload is observed."""
+    workload: int
+    """0 when it cannot be told; `WATCHED`: in a cgroup that was not classified."""
+    time_ns: int
+    """CLOCK_MONOTONIC."""
+    pid: int
+    """Thread group id in the initial pid namespace; 0 when no process can be named, as for what the fence drops."""
+    start_ticks: int
+    """As in `Origin`."""
+    uid: int
+    cgroup_id: int
+    """Of the task; of the socket for what the fence drops."""
+    comm: str
+    family: int
+    """0 when there was no address."""
+    protocol: int
+    """IP protocol; the option's number for ``denied_option``."""
+    host: str
+    """Destination; empty without one."""
+    port: int
+    path: bytes
+    """Address of a UNIX socket, an abstract one with its leading NUL; empty for others."""
+
+
+def read_event(record: bytes) -> Event:
+    """`struct hg_event` to `Event`."""
+    fields = EVENT.unpack(record)
+    time_ns, start_ns, cgroup, kind, workload, pid, uid, address, port, family, protocol, observed, comm, length, path = fields
+    return Event(
+        kind=COUNTERS[kind] if kind < len(COUNTERS) else str(kind),
+        observed=bool(observed),
+        workload=workload,
+        time_ns=time_ns,
+        pid=pid,
+        start_ticks=start_ns // NS_PER_TICK,
+        uid=uid,
+        cgroup_id=cgroup,
+        comm=comm.partition(b"\0")[0].decode(errors="replace"),
+        family=family,
+        protocol=protocol,
+        host=address_text(address) if any(address) else "",
+        port=port,
+        path=path[:length],
+    )
+
+
+def unix_key(address: bytes) -> bytes:
+    """`struct hg_unix_key` of a UNIX socket's address: a path without its NUL, or an abstract name with its leading NUL.
+
+    Raises ValueError for an address that is empty, too long for a socket, or a path with a NUL in it.
+    """
+    if not 0 < len(address) <= UNIX_LENGTH:
+        raise ValueError(f"a UNIX socket's address has 1 to {UNIX_LENGTH} bytes, not {len(address)}: {address!r}")
+    if address[0] and 0 in address:
+        raise ValueError(f"a path has no NUL in it: {address!r}")
+    return UNIX_KEY.pack(len(address), address)
+
+
+def path_key(path: str) -> bytes:
+    """`struct hg_path_key` of a cgroup's path below the mount, as ``/agents/a``. Raises ValueError when it can't be one."""
+    raw = path.encode()
+    if not raw.startswith(b"/") or len(raw) >= PATH_LENGTH:
+        raise ValueError(f"not a path of at most {PATH_LENGTH - 1} bytes that begins at the cgroup2 mount: {path}")
+    return PATH_KEY.pack(raw)

@@ -20,14 +20,27 @@ from .errors import KernelError
 
 @dataclass(frozen=True, slots=True)
 class LinkInfo:
-    """What the kernel says of a link to a cgroup."""
+    """What the kernel says of a link."""
 
     id: int
     program_id: int
     cgroup_id: int
-    """0 once the link was detached."""
+    """0 once the link was detached, and for a link to anything else."""
     attach_type: int
-    """`enum bpf_attach_type`."""
+    """`enum bpf_attach_type` of a link to a cgroup."""
+    type: int
+    """`enum bpf_link_type`."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapShape:
+    """What two maps must have in common for the one to take the other's place."""
+
+    type: int
+    """`enum bpf_map_type`."""
+    key_size: int
+    value_size: int
+    max_entries: int
 
 
 def version() -> str:
@@ -61,6 +74,17 @@ class Object:
         """Load these programs alone."""
         for name in self.programs():
             lib.bpf_program__set_autoload(self._program(name), name in names)
+
+    def set_attach_type(self, name: str, attach_type: int) -> None:
+        """Load this program for a hook that the object's section names do not tell."""
+        result = lib.bpf_program__set_expected_attach_type(self._program(name), attach_type)
+        _check(result, name, f"attach type {attach_type} not taken")
+
+    def map_shape(self, name: str) -> MapShape:
+        """Of a map as the object declares it."""
+        found = self._map(name)
+        sizes = (lib.bpf_map__type, lib.bpf_map__key_size, lib.bpf_map__value_size, lib.bpf_map__max_entries)
+        return MapShape(*(size(found) for size in sizes))
 
     def pin_map(self, name: str, path: Path) -> None:
         """At load, take over the map pinned at `path`, or pin a new one there."""
@@ -124,9 +148,21 @@ def pin(fd: int, path: Path) -> None:
     _check(lib.bpf_obj_pin(fd, os.fsencode(path)), str(path), "cannot pin")
 
 
-def link_create(program_fd: int, cgroup_fd: int, attach_type: int, subject: str) -> int:
-    """Attach a program to a cgroup; returns the link, whose last descriptor or pin holds the attachment."""
-    return _check(lib.bpf_link_create(program_fd, cgroup_fd, attach_type, ffi.NULL), subject, "cannot attach to the cgroup")
+def map_shape(fd: int, subject: str) -> MapShape:
+    """Of a map that exists."""
+    out = ffi.new("struct hg_map *")
+    _check(lib.hg_map_info(fd, out), subject, "not a map")
+    return MapShape(out.type, out.key_size, out.value_size, out.max_entries)
+
+
+def link_create(program_fd: int, target_fd: int, attach_type: int, subject: str) -> int:
+    """Attach a program to a cgroup or a tracepoint; returns the link, whose last descriptor or pin holds the attachment."""
+    return _check(lib.bpf_link_create(program_fd, target_fd, attach_type, ffi.NULL), subject, "cannot attach")
+
+
+def tracepoint_open(identifier: int, subject: str) -> int:
+    """Descriptor of a tracepoint, for `link_create`. identifier: what tracefs has in the tracepoint's file ``id``."""
+    return _check(lib.hg_tracepoint_open(identifier), subject, "cannot open the tracepoint")
 
 
 def link_update(link_fd: int, program_fd: int, subject: str) -> None:
@@ -140,10 +176,13 @@ def link_detach(link_fd: int, subject: str) -> None:
 
 
 def link_info(link_fd: int, subject: str) -> LinkInfo:
-    """What the kernel says of a link."""
+    """What the kernel says of a link. Raises KernelError for a descriptor of anything else."""
+    # Asked for its info, a map answers as well, in numbers of other meanings.
+    if "link" not in os.readlink(f"/proc/self/fd/{link_fd}"):
+        raise KernelError(errno.EINVAL, subject, "not a link")
     out = ffi.new("struct hg_link *")
-    _check(lib.hg_link_info(link_fd, out), subject, "not a link to a cgroup")
-    return LinkInfo(out.id, out.program_id, out.cgroup_id, out.attach_type)
+    _check(lib.hg_link_info(link_fd, out), subject, "not a link")
+    return LinkInfo(out.id, out.program_id, out.cgroup_id, out.attach_type, out.type)
 
 
 def program_by_id(program_id: int, subject: str) -> int:

@@ -8,11 +8,21 @@ ffibuilder = FFI()
 
 ffibuilder.cdef(
     """
-    struct hg_link { uint32_t id; uint32_t program_id; uint64_t cgroup_id; uint32_t attach_type; };
+    struct hg_link { uint32_t id; uint32_t program_id; uint64_t cgroup_id; uint32_t attach_type; uint32_t type; };
+    struct hg_map { uint32_t type; uint32_t key_size; uint32_t value_size; uint32_t max_entries; };
+    extern "Python" int hg_event_arrived(void *handle, void *data, size_t size);
 
     void hg_log_start(void);
     const char *hg_log_text(void);
     int hg_link_info(int fd, struct hg_link *out);
+    int hg_map_info(int fd, struct hg_map *out);
+    int hg_tracepoint_open(uint64_t id);
+
+    struct ring_buffer;
+    struct ring_buffer *ring_buffer__new(int map_fd, int (*callback)(void *, void *, size_t), void *handle, const void *opts);
+    void ring_buffer__free(struct ring_buffer *ring);
+    int ring_buffer__consume(struct ring_buffer *ring);
+    int ring_buffer__epoll_fd(const struct ring_buffer *ring);
 
     struct bpf_object;
     struct bpf_program;
@@ -24,8 +34,13 @@ ffibuilder.cdef(
     struct bpf_program *bpf_object__next_program(const struct bpf_object *obj, struct bpf_program *prog);
     const char *bpf_program__name(const struct bpf_program *prog);
     int bpf_program__set_autoload(struct bpf_program *prog, bool autoload);
+    int bpf_program__set_expected_attach_type(struct bpf_program *prog, int type);
     int bpf_program__fd(const struct bpf_program *prog);
     struct bpf_map *bpf_object__find_map_by_name(const struct bpf_object *obj, const char *name);
+    uint32_t bpf_map__type(const struct bpf_map *map);
+    uint32_t bpf_map__key_size(const struct bpf_map *map);
+    uint32_t bpf_map__value_size(const struct bpf_map *map);
+    uint32_t bpf_map__max_entries(const struct bpf_map *map);
     int bpf_map__set_pin_path(struct bpf_map *map, const char *path);
     int bpf_map__set_initial_value(struct bpf_map *map, const char *data, size_t size);
     const char *libbpf_version_string(void);
@@ -54,10 +69,14 @@ ffibuilder.set_source(
     #include <stdint.h>
     #include <stdio.h>
     #include <string.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #include <linux/perf_event.h>
     #include <bpf/bpf.h>
     #include <bpf/libbpf.h>
 
-    struct hg_link { uint32_t id; uint32_t program_id; uint64_t cgroup_id; uint32_t attach_type; };
+    struct hg_link { uint32_t id; uint32_t program_id; uint64_t cgroup_id; uint32_t attach_type; uint32_t type; };
+    struct hg_map { uint32_t type; uint32_t key_size; uint32_t value_size; uint32_t max_entries; };
 
     /* The verifier's verdict stands at the end of its log: when full, the oldest half goes. */
     static char log_text[1 << 18];
@@ -109,9 +128,43 @@ ffibuilder.set_source(
             return error;
         out->id = info.id;
         out->program_id = info.prog_id;
-        out->cgroup_id = info.cgroup.cgroup_id;
-        out->attach_type = info.cgroup.attach_type;
-        return info.type == BPF_LINK_TYPE_CGROUP ? 0 : -EINVAL;
+        out->type = info.type;
+        out->cgroup_id = info.type == BPF_LINK_TYPE_CGROUP ? info.cgroup.cgroup_id : 0;
+        out->attach_type = info.type == BPF_LINK_TYPE_CGROUP ? info.cgroup.attach_type : 0;
+        return 0;
+    }
+
+    static int hg_map_info(int fd, struct hg_map *out)
+    {
+        struct bpf_map_info info;
+        uint32_t length = sizeof(info);
+        int error;
+
+        memset(&info, 0, sizeof(info));
+        error = bpf_obj_get_info_by_fd(fd, &info, &length);
+        if (error)
+            return error;
+        out->type = info.type;
+        out->key_size = info.key_size;
+        out->value_size = info.value_size;
+        out->max_entries = info.max_entries;
+        return 0;
+    }
+
+    /* One descriptor does for all CPUs: the kernel runs a tracepoint's programs wherever it is hit (perf_event_open(2)). */
+    static int hg_tracepoint_open(uint64_t id)
+    {
+        struct perf_event_attr attributes;
+        int fd;
+
+        memset(&attributes, 0, sizeof(attributes));
+        attributes.type = PERF_TYPE_TRACEPOINT;
+        attributes.size = sizeof(attributes);
+        attributes.config = id;
+        attributes.sample_period = 1;
+        attributes.wakeup_events = 1;
+        fd = syscall(SYS_perf_event_open, &attributes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+        return fd < 0 ? -errno : fd;
     }
     """,
     libraries=["bpf"],

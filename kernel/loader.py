@@ -11,15 +11,36 @@ import mmap
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import cgroups, libbpf
+from . import cgroups, filings, libbpf
 from .attach import Attempt
 from .errors import KernelError
-from .layouts import CGROUP_ID, LISTENER_KEY, ORIGIN, U64, WORKLOAD, Origin, OriginKey, read_origin
+from .events import Events
+from .hooks import HOOKS
+from .layouts import (
+    CGROUP_ID,
+    CLEARED,
+    FD,
+    LISTENER_KEY,
+    MARK,
+    MODE,
+    ORIGIN,
+    PROGRAM_KEY,
+    SOCKET_STATE_BYTES,
+    U64,
+    UID,
+    WATCHED,
+    WORKLOAD,
+    Mode,
+    Origin,
+    OriginKey,
+    read_origin,
+)
 from .mounts import require_bpffs
-from .pins import HOOKS, Hook, detach, read_counters, read_guarded, read_hook, read_listeners
+from .pins import Hook, detach, read_counters, read_guarded, read_hook, read_listeners, read_map
 
 SO_NETNS_COOKIE = 71
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -28,24 +49,28 @@ LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 class Redirect:
     """The attached redirect. One process holds it at a time; `close` lets go and leaves it attached, failing closed."""
 
-    def __init__(self, cgroup: Path, pin_dir: Path, lock_fd: int, map_fds: dict[str, int], remarks: tuple[str, ...]) -> None:
+    def __init__(
+        self, cgroup: Path, pin_dir: Path, lock_fd: int, map_fds: dict[str, int], remarks: tuple[str, ...], loader: str
+    ) -> None:
         self.cgroup = cgroup
         """Where the hooks are attached, as the cgroup2 mount names it."""
         self.pin_dir = pin_dir
         self.remarks = remarks
         """What attaching found and did about it, a sentence each, for the log."""
+        self.loader = loader
+        """``libbpf`` or ``bcc``: which loaded the programs."""
         self._lock_fd = lock_fd
         self._maps = map_fds
         self._beat_page = mmap.mmap(map_fds["heartbeat"], mmap.PAGESIZE)
         self._beat = memoryview(self._beat_page).cast("Q")
 
     @classmethod
-    def attach(cls, cgroup: Path, pin_dir: Path, heartbeat_limit_ms: int) -> Redirect:
+    def attach(cls, cgroup: Path, pin_dir: Path, heartbeat_limit_ms: int, loader: str = "auto") -> Redirect:
         """Attach all hooks at `cgroup` (a cgroup2 directory above all that will be guarded), pins below `pin_dir`.
 
-        heartbeat_limit_ms: with the last `beat` older than this, guarded connects are refused. Idempotent: maps with their
-        contents are taken over, programs are swapped. Raises KernelError, EWOULDBLOCK when another process holds the redirect;
-        then nothing of this call remains.
+        heartbeat_limit_ms: with the last `beat` older than this, guarded connects are refused. loader: "libbpf", "bcc", or "auto"
+        for the first that can load the programs. Idempotent: maps with their contents are taken over, programs are swapped.
+        Raises KernelError, EWOULDBLOCK when another process holds the redirect; then nothing of this call remains.
         """
         at = cgroups.path_of(cgroups.cgroup_id(cgroup)) or cgroup
         require_bpffs(pin_dir)
@@ -54,8 +79,8 @@ class Redirect:
                 attempt = Attempt(cgroup, pin_dir, always, undo)
                 attempt.make_directories()
                 lock_fd = attempt.lock()
-                attempt.attach_all(heartbeat_limit_ms)
-                redirect = cls(at, pin_dir, lock_fd, attempt.open_maps(), tuple(attempt.remarks))
+                attempt.attach_all(heartbeat_limit_ms, loader)
+                redirect = cls(at, pin_dir, lock_fd, attempt.open_maps(), tuple(attempt.remarks), attempt.loader)
                 attempt.finish()
                 undo.pop_all()
         except OSError as error:
@@ -68,38 +93,113 @@ class Redirect:
         sock4 listens on 127.0.0.1, sock6 on ::1; None without IPv6: then IPv6 connects are refused. The entries live as long as
         the sockets do, in whatever process holds a copy of the descriptor. Raises KernelError.
         """
-        for family, listener in ((socket.AF_INET, sock4), (socket.AF_INET6, sock6)):
-            if listener is None:
-                key = LISTENER_KEY.pack(netns_cookie(sock4), family, 0)
-                libbpf.map_delete(self._maps["listeners"], key, "listeners")
+        self._set_sockets("listeners", sock4, sock6)
+
+    def set_resolver(self, sock4: socket.socket, sock6: socket.socket | None) -> None:
+        """Send DNS queries (UDP to port 53) of guarded processes in these sockets' network namespace to them.
+
+        UDP sockets, bound as the listeners are, with the same lifetime; without one queries are refused. Raises KernelError.
+        """
+        self._set_sockets("resolvers", sock4, sock6)
+
+    def _set_sockets(self, name: str, sock4: socket.socket, sock6: socket.socket | None) -> None:
+        for family, sock in ((socket.AF_INET, sock4), (socket.AF_INET6, sock6)):
+            key = LISTENER_KEY.pack(netns_cookie(sock or sock4), family, 0)
+            if sock is None:
+                libbpf.map_delete(self._maps[name], key, name)
                 continue
-            _check_listener(listener, family)
-            key = LISTENER_KEY.pack(netns_cookie(listener), family, 0)
-            libbpf.map_update(self._maps["listeners"], key, U64.pack(listener.fileno()), "listeners")
+            _check_socket(name, sock, family)
+            libbpf.map_update(self._maps[name], key, U64.pack(sock.fileno()), name)
 
     def listeners(self) -> dict[tuple[int, int], int]:
         """(netns cookie, family) to socket cookie, of the listeners that live."""
         return read_listeners(self._maps["listeners"])
 
-    def guard(self, cgroup_id: int, workload: int) -> None:
-        """Redirect the connects of this cgroup's processes and its descendants' from now on.
+    def resolvers(self) -> dict[tuple[int, int], int]:
+        """The same of the resolver's sockets."""
+        return read_listeners(self._maps["resolvers"])
 
-        Raises KernelError, also for a cgroup that does not lie below the hooks: they would never see its processes.
+    def guard(self, cgroup_id: int, workload: int) -> None:
+        """Guard this cgroup's processes and its descendants' from now on; workload: 1 to `layouts.CLEARED` - 1.
+
+        Raises KernelError, also for a cgroup that does not lie below the hooks: they would never see its processes. Connections
+        that are open already are `kernel/enrol.py`'s.
         """
+        self._file(cgroup_id, workload)
+
+    def watch(self, cgroup_id: int) -> None:
+        """Refuse everything (but UNIX sockets) to processes in cgroups below this one that nobody has classified.
+
+        A cgroup is classified by `guard`, by `clear`, or by lying below one that is. Raises KernelError.
+        """
+        self._file(cgroup_id, WATCHED)
+
+    def clear(self, cgroup_id: int) -> None:
+        """Classified, and nobody's: lets it and its descendants pass the watch above; a guarded cgroup above still counts."""
+        self._file(cgroup_id, CLEARED)
+
+    def _file(self, cgroup_id: int, number: int) -> None:
         path = cgroups.path_of(cgroup_id)
         if path is None:
             raise KernelError(errno.ENOENT, f"cgroup {cgroup_id}", "cannot be guarded: there is none")
         if not path.is_relative_to(self.cgroup):
             raise KernelError(errno.EINVAL, str(path), f"cannot be guarded: it does not lie below {self.cgroup}")
-        libbpf.map_update(self._maps["guarded"], CGROUP_ID.pack(cgroup_id), WORKLOAD.pack(workload), "guarded")
+        libbpf.map_update(self._maps["guarded"], CGROUP_ID.pack(cgroup_id), WORKLOAD.pack(number), "guarded")
 
     def unguard(self, cgroup_id: int) -> bool:
-        """Let this cgroup's processes connect freely; False when it was not guarded."""
+        """Forget what was filed for this cgroup; False when nothing was."""
         return libbpf.map_delete(self._maps["guarded"], CGROUP_ID.pack(cgroup_id), "guarded")
 
     def guarded(self) -> dict[int, int]:
-        """Guarded cgroup ids to workload numbers; what an earlier daemon guarded is still there after a restart."""
+        """Cgroup ids to what they are filed under: workload numbers, `layouts.WATCHED`, `layouts.CLEARED`.
+
+        What an earlier daemon filed is still there after a restart.
+        """
         return read_guarded(self._maps["guarded"])
+
+    def users(self) -> dict[int, int]:
+        """What `set_users` filed."""
+        found = read_map(self._maps["users"], UID.size, WORKLOAD.size, "users")
+        return {UID.unpack(key)[0]: WORKLOAD.unpack(value)[0] for key, value in found.items()}
+
+    def programs(self) -> dict[tuple[int, int], int]:
+        """What `set_programs` filed: (inode, device as the kernel writes it) to workload number."""
+        found = read_map(self._maps["programs"], PROGRAM_KEY.size, WORKLOAD.size, "programs")
+        return {PROGRAM_KEY.unpack(key): WORKLOAD.unpack(value)[0] for key, value in found.items()}
+
+    def modes(self) -> dict[int, Mode]:
+        """What `set_modes` filed."""
+        found = read_map(self._maps["modes"], WORKLOAD.size, MODE.size, "modes")
+        return {WORKLOAD.unpack(key)[0]: Mode(MODE.unpack(value)[0]) for key, value in found.items()}
+
+    def set_users(self, wanted: Mapping[int, int]) -> None:
+        """Guard processes of these real uids, below the hooks' cgroup, where no cgroup says otherwise: uid to workload number."""
+        filings.file_users(self._maps["users"], wanted)
+
+    def set_programs(self, wanted: Mapping[Path, int]) -> None:
+        """Guard processes that run these executables, where neither cgroup nor user says otherwise: path to workload number."""
+        filings.file_programs(self._maps["programs"], wanted)
+
+    def set_modes(self, wanted: Mapping[int, Mode]) -> None:
+        """How workloads are treated; one that is not named is enforced in full."""
+        filings.file_modes(self._maps["modes"], wanted)
+
+    def set_paths(self, wanted: Mapping[Path, int]) -> None:
+        """Cgroups that are to be filed as soon as they are made, daemon or not: absolute path to workload number."""
+        mount = cgroups.mount_point()
+        try:
+            relative = {f"/{path.relative_to(mount)}": number for path, number in wanted.items()}
+            filings.file_paths(self._maps["paths"], relative)
+        except ValueError as error:
+            raise KernelError(errno.EINVAL, "paths", str(error)) from error
+
+    def set_unix(self, wanted: Mapping[bytes, bytes | None]) -> None:
+        """The only UNIX sockets for guarded processes to connect or send to: address to None, or to another to go to instead."""
+        filings.file_unix(self._maps["unix"], wanted)
+
+    def events(self) -> Events:
+        """A reader of what is refused; the caller closes it. One at a time. Raises KernelError."""
+        return Events(self._maps["events"])
 
     def beat(self, now_ns: int) -> None:
         """Say that the daemon serves. now_ns: CLOCK_MONOTONIC (`time.monotonic_ns`)."""
@@ -112,6 +212,23 @@ class Redirect:
         """
         record = libbpf.map_take(self._maps["origins"], key.pack(), ORIGIN.size, "origins")
         return read_origin(key, record) if record is not None else None
+
+    def query_origin(self, key: OriginKey) -> Origin | None:
+        """Who sent the datagram that came from this source, with the server that was meant; None: nobody that we redirected.
+
+        Of two queries that a socket has under way to two servers, both seem meant for the second. The record stays until the
+        socket closes.
+        """
+        record = libbpf.map_lookup(self._maps["queries"], key.pack(), ORIGIN.size, "queries")
+        return read_origin(key, record) if record is not None else None
+
+    def approved(self, sock: socket.socket) -> bool:
+        """Whether a socket (a copy of a guarded process's) was redirected by these hooks, or accepted by its server."""
+        key = FD.pack(sock.fileno())
+        if libbpf.map_lookup(self._maps["sockets"], key, SOCKET_STATE_BYTES, "sockets") is not None:
+            return True
+        mark = libbpf.map_lookup(self._maps["marks"], key, MARK.size, "marks")
+        return mark is not None and MARK.unpack(mark)[-1] == 1
 
     def hooks(self) -> list[Hook]:
         """All hooks as the kernel has them now."""
@@ -139,13 +256,15 @@ class Redirect:
         self._maps, self._lock_fd = {}, -1
 
 
-def _check_listener(listener: socket.socket, family: socket.AddressFamily) -> None:
-    address = listener.getsockname()[0]
-    if listener.family != family or address != LOOPBACK[family]:
-        message = f"the {family.name} listener must be bound to {LOOPBACK[family]}, not {address}"
-        raise KernelError(errno.EINVAL, "listeners", message)
-    if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        raise KernelError(errno.EINVAL, "listeners", f"the {family.name} listener does not listen yet")
+def _check_socket(name: str, sock: socket.socket, family: socket.AddressFamily) -> None:
+    address = sock.getsockname()[0]
+    if sock.family != family or address != LOOPBACK[family]:
+        message = f"the {family.name} socket must be bound to {LOOPBACK[family]}, not {address}"
+        raise KernelError(errno.EINVAL, name, message)
+    if name == "resolvers" and sock.type != socket.SOCK_DGRAM:
+        raise KernelError(errno.EINVAL, name, f"the {family.name} resolver must be a UDP socket")
+    if name == "listeners" and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise KernelError(errno.EINVAL, name, f"the {family.name} listener does not listen yet")
 
 
 def netns_cookie(sock: socket.socket) -> int:

@@ -1,4 +1,4 @@
-"""Where this process has the cgroup2 file system mounted, where the bpf file system."""
+"""Where this process has the kernel's file systems mounted: cgroup2, bpf, tracefs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from .errors import KernelError
 
 BPF_MOUNT = Path("/sys/fs/bpf")
+TRACE_MOUNT = Path("/sys/kernel/tracing")
 MOUNTINFO = Path("/proc/self/mountinfo")
 
 
@@ -57,9 +58,27 @@ def require_bpffs(path: Path) -> None:
         return
     if not resolved.is_relative_to(BPF_MOUNT):
         raise KernelError(errno.EINVAL, str(path), f"not on a bpf file system; pins usually live below {BPF_MOUNT}")
+    _mount("bpf", BPF_MOUNT)
+
+
+def tracefs() -> Path | None:
+    """Where tracefs is mounted; None when it is not."""
+    found = mounts("tracefs")
+    return found[0].path if found else None
+
+
+def require_tracefs() -> Path:
+    """Where tracefs is mounted; it is mounted where it belongs if it is not. Raises KernelError."""
+    found = tracefs()
+    if found is None:
+        _mount("tracefs", TRACE_MOUNT)
+    return found or TRACE_MOUNT
+
+
+def _mount(kind: str, path: Path) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"bpf", os.fsencode(BPF_MOUNT), b"bpf", ctypes.c_ulong(0), b"mode=0700"):
-        raise KernelError(ctypes.get_errno(), str(BPF_MOUNT), "cannot mount the bpf file system")
+    if libc.mount(kind.encode(), os.fsencode(path), kind.encode(), ctypes.c_ulong(0), b"mode=0700"):
+        raise KernelError(ctypes.get_errno(), str(path), f"cannot mount {kind}")
 
 
 def _unescape(field: str) -> str:

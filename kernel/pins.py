@@ -1,4 +1,4 @@
-"""The pins of the redirect: which there are (hooks, maps), where they lie, what the kernel says of them.
+"""The pins of the redirect: which maps there are, where all pins lie, what the kernel says of them.
 
 Pins outlive the daemon, so everything in here works on a host where none runs. Below the pin directory: ``links/HOOK`` (each
 holds one attachment) with ``maps/MAP``.
@@ -9,27 +9,22 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import cgroups, libbpf
 from .errors import KernelError
+from .hooks import HOOKS, LINK_CGROUP
 from .layouts import CGROUP_ID, COUNTERS, INDEX, LISTENER_KEY, U64, WORKLOAD
 from .mounts import mounts
 
-OBJECT = Path(__file__).parent / "bpf" / "redirect.bpf.o"
-
-# enum bpf_attach_type (linux/bpf.h). The order is the order of attachment: what restores and publishes stands before what
-# redirects, so that no connection is ever redirected without a record.
-HOOKS = {
-    "getpeername4": 29,
-    "getpeername6": 30,
-    "sockops": 3,
-    "connect4": 10,
-    "connect6": 11,
-}
-MAPS = ("guarded", "listeners", "heartbeat", "sockets", "origins", "counters")
+MAPS = (
+    *("guarded", "users", "programs", "modes", "paths", "unix", "listeners", "resolvers", "heartbeat"),
+    *("sockets", "marks", "origins", "queries", "events", "rates", "counters"),
+)
+EXPENDABLE = frozenset({"counters", "rates", "events"})
+"""Maps that a new one replaces where an earlier version's has another layout; nothing that guards is lost with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +42,8 @@ class Hook:
     """Where that cgroup is; None when it is gone."""
     detail: str
     """Why it is not attached; empty when it is."""
+    required: bool = True
+    """Without it nothing is guarded; the others close one road each (`remedy` in kernel/hooks.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +55,16 @@ class Status:
     """Guarded cgroup ids to workload numbers."""
     listeners: dict[tuple[int, int], int]
     """(netns cookie, family) to the socket cookie of the listener that lives there."""
+    resolvers: dict[tuple[int, int], int]
+    """The same for the resolver's sockets."""
     heartbeat_ns: int
     """CLOCK_MONOTONIC of the daemon's last beat; 0 when it never did."""
     counters: dict[str, int]
 
     @property
     def attached(self) -> bool:
-        """All hooks hold."""
-        return all(hook.attached for hook in self.hooks)
+        """All required hooks hold."""
+        return all(hook.attached for hook in self.hooks if hook.required)
 
 
 def link_path(pin_dir: Path, hook: str) -> Path:
@@ -96,43 +95,52 @@ def unfinished(pin_dir: Path) -> list[Path]:
 
 def read_hook(pin_dir: Path, name: str) -> Hook:
     """Ask the kernel about one hook."""
+    place = HOOKS[name]
     with opened(link_path(pin_dir, name)) as fd:
         if fd is None:
-            return Hook(name, False, 0, 0, None, "no link is pinned")
+            return Hook(name, False, 0, 0, None, "no link is pinned", place.required)
         info = libbpf.link_info(fd, name)
     path = cgroups.path_of(info.cgroup_id) if info.cgroup_id else None
-    if info.attach_type != HOOKS[name]:
-        detail = f"the pinned link is of attach type {info.attach_type}, not {HOOKS[name]}"
+    if (info.type == LINK_CGROUP) != place.at_cgroup:
+        detail = f"the pinned link is of type {info.type}"
+    elif not place.at_cgroup:
+        detail = ""
+    elif info.attach_type != place.attach_type:
+        detail = f"the pinned link is of attach type {info.attach_type}, not {place.attach_type}"
     elif not info.cgroup_id:
         detail = "the link was detached"
     else:
         detail = "" if path else f"cgroup {info.cgroup_id} was removed, its programs with it"
-    return Hook(name, not detail, info.program_id, info.cgroup_id, path, detail)
+    return Hook(name, not detail, info.program_id, info.cgroup_id, path, detail, place.required)
 
 
 def read_counters(fd: int) -> dict[str, int]:
-    """All counters by name, since the maps were made."""
+    """All counters by name, since the maps were made. One that an earlier version's map has no room for is 0."""
     return {name: read_u64(fd, index, "counters") for index, name in enumerate(COUNTERS)}
 
 
-def read_guarded(fd: int) -> dict[int, int]:
-    """Guarded cgroup ids to workload numbers."""
+def read_map(fd: int, key_size: int, value_size: int, subject: str) -> dict[bytes, bytes]:
+    """All that a map holds."""
     found = {}
-    for key in libbpf.map_keys(fd, CGROUP_ID.size, "guarded"):
-        value = libbpf.map_lookup(fd, key, WORKLOAD.size, "guarded")
+    for key in libbpf.map_keys(fd, key_size, subject):
+        value = libbpf.map_lookup(fd, key, value_size, subject)
         if value is not None:
-            found[CGROUP_ID.unpack(key)[0]] = WORKLOAD.unpack(value)[0]
+            found[key] = value
     return found
 
 
+def read_guarded(fd: int) -> dict[int, int]:
+    """Cgroup ids to workload numbers, or to `WATCHED` or `CLEARED`."""
+    found = read_map(fd, CGROUP_ID.size, WORKLOAD.size, "guarded")
+    return {CGROUP_ID.unpack(key)[0]: WORKLOAD.unpack(value)[0] for key, value in found.items()}
+
+
 def read_listeners(fd: int) -> dict[tuple[int, int], int]:
-    """(netns cookie, family) to socket cookie, of listeners that live."""
+    """(netns cookie, family) to socket cookie, of listeners or resolvers that live."""
     found = {}
-    for key in libbpf.map_keys(fd, LISTENER_KEY.size, "listeners"):
-        value = libbpf.map_lookup(fd, key, U64.size, "listeners")
-        if value is not None:
-            netns_cookie, family, _ = LISTENER_KEY.unpack(key)
-            found[netns_cookie, family] = U64.unpack(value)[0]
+    for key, value in read_map(fd, LISTENER_KEY.size, U64.size, "listeners").items():
+        netns_cookie, family, _ = LISTENER_KEY.unpack(key)
+        found[netns_cookie, family] = U64.unpack(value)[0]
     return found
 
 
@@ -145,19 +153,18 @@ def read_u64(fd: int, index: int, subject: str) -> int:
 def status(pin_dir: Path) -> Status:
     """What is pinned under `pin_dir`, as the kernel tells it; all hooks off when nothing is. Raises KernelError."""
     if not any(pin_dir.resolve().is_relative_to(mount.path) for mount in mounts("bpf")):
-        hooks = [Hook(name, False, 0, 0, None, f"{pin_dir} is not on a bpf file system") for name in HOOKS]
-        return Status(hooks, {}, {}, 0, dict.fromkeys(COUNTERS, 0))
-    hooks = [read_hook(pin_dir, name) for name in HOOKS]
-    with (
-        opened(map_path(pin_dir, "guarded")) as guarded,
-        opened(map_path(pin_dir, "listeners")) as listeners,
-        opened(map_path(pin_dir, "heartbeat")) as heartbeat,
-        opened(map_path(pin_dir, "counters")) as counters,
-    ):
+        missing = f"{pin_dir} is not on a bpf file system"
+        hooks = [Hook(name, False, 0, 0, None, missing, place.required) for name, place in HOOKS.items()]
+        return Status(hooks, {}, {}, {}, 0, dict.fromkeys(COUNTERS, 0))
+    with ExitStack() as stack:
+        fds = {name: stack.enter_context(opened(map_path(pin_dir, name))) for name in MAPS}
+        guarded, listeners, resolvers = fds["guarded"], fds["listeners"], fds["resolvers"]
+        heartbeat, counters = fds["heartbeat"], fds["counters"]
         return Status(
-            hooks=hooks,
+            hooks=[read_hook(pin_dir, name) for name in HOOKS],
             guarded=read_guarded(guarded) if guarded is not None else {},
             listeners=read_listeners(listeners) if listeners is not None else {},
+            resolvers=read_listeners(resolvers) if resolvers is not None else {},
             heartbeat_ns=read_u64(heartbeat, 0, "heartbeat") if heartbeat is not None else 0,
             counters=read_counters(counters) if counters is not None else dict.fromkeys(COUNTERS, 0),
         )
@@ -181,8 +188,8 @@ def detach(pin_dir: Path) -> bool:
             failures.append(error)
     if failures:
         raise failures[0]
-    for name in MAPS:
-        map_path(pin_dir, name).unlink(missing_ok=True)
+    for path in (pin_dir / "maps").glob("*"):
+        path.unlink()
     remove_empty(pin_dir)
     return True
 
@@ -200,13 +207,15 @@ def remove_empty(pin_dir: Path) -> None:
 def detach_link(path: Path) -> None:
     """Detach the link pinned at `path`, remove the pin; nothing to do is fine. Raises KernelError.
 
-    Removing the pin alone would do it, but some milliseconds later: the kernel frees the inode after an RCU grace period.
+    Removing the pin alone would do it, but some milliseconds later: the kernel frees the inode after an RCU grace period. For a
+    tracepoint's link there is no other way.
     """
     try:
         with opened(path) as fd:
             if fd is None:
                 return
-            libbpf.link_detach(fd, path.name)
+            if libbpf.link_info(fd, path.name).type == LINK_CGROUP:
+                libbpf.link_detach(fd, path.name)
         path.unlink()
     except OSError as error:
         raise KernelError.of(error, str(path), "cannot remove the pin") from error

@@ -13,6 +13,12 @@ Name = Annotated[
 
 AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/", description="an absolute path")]
 
+Family = Literal[
+    "unix", "inet", "inet6", "netlink", "packet", "rds", "can", "tipc", "bluetooth", "alg", "vsock", "kcm", "smc", "xdp"
+]
+SEEN_FAMILIES: tuple[Family, ...] = ("unix", "inet", "inet6", "netlink")
+"""What the kernel hooks see, with netlink, which never leaves the host."""
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file in which every key is known."""
@@ -29,6 +35,8 @@ class Daemon(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Directory in a BPF file system where the kernel hooks are pinned. Default ``/sys/fs/bpf/hostguard``."""
     attach: Annotated[str, msgspec.Meta(pattern=r"^(auto\Z|/)", description='"auto" or an absolute path')] = "auto"
     """The cgroup directory to attach the hooks to; ``auto`` is the root of the cgroup2 mount. Default ``auto``."""
+    loader: Literal["auto", "libbpf", "bcc"] = "auto"
+    """What loads the kernel programs; ``auto``: libbpf, and bcc where it can't. Default ``auto``."""
 
 
 class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,6 +148,16 @@ class Workload(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The cgroup's path below the cgroup2 mount; made if absent. Required."""
     agent: str
     """Name of the agent that its traffic is attributed to. Required."""
+    families: Annotated[tuple[Family, ...], msgspec.Meta(min_length=1)] = SEEN_FAMILIES
+    """Families in which its programs, run by ``hostguard exec``, may make sockets. Default unix, inet, inet6, netlink."""
+    allow_io_uring: bool = False
+    """Whether ``hostguard exec`` leaves its programs io_uring, which makes sockets of any family. Default false."""
+
+    @property
+    def loosened(self) -> tuple[str, ...]:
+        """What its programs may have that the hooks don't see."""
+        more = tuple(f"{family} sockets" for family in self.families if family not in SEEN_FAMILIES)
+        return (*more, "io_uring") if self.allow_io_uring else more
 
 
 class Agent(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -98,6 +98,8 @@ class FlowOpen(Entry, tag="flow.open"):
     gone: bool = False
     """The process had ended when it was looked at: the facts are the kernel's only."""
     details: Pairs = ()
+    journal: int = 0
+    """Journal through which the flow's later entries come; 0 when they are appended by the log's owner itself."""
 
 
 class FlowRefused(FlowOpen, tag="flow.refused"):
@@ -294,6 +296,31 @@ class LogResumed(Entry, tag="log.resumed"):
     """Wall time of the first failure, nanoseconds."""
 
 
+class JournalOpen(Entry, tag="journal.open"):
+    """A process got a journal for its entries; this entry's index is the journal's number."""
+
+    worker: str
+    """Name of the process."""
+    bytes: int
+    """How much the journal holds."""
+
+
+class JournalEnd(Entry, tag="journal.end"):
+    """A journal came to its end: all that was whole in it and allowed is in the log before this entry."""
+
+    journal: int
+    """Its number."""
+    reason: str
+    fault: str = ""
+    """Empty for an ordinary end, ``crash`` when it was found at the next start, ``worker`` for what no sound worker writes."""
+    position: int = 0
+    """Bytes of the journal, since its beginning, that were taken into the log."""
+    lost: int = 0
+    """Bytes behind them that were not."""
+    rejected: bytes = b""
+    """The first of those, up to 4,096."""
+
+
 class LogRemoved(Entry, tag="log.removed"):
     """The rule of retention removes old segments and payloads: this is on record, and sealed, before the first file goes."""
 
@@ -320,7 +347,7 @@ class LogKey(Entry, tag="log.key"):
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Withdrawn, Request,
-    Approval, Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey,
+    Approval, Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
 )  # fmt: skip
 
 

@@ -123,6 +123,8 @@ class Guard:
     folder: Path
     cgroup: Path
     pins: Path
+    prefix: tuple[str, ...] = ()
+    """The beginning of the command that runs the daemon: what confines it."""
     process: subprocess.Popen[str] | None = None
     lines: list[str] = field(default_factory=list)
     """What the daemons of this guard printed, stderr included."""
@@ -139,7 +141,7 @@ class Guard:
 
     def launch(self) -> threading.Event:
         """Begin to start the daemon; the event is set once it says that it guards, or ends."""
-        command: list[str | Path] = [HOSTGUARD, "daemon", "--config", self.config]
+        command: list[str | Path] = [*self.prefix, HOSTGUARD, "daemon", "--config", self.config]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
         )

@@ -108,9 +108,18 @@ class Namespace:
         """Run a command in the namespace."""
         subprocess.run(["nsenter", f"--net={self.path}", *command], check=True)
 
+    def output(self, *command: str) -> str:
+        """What a command prints in the namespace."""
+        full = ["nsenter", f"--net={self.path}", *command]
+        return subprocess.run(full, check=True, capture_output=True, text=True).stdout.strip()
+
     def tcp_socket(self, family: socket.AddressFamily) -> socket.socket:
         """A TCP socket of this namespace."""
-        return _in_thread(lambda: self._enter_and_make(family))
+        return in_namespace(self, lambda: socket.socket(family))
+
+    def enter(self) -> None:
+        """Move the calling thread into the namespace, for good."""
+        _libc("setns", self._fd, CLONE_NEWNET)
 
     def close(self) -> None:
         """Let go; the namespace ends with its last process and socket."""
@@ -122,10 +131,6 @@ class Namespace:
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         return os.open("/proc/thread-self/ns/net", os.O_RDONLY)
 
-    def _enter_and_make(self, family: socket.AddressFamily) -> socket.socket:
-        _libc("setns", self._fd, CLONE_NEWNET)
-        return socket.socket(family)
-
 
 @contextmanager
 def network_namespace() -> Iterator[Namespace]:
@@ -135,6 +140,16 @@ def network_namespace() -> Iterator[Namespace]:
         yield namespace
     finally:
         namespace.close()
+
+
+def in_namespace(namespace: Namespace, function: Callable[[], T]) -> T:
+    """What a function returns that runs in a namespace; a socket that it makes stays of that namespace."""
+
+    def entered() -> T:
+        namespace.enter()
+        return function()
+
+    return _in_thread(entered)
 
 
 def _in_thread(function: Callable[[], T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from pathlib import Path
 
 from guarded_cgroups import Namespace, attach_root, loop_listeners, output_of, pin_directory, python_in
 
-from hostguard.kernel import cgroups
+from hostguard.kernel import cgroups, libbpf, pins
 from hostguard.kernel.flows import origin_of
-from hostguard.kernel.layouts import Origin
+from hostguard.kernel.layouts import COUNTERS, INDEX, U64, Origin
 from hostguard.kernel.loader import Redirect
 
 
@@ -31,10 +32,13 @@ class Guarded:
     """Below the attach root, not guarded."""
     netns: Namespace | None
 
+    def start(self, program: str, *arguments: str, cgroup: Path | None = None) -> subprocess.Popen[str]:
+        """Start a program, in the guarded cgroup unless told otherwise; its pipes are text."""
+        return python_in(cgroup or self.agent, program, *arguments, netns=self.netns.path if self.netns else None)
+
     def run(self, program: str, *arguments: str, cgroup: Path | None = None) -> str:
         """Run a program to its end, in the guarded cgroup unless told otherwise; returns what it printed."""
-        child = python_in(cgroup or self.agent, program, *arguments, netns=self.netns.path if self.netns else None)
-        return output_of(child)
+        return output_of(self.start(program, *arguments, cgroup=cgroup))
 
     def accept(self, listener: socket.socket | None = None) -> Origin:
         """The origin of the next connection, which is closed at once."""
@@ -49,11 +53,11 @@ class Guarded:
         return sock, origin_of(sock, self.redirect, peer[:2])
 
 
-def attach(stack: ExitStack, netns: Namespace | None, limit_ms: int = 60_000) -> Guarded:
+def attach(stack: ExitStack, netns: Namespace | None, limit_ms: int = 60_000, loader: str = "auto") -> Guarded:
     """Everything that a redirect test needs; the heartbeat lasts a minute unless told otherwise."""
     root, pin_dir = stack.enter_context(attach_root()), stack.enter_context(pin_directory())
     sock4, sock6 = stack.enter_context(loop_listeners(netns.tcp_socket) if netns else loop_listeners())
-    redirect = Redirect.attach(root, pin_dir, limit_ms)
+    redirect = Redirect.attach(root, pin_dir, limit_ms, loader)
     stack.callback(redirect.close)
     redirect.set_listeners(sock4, sock6)
     redirect.beat(time.monotonic_ns())
@@ -61,3 +65,22 @@ def attach(stack: ExitStack, netns: Namespace | None, limit_ms: int = 60_000) ->
     redirect.guard(cgroups.create(agent), 7)
     cgroups.create(outside)
     return Guarded(root, pin_dir, redirect, sock4, sock6, agent, outside, netns)
+
+
+def refresh(guarded: Guarded) -> Guarded:
+    """The same redirect as if it had just been attached: attaching takes a second on a busy machine, so that tests share one."""
+    redirect = guarded.redirect
+    for setting in (redirect.set_users, redirect.set_programs, redirect.set_modes, redirect.set_paths, redirect.set_unix):
+        setting({})
+    for identifier in redirect.guarded():
+        redirect.unguard(identifier)
+    redirect.guard(cgroups.cgroup_id(guarded.agent), 7)
+    redirect.beat(time.monotonic_ns())
+    events = redirect.events()
+    events.read()
+    events.close()
+    with pins.opened(pins.map_path(guarded.pin_dir, "counters")) as fd:
+        assert fd is not None
+        for index in range(len(COUNTERS)):
+            libbpf.map_update(fd, INDEX.pack(index), U64.pack(0), "counters")
+    return guarded

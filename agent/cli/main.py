@@ -25,7 +25,8 @@ COMMANDS = {
     "ship": ("ship", "Copy the sealed log to an S3 bucket."),
     "forward": ("forward", "Send entries to syslog or OpenTelemetry."),
     "policy": ("policy", "Author policy safely: check, explain, schema."),
-    "uninstall": ("uninstall", "Detach the kernel hooks and remove the pins and cgroups that the daemon made."),
+    "install": ("install", "Make hostguard a part of this host: systemd unit, user, folders, a first configuration."),
+    "uninstall": ("uninstall", "Take hostguard off this host: hooks, pins, cgroups, installed files."),
 }
 """Name to (module, help). Modules are imported when used: a status must not wait for what a daemon needs."""
 

@@ -65,6 +65,10 @@ def show(facts: dict[str, Any]) -> None:
         out.print("  [red]✗[/] ", end="")
         out.print(problem, markup=False)
     _show_hooks(facts["hooks"])
+    if facts.get("loader") == "bcc":
+        out.print(
+            "           [yellow]! loaded by bcc: executables, start times, sockets' own cgroups are not known at connect[/]"
+        )
     if "workloads" not in facts:
         return
     _show_basis(facts)
@@ -81,7 +85,7 @@ def _since(facts: dict[str, Any]) -> str:
 
 def _show_hooks(hooks: list[dict[str, Any]]) -> None:
     marks = [f"[{'green' if h['attached'] else 'red'}]{'✓' if h['attached'] else '✗'} {h['name']}[/]" for h in hooks]
-    where = {hook["cgroup"] for hook in hooks if hook["attached"]}
+    where = {hook["cgroup"] for hook in hooks if hook["attached"] and hook["cgroup"]}
     out.print("hooks      " + "  ".join(marks) + (f"  [dim]at {escape(', '.join(sorted(where)))}[/]" if where else ""))
 
 
@@ -138,6 +142,9 @@ def _show_workloads(workloads: list[dict[str, Any]]) -> None:
         shown.add_row(mark, w["name"], w["agent"], w["owner"], roles, str(w["processes"]), str(w["flows"]), w["cgroup"])
     out.print()
     out.print(shown)
+    for w in workloads:
+        if w["loosened"]:
+            out.print(f"[yellow]! {escape(w['name'])} may use what the hooks don't see: {', '.join(w['loosened'])}[/]")
 
 
 def _show_flows(flows: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@
  * The few fields of kernel structs that we read, so that neither vmlinux.h nor the build host's BTF is needed.
  *
  * preserve_access_index makes libbpf look up the true offsets in the running kernel's BTF when it loads the object. All reads are
- * plain dereferences of BTF pointers: bpf_probe_read_kernel would not load under lockdown=confidentiality.
+ * plain dereferences of BTF pointers: bpf_probe_read_kernel would not load under lockdown=confidentiality. (Where only it can do,
+ * the program is an optional one.)
  */
 #ifndef HG_KERNEL_TYPES_BPF_H
 #define HG_KERNEL_TYPES_BPF_H
@@ -23,17 +24,40 @@ struct cgroup_subsys_state {
 	struct cgroup_subsys_state *parent;
 };
 
+struct cgroup_root {
+	int hierarchy_id;
+};
+
 struct cgroup {
 	struct cgroup_subsys_state self;
 	struct kernfs_node *kn;
+	struct cgroup_root *root;
 };
 
 struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct super_block {
+	__u32 s_dev;
+};
+
+struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
+};
+
+struct file {
+	struct inode *f_inode;
+};
+
+struct mm_struct {
+	struct file *exe_file;
+};
+
 struct task_struct {
 	struct task_struct *group_leader;
+	struct mm_struct *mm;
 	__u64 start_boottime;
 	int tgid;
 	char comm[16];
@@ -67,6 +91,33 @@ struct inet_connection_sock {
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+};
+
+/* The context of a UNIX socket's hooks: its address is not in struct bpf_sock_addr. */
+struct sockaddr;
+
+struct bpf_sock_addr_kern {
+	struct sock *sk;
+	struct sockaddr *uaddr;
+	__u32 uaddrlen;
+};
+
+/* io_uring/net.c keeps what an OP_SOCKET asks for in the request. */
+struct io_cmd_data {
+	struct file *file;
+	__u8 data[56];
+};
+
+struct io_kiocb {
+	struct io_cmd_data cmd;
+	__u8 opcode;
+};
+
+struct io_socket {
+	struct file *file;
+	int domain;
+	int type;
+	int protocol;
 };
 
 #pragma clang attribute pop

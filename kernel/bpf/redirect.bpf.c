@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * Redirects the TCP connects of guarded processes to the enforcement loop.
+ * Redirects the connects of guarded processes: TCP to the enforcement loop, UDP port 53 to the resolver; refuses all others.
  *
  * Theory of operation
  *   connect4/6      A guarded task or socket connects: look up the loop's listener in the socket's network namespace, see that it
  *                   lives and beats, remember in the socket who asked for what, rewrite the address. Anything missing: refuse.
  *   sockops         The source address is chosen, the SYN not yet sent (TCP_CONNECT_CB): publish the record under the source
  *                   address, where the loop finds it right after accept(). ACTIVE_ESTABLISHED would be too late under TCP Fast Open.
+ *                   A connection that a server accepts is marked, for the fence to know it.
  *   getpeername4/6  The process sees the peer that it asked for.
  *
  * Invariants
@@ -16,7 +17,8 @@
  *   - Guarded is decided by the task or by the socket: a socket runs the programs of the cgroup it was created in, for ever, so these
  *     programs are attached at a common ancestor and each of the two may have moved.
  *
- * Ugly: sockets made outside the ancestor, and connections older than the attachment, are not seen here; nor is UDP.
+ * Ugly: sockets made outside the ancestor, and connections older than the attachment, are not seen here (the fence, fence.bpf.c, and
+ * kernel/enrol.py take care of those); of a UDP socket only the task is judged, because its cgroup cannot be read here.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -24,225 +26,101 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "kernel_types.bpf.h"
-#include "maps.bpf.h"
-#include "shared.h"
+#include "flow.bpf.h"
 
-/* UAPI values whose headers do not compile for the bpf target. */
-#define AF_INET 2
-#define AF_INET6 10
-#define IPPROTO_TCP 6
-#define SOL_SOCKET 1
-#define SO_BINDTOIFINDEX 62
-#define ECONNREFUSED 111
-#define LOOPBACK4 0x7f000001
-#define MAPPED_WORD 0xffff
+/* What a connect comes to when it can't be redirected: a negative errno, or 0 to let it pass. */
+static __always_inline int fail(enum hg_counter why, const struct guard *guard, const struct wish *to, int number)
+{
+	return report(why, guard, to) ? -number : 0;
+}
 
-/* Return values of cgroup programs. */
-#define REFUSE 0
-#define PROCEED 1
-
-/* The walk from a cgroup to the root needs an end that the verifier can see; deeper ones are refused, not passed. */
-#define MAX_DEPTH 64
-
-const volatile struct hg_settings settings SEC(".rodata.settings") = {.heartbeat_limit_ns = 2000000000ULL};
-
-struct destination {
-	__u32 address[4];
+/* Port to redirect to, 0 to let it pass, or a negative errno. */
+static __always_inline int find_port(struct bpf_sock_addr *ctx, const struct guard *guard, const struct wish *to)
+{
+	bool is_query = to->protocol == IPPROTO_UDP;
+	int no_device = 0;
 	__u16 port;
-	__u16 family;
-	__u32 listener_family;
-};
 
-/* Which guarded cgroup holds a connect, if any. */
-struct guard {
-	__u64 cgroup;
-	__u32 workload;
-	bool found;
-	bool too_deep;
-};
-
-static __always_inline void count(enum hg_counter counter)
-{
-	__u32 key = counter;
-	__u64 *value = bpf_map_lookup_elem(&hg_counters, &key);
-
-	if (value)
-		__sync_fetch_and_add(value, 1);
-}
-
-static __always_inline int refuse(enum hg_counter why)
-{
-	count(why);
-	return -ECONNREFUSED;
-}
-
-static __always_inline bool is_mapped(const __u32 address[4])
-{
-	return !address[0] && !address[1] && address[2] == bpf_htonl(MAPPED_WORD);
-}
-
-/* Innermost first, so that a workload inside another workload's cgroup is the one that counts. */
-static __always_inline void find_guard(struct cgroup *cgroup, struct guard *guard)
-{
-	for (int depth = 0; depth < MAX_DEPTH; depth++) {
-		struct cgroup_subsys_state *parent;
-		__u32 *workload;
-		__u64 id;
-
-		if (!cgroup)
-			return;
-		id = cgroup->kn->id;
-		workload = bpf_map_lookup_elem(&hg_guarded, &id);
-		if (workload) {
-			guard->cgroup = id;
-			guard->workload = *workload;
-			guard->found = true;
-			return;
-		}
-		parent = cgroup->self.parent;
-		if (!parent)
-			return;
-		cgroup = parent->cgroup;
-	}
-	guard->too_deep = true;
-}
-
-static __always_inline bool has_ip_options(struct tcp_sock *tcp)
-{
-	struct inet_sock *inet = &tcp->inet_conn.icsk_inet;
-	struct ipv6_pinfo *v6 = inet->pinet6;
-
-	return inet->inet_opt || (v6 && v6->opt);
-}
-
-static __always_inline bool is_beating(void)
-{
-	__u32 key = 0;
-	__u64 *beat = bpf_map_lookup_elem(&hg_heartbeat, &key);
-	__s64 age, limit = settings.heartbeat_limit_ns;
-
-	if (!beat)
-		return false;
-	/* Signed: another CPU may have beaten since this clock was read. A beat from the far future is as wrong as an old one. */
-	age = (__s64)(bpf_ktime_get_ns() - *(volatile __u64 *)beat);
-	return age <= limit && age >= -limit;
-}
-
-/* Port of the listener in the socket's namespace, 0 if none listens. */
-static __always_inline __u16 listener_port(struct bpf_sock_addr *ctx, __u32 family)
-{
-	struct hg_listener_key key = {.netns_cookie = bpf_get_netns_cookie(ctx), .family = family};
-	struct bpf_sock *listener = (struct bpf_sock *)bpf_map_lookup_elem(&hg_listeners, &key);
-	__u16 port = 0;
-
-	if (!listener)
-		return 0;
-	if (listener->state == BPF_TCP_LISTEN)
-		port = listener->src_port;
-	bpf_sk_release(listener);
+	if (is_query)
+		port = listening_port(ctx, &hg_resolvers, to);
+	else
+		port = listening_port(ctx, &hg_listeners, to);
+	if (!port)
+		return fail(is_query ? HG_COUNT_refused_no_resolver : HG_COUNT_refused_no_listener, guard, to, ECONNREFUSED);
+	if (!is_beating())
+		return fail(HG_COUNT_refused_stale_heartbeat, guard, to, ECONNREFUSED);
+	/* A socket bound to a device would send the packet for 127.0.0.1 out of that device. */
+	if (ctx->sk->bound_dev_if && bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTOIFINDEX, &no_device, sizeof(no_device)))
+		return fail(HG_COUNT_refused_helper_failed, guard, to, ECONNREFUSED);
 	return port;
 }
 
-static __always_inline void describe_task(struct hg_origin *origin)
-{
-	struct task_struct *leader = bpf_get_current_task_btf()->group_leader;
-	__u64 uid_gid = bpf_get_current_uid_gid();
-
-	origin->start_boottime_ns = leader->start_boottime;
-	origin->tgid = bpf_get_current_pid_tgid() >> 32;
-	origin->uid = uid_gid;
-	origin->gid = uid_gid >> 32;
-	origin->task_cgroup = bpf_get_current_cgroup_id();
-	/* The leader's name: an io_uring worker calls itself iou-wrk-N. Byte by byte: the verifier allows no wider reads of char arrays. */
-	for (int i = 0; i < HG_COMM_LENGTH; i++)
-		origin->comm[i] = leader->comm[i];
-}
-
-static __always_inline int remember(struct bpf_sock_addr *ctx, struct tcp_sock *tcp, const struct destination *to,
-				    const struct guard *guard, __u16 port)
+static __always_inline int remember(struct bpf_sock_addr *ctx, struct cgroup *of_socket, const struct guard *guard,
+				    const struct wish *to, __u16 port)
 {
 	struct socket_state *state = bpf_sk_storage_get(&hg_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	struct cgroup *cgroup = tcp->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup;
-	struct hg_origin *origin;
 
 	if (!state)
-		return refuse(HG_COUNT_refused_helper_failed);
-	origin = &state->origin;
-	describe_task(origin);
-	origin->connect_ns = bpf_ktime_get_ns();
-	origin->socket_cookie = bpf_get_socket_cookie(ctx);
-	origin->socket_cgroup = cgroup ? cgroup->kn->id : 0;
-	origin->guarded_cgroup = guard->cgroup;
-	origin->workload = guard->workload;
-	__builtin_memcpy(origin->address, to->address, sizeof(origin->address));
-	origin->port = to->port;
-	origin->family = to->family;
-	origin->listener_port = port;
-	origin->ambiguous = 0;
+		return fail(HG_COUNT_refused_helper_failed, guard, to, ECONNREFUSED);
+	if (!guard->cgroup)
+		keep_mark(bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE), guard);
+	describe_origin(ctx, &state->origin, guard, to, port);
+	if (of_socket)
+		state->origin.socket_cgroup = id_of_cgroup(of_socket);
 	state->unpublished = 1;
 	return port;
 }
 
-static __always_inline int decide(struct bpf_sock_addr *ctx, struct tcp_sock *tcp, const struct destination *to)
+/* Who connects. First of all, and before the address is read: most connects are nobody's, and each branch before the walk doubles it. */
+static __always_inline bool find_connecting(struct bpf_sock_addr *ctx, struct tcp_sock *tcp, struct guard *guard)
 {
-	struct guard guard = {};
-	int no_device = 0;
-	__u16 port;
+	struct cgroup *of_socket = tcp ? cgroup_of_socket(tcp) : NULL;
 
-	find_guard(bpf_get_current_task_btf()->cgroups->dfl_cgrp, &guard);
-	if (!guard.found && tcp)
-		find_guard(tcp->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup, &guard);
-	if (!guard.found)
-		return guard.too_deep ? refuse(HG_COUNT_refused_depth) : 0;
-	if (!tcp) {
-		count(HG_COUNT_passed_other_protocol);
-		return 0;
-	}
-	if (has_ip_options(tcp))
-		return refuse(HG_COUNT_refused_ip_options);
-	port = listener_port(ctx, to->listener_family);
-	if (!port)
-		return refuse(HG_COUNT_refused_no_listener);
-	if (!is_beating())
-		return refuse(HG_COUNT_refused_stale_heartbeat);
-	/* A socket bound to a device would send the packet for 127.0.0.1 out of that device. */
-	if (ctx->sk->bound_dev_if && bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTOIFINDEX, &no_device, sizeof(no_device)))
-		return refuse(HG_COUNT_refused_helper_failed);
-	return remember(ctx, tcp, to, &guard, port);
+	find_guard(guard, of_socket, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
+	/* A socket can be connected again after connect(AF_UNSPEC): nothing of an earlier redirection may stick. */
+	if (!is_guarded(guard))
+		bpf_sk_storage_delete(&hg_sockets, ctx->sk);
+	return is_guarded(guard);
+}
+
+static __always_inline int decide(struct bpf_sock_addr *ctx, struct tcp_sock *tcp, const struct guard *guard, const struct wish *to)
+{
+	int port;
+
+	if (guard->pending || guard->too_deep)
+		return fail(HG_COUNT_refused_pending, guard, to, tcp ? ECONNREFUSED : EPERM);
+	if (to->protocol == IPPROTO_UDP && to->port != DNS_PORT)
+		return fail(HG_COUNT_denied_datagram, guard, to, EPERM);
+	if (to->protocol != IPPROTO_UDP && !tcp)
+		return fail(HG_COUNT_denied_protocol, guard, to, EPERM);
+	if (tcp && has_ip_options(tcp))
+		return fail(HG_COUNT_refused_ip_options, guard, to, ECONNREFUSED);
+	port = find_port(ctx, guard, to);
+	return port > 0 ? remember(ctx, tcp ? cgroup_of_socket(tcp) : NULL, guard, to, port) : port;
 }
 
 /* Port to rewrite the connect to; 0 to leave it alone; a negative errno to refuse it. */
-static __always_inline int redirect(struct bpf_sock_addr *ctx, const struct destination *to)
+static __always_inline int redirect(struct bpf_sock_addr *ctx, struct tcp_sock *tcp, const struct guard *guard, const struct wish *to)
 {
-	struct tcp_sock *tcp = ctx->protocol == IPPROTO_TCP ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
-	int port = decide(ctx, tcp, to);
+	int port = decide(ctx, tcp, guard, to);
 
-	/* A socket can be connected again after connect(AF_UNSPEC): nothing of an earlier redirection may stick. */
-	if (port <= 0 && tcp)
+	if (port <= 0)
 		bpf_sk_storage_delete(&hg_sockets, ctx->sk);
 	return port;
 }
 
-static __always_inline int finish(int port)
+static __always_inline struct tcp_sock *tcp_of(struct bpf_sock_addr *ctx)
 {
-	if (port < 0) {
-		bpf_set_retval(port);
-		return REFUSE;
-	}
-	if (port > 0)
-		count(HG_COUNT_redirected);
-	return PROCEED;
+	return ctx->protocol == IPPROTO_TCP ? tcp_sock_of(ctx->sk) : NULL;
 }
 
-/* The record of a socket whose peer is still the one that we gave it. */
-static __always_inline struct hg_origin *origin_of_peer(struct bpf_sock_addr *ctx)
+static __always_inline int finish(const struct wish *to, int port)
 {
-	struct socket_state *state = ctx->sk ? bpf_sk_storage_get(&hg_sockets, ctx->sk, NULL, 0) : NULL;
-
-	if (!state || bpf_ntohs(ctx->user_port) != state->origin.listener_port)
-		return NULL;
-	return &state->origin;
+	if (port < 0)
+		return refuse(-port);
+	if (port > 0)
+		count(to->protocol == IPPROTO_UDP ? HG_COUNT_queries_redirected : HG_COUNT_redirected);
+	return PROCEED;
 }
 
 static __always_inline void source_of(struct bpf_sock_ops *ctx, struct hg_origin_key *key)
@@ -303,77 +181,59 @@ static __always_inline void publish(struct bpf_sock_ops *ctx)
 	count(HG_COUNT_published);
 }
 
+static __always_inline void mark_passive(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct socket_mark *mark = sk ? bpf_sk_storage_get(&hg_marks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
+
+	if (mark)
+		mark->passive = 1;
+}
+
 SEC("cgroup/connect4")
 int hg_connect4(struct bpf_sock_addr *ctx)
 {
-	struct destination to = {.family = AF_INET, .listener_family = AF_INET, .port = bpf_ntohs(ctx->user_port)};
+	struct tcp_sock *tcp = tcp_of(ctx);
+	struct guard guard = {};
+	struct wish to = {};
 	int port;
 
-	to.address[2] = bpf_htonl(MAPPED_WORD);
-	/* 0.0.0.0 means this host. */
-	to.address[3] = ctx->user_ip4 ?: bpf_htonl(LOOPBACK4);
-	port = redirect(ctx, &to);
-	if (port > 0) {
-		ctx->user_ip4 = bpf_htonl(LOOPBACK4);
-		ctx->user_port = bpf_htons(port);
-	}
-	return finish(port);
+	if (!find_connecting(ctx, tcp, &guard))
+		return PROCEED;
+	wish4(ctx, &to);
+	port = redirect(ctx, tcp, &guard, &to);
+	if (port > 0)
+		rewrite4(ctx, port);
+	return finish(&to, port);
 }
 
 SEC("cgroup/connect6")
 int hg_connect6(struct bpf_sock_addr *ctx)
 {
-	struct destination to = {.family = AF_INET6, .listener_family = AF_INET6, .port = bpf_ntohs(ctx->user_port)};
-	bool mapped;
+	struct tcp_sock *tcp = tcp_of(ctx);
+	struct guard guard = {};
+	struct wish to = {};
 	int port;
 
-	to.address[0] = ctx->user_ip6[0];
-	to.address[1] = ctx->user_ip6[1];
-	to.address[2] = ctx->user_ip6[2];
-	to.address[3] = ctx->user_ip6[3];
-	mapped = is_mapped(to.address);
-	if (mapped)
-		to.listener_family = AF_INET;
-	/* :: and ::ffff:0.0.0.0 mean this host. */
-	if (!to.address[0] && !to.address[1] && (mapped || !to.address[2]) && !to.address[3])
-		to.address[3] = mapped ? bpf_htonl(LOOPBACK4) : bpf_htonl(1);
-	port = redirect(ctx, &to);
-	if (port > 0) {
-		/* A mapped destination stays mapped: ::1 fails for a socket bound to ::ffff:x, and the reverse for IPV6_V6ONLY. */
-		ctx->user_ip6[0] = 0;
-		ctx->user_ip6[1] = 0;
-		ctx->user_ip6[2] = mapped ? bpf_htonl(MAPPED_WORD) : 0;
-		ctx->user_ip6[3] = mapped ? bpf_htonl(LOOPBACK4) : bpf_htonl(1);
-		ctx->user_port = bpf_htons(port);
-	}
-	return finish(port);
+	if (!find_connecting(ctx, tcp, &guard))
+		return PROCEED;
+	wish6(ctx, &to);
+	port = redirect(ctx, tcp, &guard, &to);
+	if (port > 0)
+		rewrite6(ctx, &to, port);
+	return finish(&to, port);
 }
 
 SEC("cgroup/getpeername4")
 int hg_getpeername4(struct bpf_sock_addr *ctx)
 {
-	struct hg_origin *origin = origin_of_peer(ctx);
-
-	if (origin) {
-		ctx->user_ip4 = origin->address[3];
-		ctx->user_port = bpf_htons(origin->port);
-	}
-	return PROCEED;
+	return restore4(ctx);
 }
 
 SEC("cgroup/getpeername6")
 int hg_getpeername6(struct bpf_sock_addr *ctx)
 {
-	struct hg_origin *origin = origin_of_peer(ctx);
-
-	if (origin) {
-		ctx->user_ip6[0] = origin->address[0];
-		ctx->user_ip6[1] = origin->address[1];
-		ctx->user_ip6[2] = origin->address[2];
-		ctx->user_ip6[3] = origin->address[3];
-		ctx->user_port = bpf_htons(origin->port);
-	}
-	return PROCEED;
+	return restore6(ctx);
 }
 
 SEC("sockops")
@@ -381,6 +241,8 @@ int hg_sockops(struct bpf_sock_ops *ctx)
 {
 	if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		publish(ctx);
+	else if (ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		mark_passive(ctx);
 	return PROCEED;
 }
 

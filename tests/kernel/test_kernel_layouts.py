@@ -27,7 +27,30 @@ STRUCTS = {
             *["tgid", "uid", "gid", "address", "port", "family", "listener_port", "ambiguous", "comm"],
         ],
     ),
-    "hg_settings": (layouts.SETTINGS, ["heartbeat_limit_ns"]),
+    "hg_program_key": (layouts.PROGRAM_KEY, ["inode", "device"]),
+    "hg_unix_key": (layouts.UNIX_KEY, ["length", "path"]),
+    "hg_unix_rule": (layouts.UNIX_RULE, ["verdict", "to.length", "to.path"]),
+    "hg_path_key": (layouts.PATH_KEY, ["path"]),
+    "hg_event": (
+        layouts.EVENT,
+        [
+            *[
+                "time_ns",
+                "start_boottime_ns",
+                "cgroup",
+                "kind",
+                "workload",
+                "tgid",
+                "uid",
+                "address",
+                "port",
+                "family",
+                "protocol",
+            ],
+            *["observed", "comm", "path.length", "path.path"],
+        ],
+    ),
+    "hg_settings": (layouts.SETTINGS, ["heartbeat_limit_ns", "root_cgroup"]),
 }
 
 
@@ -71,6 +94,18 @@ def test_sizes_and_offsets_are_those_of_the_header(name: str, c_facts: dict[str,
     assert python_offsets(layout) == offsets
 
 
+@pytest.mark.parametrize("name", ["SELF_TEST", "WATCHED", "CLEARED", "UNIX_ALLOW", "UNIX_REDIRECT", "UNIX_LENGTH", "PATH_LENGTH"])
+def test_numbers_are_those_of_the_header(name: str) -> None:
+    defined = re.search(rf"#define HG_{name} (\S+)", HEADER.read_text())
+    assert defined is not None
+    assert int(defined[1], 0) == getattr(layouts, name)
+
+
+def test_modes_are_those_of_the_header() -> None:
+    defined = {name: int(value) for name, value in re.findall(r"#define HG_MODE_(\w+) (\d+)", HEADER.read_text())}
+    assert defined == {mode.name: mode.value for mode in layouts.Mode if mode}
+
+
 def test_counters_are_those_of_the_header(c_facts: dict[str, str]) -> None:
     assert tuple(c_facts["counters"].rstrip(",").split(",")) == layouts.COUNTERS
 
@@ -112,6 +147,23 @@ def test_a_record_reads_field_by_field() -> None:
 
 def test_a_void_record_names_nobody() -> None:
     assert read_origin(KEY, record(ambiguous=1)) is None
+
+
+@given(st.binary(min_size=layouts.EVENT.size, max_size=layouts.EVENT.size))
+def test_any_event_reads(data: bytes) -> None:
+    assert len(layouts.read_event(data).path) <= layouts.UNIX_LENGTH
+
+
+@pytest.mark.parametrize("address", [b"", b"a" * 109, b"/with\0nul"])
+def test_what_is_no_unix_address_is_refused(address: bytes) -> None:
+    with pytest.raises(ValueError, match=r"address|NUL"):
+        layouts.unix_key(address)
+
+
+@pytest.mark.parametrize("path", ["agents/a", "", "/" + "a" * 255])
+def test_what_is_no_path_of_a_cgroup_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="cgroup2 mount"):
+        layouts.path_key(path)
 
 
 @given(st.binary(min_size=layouts.ORIGIN.size, max_size=layouts.ORIGIN.size))
