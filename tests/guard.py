@@ -124,7 +124,7 @@ class Guard:
     cgroup: Path
     pins: Path
     prefix: tuple[str, ...] = ()
-    """The beginning of the command that runs the daemon: what confines it."""
+    """The beginning of the command that runs the daemon: what confines it, or where it runs (``nsenter``)."""
     process: subprocess.Popen[str] | None = None
     lines: list[str] = field(default_factory=list)
     """What the daemons of this guard printed, stderr included."""
@@ -223,13 +223,13 @@ Running = AbstractContextManager[Guard]
 
 
 @contextmanager
-def prepared(setup: Configuration) -> Iterator[Guard]:
-    """A guard whose daemon does not run yet."""
+def prepared(setup: Configuration, prefix: tuple[str, ...] = ()) -> Iterator[Guard]:
+    """A guard whose daemon does not run yet; `prefix` as in `Guard`."""
     # In the order of undoing: the agents end before the hooks that guard them do.
     with pin_directory() as pins, attach_root() as cgroup, tempfile.TemporaryDirectory(prefix=f"{cgroup.name}-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        guard = Guard(folder, cgroup, pins)
+        guard = Guard(folder, cgroup, pins, prefix)
         for file, text in setup.files(Place(folder, cgroup, pins)).items():
             (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).write_text(text)
