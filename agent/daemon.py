@@ -22,7 +22,6 @@ from pathlib import Path
 
 import uvloop
 
-from ..identity.auditors import Recipients
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
@@ -33,7 +32,8 @@ from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document
 from ..recorder import entry
-from ..recorder.durable import LogBusy, LogUnavailable
+from ..recorder.durable import LogUnavailable
+from ..recorder.handover import KEY_DETAIL
 from ..recorder.log import Log
 from .cancels import Cancels
 from .control import Control
@@ -47,14 +47,18 @@ from .logwriter import LogWriter, TimedSyncs
 from .metrics import Metrics
 from .names.keeper import START_S, Keeper
 from .notify import Notifier
+from .open_log import open_log
 from .origins import who_asks
 from .paths import Paths, attach_point, workload_path
 from .records import Records
 from .reload import Reload, policy_load, users_of
 from .resources import Resources
 from .retention import Retention
+from .rotation import finish, keys
+from .s3 import place_of
 from .sealing import Sealing
 from .selftest import SelfTest
+from .shipping import Arrived, arrived
 from .status import Status
 from .witnesses import Witnesses
 
@@ -111,9 +115,10 @@ class Daemon:
         paths.make()
         undo.callback(os.close, paths.lock())
         syncs = TimedSyncs()
-        log = _open_log(document, paths, syncs, undo)
+        log = open_log(document, paths, syncs.syscalls)
+        undo.callback(log.close)
         sealing, witnesses = _open_seal(document, paths, log, undo)
-        retention = Retention(paths.log, log, sealing, document.log)
+        retention = Retention(paths.log, log, sealing, document.log, _shipped(document, paths))
         redirect = _attach(document, paths, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
@@ -126,7 +131,7 @@ class Daemon:
         holds = Holds(book, records, users, decider)
         test = SelfTest(redirect, attach_point(document))
         hash_key = paths.hash_key()
-        _record_start(log, document, policy)
+        _record_start(log, document, policy, paths)
         writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), undo)
         crew = Crew(document, writer.drain, policy.epoch, hash_key)
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
@@ -207,30 +212,12 @@ async def _answer_names(
     redirect.set_resolver(*names.sockets)
 
 
-def _open_log(document: Document, paths: Paths, syncs: TimedSyncs, undo: AsyncExitStack) -> Log:
-    auditors = Recipients(document.log.payload_recipients)
-    try:
-        log = Log(
-            paths.log,
-            lambda: (time.time_ns(), time.monotonic_ns()),
-            syscalls=syncs.syscalls,
-            encrypt=auditors.encrypt if auditors else None,
-            payload_above=document.log.payload_above_bytes,
-        )
-    except LogBusy as error:
-        raise Failure(f"another daemon writes this log: {error}") from None
-    except (LogUnavailable, OSError) as error:
-        raise Failure(f"the log can't be opened: {error}") from None
-    undo.callback(log.close)
-    return log
-
-
 def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack) -> tuple[Sealing, Witnesses]:
     """The log's tree, with those to whom its heads are shown. The last seal is before the log is closed."""
-    signer = paths.log_signer()
-    sealing = Sealing.open(paths.log, signer, log, document.log.seal_s)
+    finish(paths)
+    sealing = Sealing.open(paths.log, paths.log_signer(), log, document.log.seal_s)
     undo.push_async_callback(sealing.stop)
-    witnesses = Witnesses(paths.log, signer.verifier, sealing, document.witnesses, document.log.witness_s)
+    witnesses = Witnesses(paths.log, keys(paths), sealing, document.witnesses, document.log.witness_s)
     return sealing, witnesses
 
 
@@ -243,6 +230,14 @@ async def _write_journals(
     writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure)
     undo.push_async_callback(writer.stop)
     return writer
+
+
+def _shipped(document: Document, paths: Paths) -> Callable[[], Arrived] | None:
+    """How far the configured bucket has come; None where none is configured."""
+    if not document.ship.bucket:
+        return None
+    place = place_of(document.ship, socket.gethostname())
+    return lambda: arrived(paths.ledger, place)
 
 
 def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
@@ -313,10 +308,11 @@ async def _beat(redirect: Redirect) -> None:
         await asyncio.sleep(BEAT_S)
 
 
-def _record_start(log: Log, document: Document, policy: Policy) -> None:
+def _record_start(log: Log, document: Document, policy: Policy, paths: Paths) -> None:
     durability = document.log.durability if document.log.durability == "strict" else f"batch {document.log.batch_ms} ms"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     details: tuple[tuple[str, str], ...] = (("host", socket.gethostname()), ("kernel", os.uname().release))
+    details += ((KEY_DETAIL, str(paths.log_verifier())),)
     details += tuple(("payloads encrypted to", recipient) for recipient in document.log.payload_recipients)
     try:
         log.append(

@@ -13,6 +13,7 @@ from ..kernel import cgroups
 from ..kernel.errors import KernelError
 from ..policy.document import Document
 from ..policy.sections import Daemon
+from ..recorder.handover import keys_of
 from ..recorder.note import BadNote, Signer, Verifier, parse_signer
 from .failures import Failure
 
@@ -42,6 +43,25 @@ class Paths:
     def log(self) -> Path:
         """The log's folder."""
         return self.state / "log"
+
+    @property
+    def key(self) -> Path:
+        """The secret key that signs the log's checkpoints."""
+        return self.state / "log.key"
+
+    @property
+    def next_key(self) -> Path:
+        """The one that takes over from it, while it does (`rotation`)."""
+        return self.state / "log.key.next"
+
+    @property
+    def key_file(self) -> Path:
+        """The file of the key that is in force: the next one's from the moment on at which the log is handed over to it."""
+        try:
+            new = parse_signer(self.next_key.read_text(encoding="ascii", errors="replace")).verifier
+            return self.next_key if any(each.new == new for each in keys_of(self.log, new).handovers) else self.key
+        except (OSError, BadNote):
+            return self.key
 
     @property
     def search(self) -> Path:
@@ -106,12 +126,21 @@ class Paths:
 
         return self._signer(lambda path: _kept(path, fresh))
 
+    def next_signer(self) -> Signer:
+        """The key that is to take over, made if there is none; of the same name, which is the log's. Raises Failure."""
+        name = self.log_signer().name
+
+        def read(path: Path) -> bytes:
+            return _kept(path, lambda: f"{Signer(name, os.urandom(SEED_BYTES))}\n".encode())
+
+        return self._signer(read, self.next_key)
+
     def log_verifier(self) -> Verifier:
         """The public half of the log's key, once the daemon has made it. Raises Failure."""
         return self._signer(Path.read_bytes).verifier
 
-    def _signer(self, read: Callable[[Path], bytes]) -> Signer:
-        path = self.state / "log.key"
+    def _signer(self, read: Callable[[Path], bytes], file: Path | None = None) -> Signer:
+        path = file or self.key_file
         try:
             return parse_signer(read(path).decode("ascii", "replace"))
         except OSError as error:

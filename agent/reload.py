@@ -6,7 +6,6 @@ import asyncio
 import pwd
 import sys
 from hashlib import sha256
-from pathlib import Path
 
 from ..identity.users import UserMistake, UserRule, Users
 from ..policy.decide import Decider, Policy
@@ -43,11 +42,11 @@ def _uids(names: tuple[str, ...]) -> list[int]:
 
 
 def policy_load(policy: Policy) -> entry.PolicyLoad:
-    """The entry that puts a policy on record, with the hashes of the files that it was made of."""
+    """The entry that puts a policy on record, with the texts of the files that it was made of, and their hashes."""
     document = policy.document
-    toml = (document.file, sha256(Path(document.file).read_bytes()).hexdigest())
-    files = tuple((source.file, sha256(source.text.encode()).hexdigest()) for source in document.sources)
-    return entry.PolicyLoad(epoch=policy.epoch, accepted=True, files=(toml, *files))
+    texts = ((document.file, document.text), *((source.file, source.text) for source in document.sources))
+    files = tuple((file, sha256(text.encode()).hexdigest()) for file, text in texts)
+    return entry.PolicyLoad(epoch=policy.epoch, accepted=True, files=files, texts=texts)
 
 
 class Reload:

@@ -16,6 +16,17 @@ from .failures import Failure
 TIMEOUT_S = 30
 
 
+def place_of(section: Ship, host: str) -> str:
+    """What tells this bucket and prefix from others."""
+    return f"{section.endpoint}|{section.bucket}|{prefix_of(section, host)}"
+
+
+def prefix_of(section: Ship, host: str) -> str:
+    """With which all keys begin; `host` stands in for ``{host}``."""
+    prefix = section.prefix.replace("{host}", host).strip("/")
+    return f"{prefix}/" if prefix else ""
+
+
 class S3:
     """A bucket with a prefix, as `shipping.Store`."""
 
@@ -28,18 +39,13 @@ class S3:
             raise Failure(f"shipping needs boto3 (pip install 'hostguard[ship]'): {error}") from None
         self._section = section
         self._now = now
-        prefix = section.prefix.replace("{host}", host).strip("/")
-        self._prefix = f"{prefix}/" if prefix else ""
+        self._prefix = prefix_of(section, host)
+        self.place = place_of(section, host)
         config = Config(connect_timeout=TIMEOUT_S, read_timeout=TIMEOUT_S, retries={"mode": "standard", "max_attempts": 4})
         with _told("open the endpoint"):
             self.client: Any = boto3.client(
                 "s3", endpoint_url=section.endpoint or None, region_name=section.region or None, config=config
             )
-
-    @property
-    def place(self) -> str:
-        """What tells this bucket and prefix from others."""
-        return f"{self._section.endpoint}|{self._section.bucket}|{self._prefix}"
 
     def put(self, key: str, data: bytes, checksum: str) -> None:
         """Store under the configured retention. S3 refuses what does not have the checksum; then it is asked what it has."""

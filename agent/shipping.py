@@ -4,6 +4,7 @@ Keys below the prefix
     entries/<first>.seg/<offset>   bytes of a segment from `offset` on; end to end they are the segment
     payloads/ab/<sha256>…          as in the log's folder, compressed or encrypted as it is there
     tile/…                         as in the log's folder, when asked for: then the bucket is a C2SP tlog-tiles log
+    handover/<index>               as in the log's folder: proofs of changes of the log's key
     witness/<name>                 the newest head that a witness has
     checkpoints/<size>             every signed head that was the newest when a pass began
     checkpoint                     the newest
@@ -13,8 +14,8 @@ of.
 
 What is true when we crash: an object is in the bucket whole or not at all. The ledger is written after the object was verified,
 so a piece that is not in the ledger may be there already; then it is found by its checksum and not sent again. A lost ledger
-costs one look at each object. Nothing here ever deletes: retention is another's affair, and may ask the ledger how far the bucket
-has come.
+costs one look at each object. Nothing here ever deletes: retention is another's affair, and asks the ledger how far the
+bucket has come (`arrived`).
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from __future__ import annotations
 import sqlite3
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
 from ..recorder.checkpoint import open_checkpoint
 from ..recorder.durable import segment_names, segment_path
@@ -65,6 +68,7 @@ class Ledger:
         path.chmod(0o600)
         self._connection.execute("CREATE TABLE IF NOT EXISTS arrived (key TEXT PRIMARY KEY, sha256 TEXT, bytes INTEGER)")
         self._connection.execute("CREATE TABLE IF NOT EXISTS reached (size INTEGER, place TEXT)")
+        self._connection.execute("CREATE TABLE IF NOT EXISTS tried (at REAL, failure TEXT)")
 
     def checksum(self, key: str) -> str | None:
         """Of the object that arrived last under the key."""
@@ -96,8 +100,38 @@ class Ledger:
     def reach(self, size: int) -> None:
         self._connection.execute("UPDATE reached SET size = ?", (size,))
 
+    def try_ended(self, at: float, failure: str = "") -> None:
+        """Remember how the newest pass went: when it ended, seconds since 1970, and why it failed if it did."""
+        self._connection.execute("DELETE FROM tried")
+        self._connection.execute("INSERT INTO tried VALUES (?, ?)", (at, failure))
+
     def close(self) -> None:
         self._connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """How far a bucket has come, by the ledger."""
+
+    reached: int = 0
+    """All entries before this one have arrived and were verified there."""
+    tried_at: float = 0.0
+    """When the newest pass ended, seconds since 1970; 0 for never."""
+    failure: str = ""
+    """Why that pass failed; empty when it did not."""
+
+
+def arrived(path: Path, place: str) -> Arrived:
+    """What the ledger at `path` says of this place; nothing when it is about another, or not there. Raises sqlite3.Error."""
+    if not path.exists():
+        return Arrived()
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        row = connection.execute("SELECT size FROM reached WHERE place = ?", (place,)).fetchone()
+        # A ledger of an earlier version has no such table until the next pass.
+        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'tried'").fetchone()
+        tried = connection.execute("SELECT at, failure FROM tried").fetchone() if row and known else None
+    at, failure = tried or (0.0, "")
+    return Arrived(int(row[0]) if row else 0, float(at), str(failure))
 
 
 @dataclass(slots=True)
@@ -153,7 +187,8 @@ class Shipper:
         for first, following in zip(names, [*names[1:], None], strict=True):
             yield from self._segment(first, following, size)
         others = tree_file_paths(self._folder) if self._tiles else []
-        others += [str(path.relative_to(self._folder)) for path in sorted((self._folder / "witness").glob("*")) if path.is_file()]
+        for part in ("witness", "handover"):
+            others += [str(path.relative_to(self._folder)) for path in sorted((self._folder / part).glob("*")) if path.is_file()]
         for key in others:
             # A tile never changes; a partial one may be gone, since a fuller one took its place.
             known = key.startswith("tile/") and self._ledger.checksum(key) is not None

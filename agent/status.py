@@ -148,6 +148,7 @@ class Status:
             "sealed": self._sealing.checkpoint.size,
             "sealed_at": self._sealing.sealed_at,
             "seal_failure": self._sealing.failure,
+            "retention_waits": str(self._retention.waiting or ""),
             "witnessed": max((shown.size for shown in self._witnesses.shown), default=0),
             "witnesses": [
                 {"name": shown.name, "size": shown.size, "at": shown.at, "failure": shown.failure}
@@ -185,8 +186,12 @@ class Status:
             found.append(f"the log can't be written, operations are refused: {log['failure']}")
         if log["seal_failure"]:
             found.append(f"the log can't be sealed; it is written all the same: {log['seal_failure']}")
+        if Paths.of(self._document).next_key.exists():
+            found.append("a change of the log's key broke off, the old one is in force: `hostguard log rotate-key` completes it")
         if self._retention.failure:
             found.append(f"old segments can't be removed: {self._retention.failure}")
+        if self._retention.stuck:
+            found.append(f"retention waits for shipping, the disk fills up meanwhile: {self._retention.waiting}")
         found += [f"witness {w['name']} did not take the log's head: {w['failure']}" for w in log["witnesses"] if w["failure"]]
         found += self._crew.problems()
         recent = self._faults.internal_since(time.time() - NEWS_S)

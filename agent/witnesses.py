@@ -20,7 +20,8 @@ import aiohttp
 
 from ..policy.sections import Witness
 from ..recorder.checkpoint import Checkpoint, open_checkpoint
-from ..recorder.note import COSIGNATURE, BadNote, Note, Verifier, parse_note, parse_signatures, parse_verifier
+from ..recorder.handover import Keys
+from ..recorder.note import COSIGNATURE, BadNote, Note, parse_note, parse_signatures, parse_verifier
 from ..recorder.prove import TileMissing, consistency_proof, root_at
 from ..recorder.treefiles import CHECKPOINT, TreeFiles
 from ..recorder.witnessed import keep, kept, taken
@@ -53,10 +54,10 @@ class Shown:
 class Witnesses:
     """All witnesses of one log."""
 
-    def __init__(self, folder: Path, verifier: Verifier, sealing: Sealing, witnesses: Mapping[str, Witness], every_s: float):
+    def __init__(self, folder: Path, keys: Keys, sealing: Sealing, witnesses: Mapping[str, Witness], every_s: float):
         """Take up what is kept of each. Raises Failure for a key that is none."""
         self._folder = folder
-        self._verifier = verifier
+        self._keys = keys
         self._sealing = sealing
         self._every_s = every_s
         self.shown = [self._taken_up(name, to) for name, to in witnesses.items()]
@@ -65,7 +66,7 @@ class Witnesses:
         try:
             if to.key and parse_verifier(to.key).kind != COSIGNATURE:
                 raise Failure(f"witnesses.{name}.key: it is not a key for cosignatures (type 0x04)")
-            found = kept(self._folder, name, self._verifier, to.key)
+            found = kept(self._folder, name, self._keys, to.key)
         except BadNote as error:
             raise Failure(f"witnesses.{name}.key: {error}") from None
         return Shown(name, to) if found is None else Shown(name, to, found.checkpoint.size, float(found.cosigned_s or 0))
@@ -101,7 +102,7 @@ class Witnesses:
 
     def _published(self) -> tuple[Checkpoint, str]:
         text = (self._folder / CHECKPOINT).read_text(encoding="utf-8")
-        return open_checkpoint(text, self._verifier)[0], text
+        return open_checkpoint(text, self._keys.current)[0], text
 
     async def _cosign(self, shown: Shown, checkpoint: Checkpoint, note: str) -> str:
         """C2SP tlog-witness, add-checkpoint; returns the cosigned checkpoint."""
@@ -126,7 +127,7 @@ class Witnesses:
         signed = parse_note(note)
         cosignatures = key.of(Note(signed.text, parse_signatures(answer)))
         cosigned = str(Note(signed.text, (*signed.signatures, *cosignatures)))
-        taken(shown.name, cosigned, self._verifier, shown.to.key)
+        taken(shown.name, cosigned, self._keys, shown.to.key)
         return cosigned
 
     async def _add(self, url: str, old: int, checkpoint: Checkpoint, note: str) -> tuple[int, str, str]:
@@ -144,7 +145,7 @@ class Witnesses:
         """Replace the file, unless it knows better."""
         path = Path(shown.to.file)
         if path.exists():
-            before, _ = open_checkpoint(path.read_text(encoding="utf-8"), self._verifier)
+            before = self._keys.open(path.read_text(encoding="utf-8"))
             if before.size > checkpoint.size:
                 raise NotWitnessed(f"it has {before.size} entries, but this log has {checkpoint.size}: it was shortened")
             if before.size and root_at(self._folder, before.size) != before.root:

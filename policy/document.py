@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ class Document(Tables, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     file: str
     """Path of the TOML file, as given."""
-    sources: tuple[Source, ...]
+    text: str = ""
+    """What is in it."""
+    sources: tuple[Source, ...] = ()
     """The policy files, the base policy first unless it is off."""
 
     def workloads_of(self, agent: str) -> list[str]:
@@ -57,14 +60,30 @@ def load(path: str | os.PathLike[str]) -> Document:
     """The document at `path`. Raises `ConfigErrors` with every mistake in the file and in the policies it names."""
     file = os.fspath(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = _exactly(Path(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigErrors([_unreadable(file, error)]) from None
+    return _composed(file, text, lambda section, mistakes: _sources(Path(path).parent, section, mistakes))
+
+
+def of_texts(file: str, text: str, sources: Sequence[Source]) -> Document:
+    """The document that a TOML file of that text makes with these policies, the base policy first unless it is off.
+
+    Raises `ConfigErrors`.
+    """
+
+    def found(section: Policies, _: list[Mistake]) -> list[Source]:
+        return [Source(source.file, source.text, base=section.base and source is sources[0]) for source in sources]
+
+    return _composed(file, text, found)
+
+
+def _composed(file: str, text: str, find: Callable[[Policies, list[Mistake]], list[Source]]) -> Document:
     raw = _parse_toml(file, text)
     mistakes: list[Mistake] = []
     tables: Tables = read(raw, Tables, (), mistakes)
     mistakes.extend(dangling(tables, raw))
-    sources = _sources(Path(path).parent, tables.policy, mistakes)
+    sources = find(tables.policy, mistakes)
     wrong: list[RuleError] = []
     parse(sources, wrong)
     lines = key_lines(text)
@@ -73,7 +92,8 @@ def load(path: str | os.PathLike[str]) -> Document:
     errors += [ConfigError(e.file, e.id, e.message, e.line) for e in sorted(wrong, key=lambda e: (e.file, e.line))]
     if errors:
         raise ConfigErrors(errors)
-    return Document(**{name: getattr(tables, name) for name in Tables.__struct_fields__}, file=file, sources=tuple(sources))
+    fields = {name: getattr(tables, name) for name in Tables.__struct_fields__}
+    return Document(**fields, file=file, text=text, sources=tuple(sources))
 
 
 def load_daemon(path: str | os.PathLike[str]) -> Daemon:
@@ -91,6 +111,11 @@ def load_daemon(path: str | os.PathLike[str]) -> Daemon:
     if mistakes:
         raise ConfigErrors([ConfigError(file, dotted(m.path), m.message) for m in mistakes])
     return daemon
+
+
+def _exactly(path: Path) -> str:
+    """A file's text, line ends as they are: its hash is put on record."""
+    return path.read_bytes().decode("utf-8")
 
 
 def _unreadable(file: str, error: OSError | UnicodeDecodeError) -> ConfigError:
@@ -119,7 +144,7 @@ def _sources(folder: Path, section: Policies, mistakes: list[Mistake]) -> list[S
         for path in files:
             seen.add(path.resolve())
             try:
-                found.append(Source(str(path), path.read_text(encoding="utf-8")))
+                found.append(Source(str(path), _exactly(path)))
             except (OSError, UnicodeDecodeError) as error:
                 mistakes.append(Mistake(("policy", "files"), f"{path} {_unreadable('', error).message}"))
     return found

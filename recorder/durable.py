@@ -35,7 +35,7 @@ from pathlib import Path
 
 from .entry import Stored
 from .frames import whole_frames
-from .payloads import PayloadStore, sync_folder
+from .payloads import PayloadStore, close, sync_folder
 from .wrapping import Encrypt
 
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -192,7 +192,7 @@ class LogWriter:
         """Close without a sync."""
         self._payloads.abandon()
         for descriptor in (self._descriptor, self._lock):
-            os.close(descriptor)
+            close(descriptor)
 
     # Below: what happens rarely.
 
@@ -221,10 +221,10 @@ class LogWriter:
             except OSError as error:
                 # Nothing was written: the next append tries to rotate again.
                 raise LogUnavailable(f"create a segment: {error}") from error
-            os.close(self._descriptor)
-            self._descriptor = descriptor
+            before, self._descriptor = self._descriptor, descriptor
             self._head = _Head(position, 0)
             self._synced = _Head(position, 0)
+            close(before)
         return self._head
 
     def _tear(self, what: str, cause: OSError | None = None) -> None:

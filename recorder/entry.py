@@ -297,6 +297,8 @@ class PolicyLoad(Entry, tag="policy.load"):
     accepted: bool
     files: Pairs = ()
     """(path, SHA-256 in hex)."""
+    texts: Pairs = ()
+    """(path, text) of the same files: what was in force can be read when they have changed; none in older logs."""
     errors: Texts = ()
     user: str = ""
     """Who asked for the reload; empty at start."""
@@ -381,9 +383,20 @@ class LogRemoved(Entry, tag="log.removed"):
     """The rule."""
 
 
+class LogKey(Entry, tag="log.key"):
+    """The key that signs the log's checkpoints is to be another one; in force once a checkpoint over this is signed by both."""
+
+    old: str
+    """The verifier key until then."""
+    new: str
+    """The verifier key from then on."""
+    user: str = ""
+    """UNIX user who changed it."""
+
+
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Withdrawn, Request,
-    Approval, Cancel, NameAsked, NameAnswered, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
+    Approval, Cancel, NameAsked, NameAnswered, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey,
     JournalOpen, JournalEnd,
 )  # fmt: skip
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from .entry import Stored
+from .findings import Report
 from .payloads import payload_path, payload_paths
 from .treefiles import read_file
 from .wrapping import Decrypt, value_in
-
-if TYPE_CHECKING:
-    from .verify import Report
 
 
 class Fault(Protocol):

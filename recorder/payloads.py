@@ -8,6 +8,7 @@ payload to which no entry refers, or a ``.partial`` that nobody reads; neither d
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -130,17 +131,16 @@ class PayloadStore:
                 self._disk.fdatasync(unsynced.descriptor)
                 sync_folder(unsynced.folder)
                 sync_folder(unsynced.folder.parent)
-                os.close(unsynced.descriptor)
                 del self._unsynced[0]
+                close(unsynced.descriptor)
         except OSError:
             self._suspect = True
             raise
 
     def abandon(self) -> None:
         """Close without a sync."""
-        for unsynced in self._unsynced:
-            os.close(unsynced.descriptor)
-        self._unsynced = []
+        while self._unsynced:
+            close(self._unsynced.pop().descriptor)
 
     def _intact(self, reference: Stored) -> bool:
         data = _read_or_none(payload_path(self._folder, reference))
@@ -169,7 +169,7 @@ class PayloadStore:
             # A crash before the rename leaves a .partial that nobody refers to.
             partial.rename(path)
         except OSError:
-            os.close(descriptor)
+            close(descriptor)
             partial.unlink(missing_ok=True)
             raise
         return descriptor
@@ -202,6 +202,12 @@ def sync_folder(path: Path) -> None:
     try:
         os.fsync(descriptor)
     finally:
+        os.close(descriptor)
+
+
+def close(descriptor: int) -> None:
+    """Close what was synced, or is given up. An error tells nothing then, and the number is free all the same (close(2))."""
+    with contextlib.suppress(OSError):
         os.close(descriptor)
 
 

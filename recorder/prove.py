@@ -104,5 +104,13 @@ def check_proof(text: str, verifier: Verifier) -> Proven:
     return Proven(int(number), entry, checkpoint, note)
 
 
+def extra_of(text: str) -> bytes:
+    """The entry in a proof file, not checked. Raises BadNote."""
+    lines = text.split("\n", 2)
+    if len(lines) < 3 or not lines[1].startswith("extra "):
+        raise BadNote(f"no proof of one of our entries: expected {HEADER}, extra, index")
+    return decode_base64(lines[1].removeprefix("extra "))
+
+
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()

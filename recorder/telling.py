@@ -25,7 +25,8 @@ def notes(step: Step) -> list[str]:
         approval = step.approval
         who = f" by {approval.user}" if approval.user else ""
         waited = f" after {(approval.decided_us - approval.asked_us) / 1e6:.1f} s" if approval.decided_us is not None else ""
-        found.append(f"request {approval.request}: {approval.verdict or 'open'}{who}{waited} {approval.reason}".rstrip())
+        reason = f": {approval.reason}" if approval.reason else ""
+        found.append(f"request {approval.request}: {approval.verdict or 'open'}{who}{waited}{reason}")
     if step.withdrawn:
         found.append("withdrawn  " + step.withdrawn)
     if step.reply:
@@ -33,7 +34,8 @@ def notes(step: Step) -> list[str]:
         tags = f" ({', '.join(reply.tags)})" if reply.tags else ""
         masked = f", masked: {', '.join(reply.masked)}{tags}" if reply.masked else ""
         took = f", {reply.duration_us / 1000:.1f} ms" if reply.duration_us else ""
-        found.append(f"reply   {reply.status} {reply.tag}, {reply.rows} rows, {reply.bytes} bytes{masked}{took}")
+        status = f"{reply.status} {reply.tag}".rstrip()
+        found.append(f"reply   {status}, {reply.rows} rows, {reply.bytes} bytes{masked}{took}")
     return found + (_rows(step.rows) if step.rows else [])
 
 

@@ -11,6 +11,7 @@ be computed from the segments again; nothing there is ever changed, only partial
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,10 +89,11 @@ class TreeFiles:
 
     def abandon(self) -> None:
         """Forget what was written and not synced."""
-        for descriptor in self._unsynced:
-            os.close(descriptor)
-        self._unsynced = []
-        self._folders = set()
+        # Off the list first: a number is closed once, whatever close says, since the next open may be given it (close(2)).
+        descriptors, self._unsynced, self._folders = self._unsynced, [], set()
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
     def _make_folder(self, path: Path) -> None:
         if not path.is_dir():

@@ -11,13 +11,14 @@ whether they are right.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from .checkpoint import Checkpoint, open_checkpoint
 from .durable import segment_names
-from .entry import LogRemoved, Stored
+from .entry import DaemonStart, LogKey, LogRemoved, Stored
+from .findings import Finding, Head, Report
 from .frames import LENGTH_BYTES
+from .handover import Keys, keys_of
 from .note import BadNote, Verifier
 from .packing import LogCorrupt, is_whole, kind_of, tag_of, unpack
 from .payload_check import check_payloads
@@ -31,58 +32,12 @@ from .wrapping import Decrypt
 MAX_FINDINGS = 20
 """After so many there is nothing more to learn."""
 END = 1 << 63
-_REMOVED = tag_of(LogRemoved).encode()
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not as it must be."""
-
-    place: str
-    """``entry 12``, or a path in the log's folder."""
-    problem: str
-    expected: str = ""
-    found: str = ""
-
-
-@dataclass(slots=True)
-class Report:
-    """What a verification found."""
-
-    origin: str
-    entries: int = 0
-    """All that the log holds, with those removed by retention and those not sealed yet."""
-    sealed: int = 0
-    """So many are under the published head."""
-    root: bytes = b""
-    """The head's."""
-    begun_at: int = 0
-    """Entries before this one were not read: a remembered head vouches for them."""
-    removed: int = 0
-    """Entries before this one were removed by retention: only their hashes were checked."""
-    torn: int = 0
-    """Bytes behind the last whole entry: one that is being written, or that a crash tore (the next daemon cuts it, on record)."""
-    payloads: int = 0
-    """Payloads whose files are byte for byte those that the entries name."""
-    encrypted: int = 0
-    """So many of them are encrypted."""
-    opened: int = 0
-    """And so many of those were opened with a key: their values are those that the entries have the hashes of."""
-    payloads_removed: int = 0
-    """Payloads that retention has removed, by its record."""
-    findings: list[Finding] = field(default_factory=list)
+_TOLD = tuple(tag_of(kind).encode() for kind in (LogRemoved, LogKey, DaemonStart))
+"""Kinds of entries that say something about the log itself."""
 
 
 class _TooMany(Exception):
     """`MAX_FINDINGS` was reached."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A head that somebody else has of this log."""
-
-    whose: str
-    checkpoint: Checkpoint
 
 
 def verify(
@@ -95,16 +50,23 @@ def verify(
 ) -> Report:
     """Check the log in `folder`, whose key is `verifier`; entries keep coming meanwhile without harm.
 
+    verifier: any key that signed it: hand-overs on record lead from it to the one that signs now.
     heads: other heads that the log must agree with, signatures checked.
     start: a remembered head, signature checked; entries before it are not read, the tiles must lead to it.
     progress: told how many entries are done.
     decrypt: opens encrypted payloads; those that it doesn't are checked by the hash of their file only.
     """
     beginning = segment_names(folder)[:1]
-    report = _Verification(folder, verifier, list(heads), start, progress, decrypt).run()
+    heads = list(heads)
+    try:
+        keys = keys_of(folder, verifier)
+    except BadNote as error:
+        return Report(verifier.name, findings=[Finding("the log's key", str(error))])
+    heads += [Head(f"the hand-over of the key at entry {each.index}", each.checkpoint) for each in keys.handovers]
+    report = _Verification(folder, keys, heads, start, progress, decrypt).run()
     if report.findings and segment_names(folder)[:1] != beginning:
         # Retention removed segments under our hands.
-        report = _Verification(folder, verifier, list(heads), start, progress, decrypt).run()
+        report = _Verification(folder, keys, heads, start, progress, decrypt).run()
     return report
 
 
@@ -114,20 +76,25 @@ class _Verification:
     def __init__(
         self,
         folder: Path,
-        verifier: Verifier,
+        keys: Keys,
         heads: list[Head],
         start: Checkpoint | None,
         progress: Callable[[int], None],
         decrypt: Decrypt,
     ) -> None:
         self._folder = folder
+        self._keys = keys
         self._decrypt = decrypt
         self._progress = progress
-        self._report = Report(verifier.name)
+        self._report = Report(
+            keys.current.name,
+            keys=tuple(map(str, keys.all)),
+            handed_over=tuple(each.index for each in keys.handovers),
+        )
         self._edge = Edge()
         self._heads = heads + ([Head("the remembered checkpoint", start)] if start else [])
         self._start = start.size if start else 0
-        self._head = self._published(verifier)
+        self._head = self._published(keys.current)
         self._partials: dict[tuple[int, int], list[int]] = {}
         """Widths of the partial tiles that are there, by level (-1 for bundles) and index; those to be checked yet."""
         self._full: set[tuple[int, int]] = set()
@@ -331,16 +298,19 @@ class _Verification:
     def _look_at(self, first: int, frames: list[bytes]) -> None:
         """What else entries say: payloads they refer to, removals on record. Those not sealed yet have their CRCs only."""
         joined = b"".join(frames)
-        if first + len(frames) <= self._head.size and PAYLOAD_KEY not in joined and _REMOVED not in joined:
+        if first + len(frames) <= self._head.size and PAYLOAD_KEY not in joined and not any(tag in joined for tag in _TOLD):
             return
         for index, frame in enumerate(frames, first):
             data = frame[LENGTH_BYTES:]
             if index >= self._head.size and not is_whole(data):
                 self._fault(f"entry {index}", "its CRC is wrong, and it is not sealed yet")
-            elif PAYLOAD_KEY in data or kind_of(data) == _REMOVED:
+            elif PAYLOAD_KEY in data or kind_of(data) in _TOLD:
                 entry = unpack(data)
                 if isinstance(entry, LogRemoved):
                     self._note_removal(entry)
+                elif isinstance(entry, LogKey | DaemonStart):
+                    if objection := self._keys.objection(index, entry):
+                        self._fault(f"entry {index}", *objection)
                 else:
                     for reference in references(entry):
                         self._payloads.setdefault(reference, index)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .checkpoint import Checkpoint, cosignature_time, open_checkpoint
-from .note import BadNote, Verifier, parse_verifier
+from .checkpoint import Checkpoint, cosignature_time
+from .handover import Keys
+from .note import BadNote, parse_note, parse_verifier
 from .treefiles import TreeFiles, read_file
 
 
@@ -30,16 +31,16 @@ def keep(folder: Path, name: str, note: str) -> None:
     TreeFiles(folder).replace(f"witness/{name}", note.encode())
 
 
-def kept(folder: Path, name: str, verifier: Verifier, key: str = "") -> Witnessed | None:
-    """What the witness has, by what is kept here; `key` is its verifier key. None before the first. Raises BadNote."""
+def kept(folder: Path, name: str, keys: Keys, key: str = "") -> Witnessed | None:
+    """What the witness has, by what is kept here; `key` is its own verifier key. None before the first. Raises BadNote."""
     data = read_file(folder, f"witness/{name}")
-    return None if data is None else taken(name, data.decode("utf-8", "replace"), verifier, key)
+    return None if data is None else taken(name, data.decode("utf-8", "replace"), keys, key)
 
 
-def taken(name: str, note: str, verifier: Verifier, key: str = "") -> Witnessed:
+def taken(name: str, note: str, keys: Keys, key: str = "") -> Witnessed:
     """What a witness has taken, by its words. Raises BadNote unless the log signed it, and the witness if it has a key."""
-    checkpoint, parsed = open_checkpoint(note, verifier)
-    cosigned_s = cosignature_time(parse_verifier(key), parsed) if key else None
+    checkpoint = keys.open(note)
+    cosigned_s = cosignature_time(parse_verifier(key), parse_note(note)) if key else None
     if key and cosigned_s is None:
         raise BadNote(f"not cosigned by {key.partition('+')[0]}")
     return Witnessed(name, checkpoint, note, cosigned_s)

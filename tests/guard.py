@@ -69,6 +69,8 @@ class Setup:
     timeout_s: int = 60
     durability: str = "batch"
     workers: int = 0
+    log: str = ""
+    """More lines of ``[log]``."""
 
     def files(self, place: Place) -> Mapping[str, str]:
         """The configuration file, with the policies beside it."""
@@ -94,6 +96,7 @@ workers = {self.workers}
 
 [log]
 durability = "{self.durability}"
+{self.log}
 
 [policy]
 files = ["policies.cedar"]
@@ -138,14 +141,19 @@ class Guard:
 
         `degraded`: the test means it to have problems, which ``status`` tells.
         """
+        up = self.launch().wait(START_LIMIT_S)
+        if not up or not (self.lines[-1].startswith(UP) if degraded else self.is_guarding()):
+            raise RuntimeError("the daemon did not start:\n" + "".join(self.lines))
+
+    def launch(self) -> threading.Event:
+        """Begin to start the daemon; the event is set once it says that it guards, or ends."""
         command: list[str | Path] = [*self.prefix, HOSTGUARD, "daemon", "--config", self.config]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
         )
         up = threading.Event()
         threading.Thread(target=self._listen, args=(self.process, up), daemon=True).start()
-        if not up.wait(START_LIMIT_S) or not (self.lines[-1].startswith(UP) if degraded else self.is_guarding()):
-            raise RuntimeError("the daemon did not start:\n" + "".join(self.lines))
+        return up
 
     def _listen(self, process: subprocess.Popen[str], up: threading.Event) -> None:
         assert process.stdout is not None

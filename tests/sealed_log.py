@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from hostguard.recorder.entry import Cancel, Operation
+from hostguard.recorder.findings import Report
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signer
 from hostguard.recorder.seal import Sealer
 from hostguard.recorder.treefiles import TreeSyscalls
-from hostguard.recorder.verify import Report, verify
+from hostguard.recorder.verify import verify
 from hostguard.recorder.wrapping import Encrypt
 
 SIGNER = Signer("example.com/log", b"s" * 32)

@@ -5,9 +5,10 @@ With ``--folder`` and ``--key`` it needs no configuration either: an auditor che
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ...policy.document import Document
 from ...recorder.checkpoint import Checkpoint, open_checkpoint
-from ...recorder.note import BadNote, Verifier, parse_verifier
+from ...recorder.findings import Head, Report
+from ...recorder.handover import Keys, keys_of
+from ...recorder.note import BadNote, Verifier, parse_note, parse_verifier
 from ...recorder.packing import LogCorrupt, unpack
 from ...recorder.prove import TileMissing, check_proof, prove
 from ...recorder.tree import BadProof
 from ...recorder.treefiles import CHECKPOINT, read_file
-from ...recorder.verify import Head, Report, verify
+from ...recorder.verify import verify
 from ...recorder.visible import visible
 from ...recorder.witnessed import Witnessed, kept, kept_names, taken
 from ..failures import Failure
+from ..open_log import open_log
 from ..paths import Paths
+from ..rotation import rotate
 from .identity import decrypt_with, identity_option
 from .output import clock, config_option, configured, err, json_option, out, print_json
 
@@ -48,7 +53,8 @@ class Subject:
     """The log that a command is about."""
 
     folder: Path
-    verifier: Verifier
+    keys: Keys
+    """Found by the one that was given, or is in force here."""
     document: Document | None
     """None when everything was given on the command line."""
 
@@ -57,7 +63,7 @@ class Subject:
         names = set(kept_names(self.folder))
         keys = {} if self.document is None else {name: to.key for name, to in self.document.witnesses.items()}
         try:
-            found = [kept(self.folder, name, self.verifier, keys.get(name, "")) for name in sorted(names)]
+            found = [kept(self.folder, name, self.keys, keys.get(name, "")) for name in sorted(names)]
             found += self._files()
         except BadNote as error:
             raise Failure(f"what is kept of a witness is not right: {error}") from None
@@ -67,7 +73,7 @@ class Subject:
         """Heads in files elsewhere say more than what is kept of them here."""
         witnesses = {} if self.document is None else self.document.witnesses
         texts = {name: _text(Path(to.file)) for name, to in witnesses.items() if to.file and Path(to.file).exists()}
-        return [taken(f"{name} ({witnesses[name].file})", text, self.verifier) for name, text in texts.items()]
+        return [taken(f"{name} ({witnesses[name].file})", text, self.keys) for name, text in texts.items()]
 
 
 def subject_options(command: Command) -> Command:
@@ -82,7 +88,11 @@ def _subject(config: Path, folder: Path | None, key: str | None) -> Subject:
     if folder is None:
         assert document is not None
         folder = Paths.of(document).log
-    return Subject(folder, _verifier(document, key), document)
+    trusted = _verifier(document, key)
+    try:
+        return Subject(folder, keys_of(folder, trusted), document)
+    except BadNote as error:
+        raise Failure(f"the log's key: {error}") from None
 
 
 def _verifier(document: Document | None, key: str | None) -> Verifier:
@@ -108,7 +118,7 @@ def _checkpoint(subject: Subject) -> tuple[Checkpoint, str]:
         raise Failure(f"{subject.folder / CHECKPOINT} is not there: nothing is sealed yet")
     try:
         text = data.decode("utf-8", "replace")
-        return open_checkpoint(text, subject.verifier)[0], text
+        return open_checkpoint(text, subject.keys.current)[0], text
     except BadNote as error:
         raise Failure(f"the checkpoint: {error}") from None
 
@@ -143,7 +153,7 @@ def verify_log(
         heads.append(Head(f"the checkpoint in {remembered}", start))
         start = None
     with _progress(_expected(subject)) as progress:
-        report = verify(subject.folder, subject.verifier, heads, start, progress, decrypt)
+        report = verify(subject.folder, subject.keys.trusted, heads, start, progress, decrypt)
     if as_json:
         print_json(_facts(report, witnessed))
     else:
@@ -155,7 +165,7 @@ def _remembered(subject: Subject, path: Path | None) -> Checkpoint | None:
     if path is None:
         return None
     try:
-        return open_checkpoint(_text(path), subject.verifier)[0]
+        return subject.keys.open(_text(path))
     except BadNote as error:
         raise Failure(f"{path}: {error}") from None
 
@@ -196,6 +206,9 @@ def _show_report(report: Report, witnessed: list[Witnessed]) -> None:
     if report.sealed:
         out.print(f"[green]✓[/] {report.sealed} entries are exactly those that were sealed, by {visible(report.origin)}")
         out.print(f"  root {report.root.hex()}", markup=False, style="dim")
+    for entry, before, after in zip(report.handed_over, report.keys, report.keys[1:], strict=False):
+        short = (text.removeprefix(f"{report.origin}+").partition("+")[0] for text in (before, after))
+        out.print(f"  the key {' handed over to '.join(short)} at entry {entry}, under a checkpoint that both signed")
     if report.begun_at:
         out.print(f"  those before entry {report.begun_at} by the remembered checkpoint, without reading them")
     if report.removed:
@@ -251,6 +264,32 @@ def key(config: Path, as_json: bool) -> None:
         sys.stdout.write(f"{verifier}\n")
 
 
+@command.command("rotate-key")
+@json_option
+@config_option
+def rotate_key(config: Path, as_json: bool) -> None:
+    """Hand the log over to a new key and destroy the old one. Stop the daemon first; guarded agents are refused meanwhile.
+
+    The old key signs a checkpoint over an entry that names the new one, and so does the new key: `log verify --key OLD` follows
+    to it. A rotation that broke off is completed by the next. Give witnesses the key that this prints.
+    """
+    document = configured(config)
+    paths = Paths.of(document)
+    if not paths.log.is_dir():
+        raise Failure(f"{paths.log} is not there: no daemon has begun a log yet")
+    paths.make()
+    with ExitStack() as undo:
+        undo.callback(os.close, paths.lock())
+        log = open_log(document, paths)
+        undo.callback(log.close)
+        old, new = rotate(paths, log)
+    if as_json:
+        print_json({"origin": new.name, "old": str(old), "key": str(new)})
+    else:
+        sys.stdout.write(f"{new}\n")
+        err.print(f"the log's key is now this one; {old.key_id.hex()} is destroyed. Witnesses need the new one", markup=False)
+
+
 @command.command("prove")
 @click.argument("entry", type=click.IntRange(0))
 @json_option
@@ -263,7 +302,9 @@ def prove_entry(config: Path, folder: Path | None, key: str | None, as_json: boo
     """
     subject = _subject(config, folder, key)
     found, note = _checkpoint(subject)
-    best = next((one for one in subject.witnessed() if one.cosigned_s is not None and one.checkpoint.size > entry), None)
+    cosigned = (one for one in subject.witnessed() if one.cosigned_s is not None and one.checkpoint.size > entry)
+    # One that only an earlier key signed would not be checked with the key that is in force.
+    best = next((one for one in cosigned if subject.keys.current.of(parse_note(one.note))), None)
     if best is not None:
         found, note = best.checkpoint, best.note
     try:

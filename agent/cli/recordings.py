@@ -70,10 +70,11 @@ def _escaped(text: str) -> str:
 
 @command.command("show")
 @click.argument("flow", type=int)
+@click.option("--full", is_flag=True, help="Long statements whole, not their beginnings.")
 @identity_option
 @json_option
 @config_option
-def show(config: Path, as_json: bool, identity: tuple[Path, ...], flow: int) -> None:
+def show(config: Path, as_json: bool, identity: tuple[Path, ...], flow: int, full: bool) -> None:
     """Show all that is on record about one flow."""
     found = load(config, flow, identity)
     if as_json:
@@ -81,5 +82,5 @@ def show(config: Path, as_json: bool, identity: tuple[Path, ...], flow: int) -> 
         return
     print_head(found)
     for item in found.items:
-        print_item(item)
+        print_item(item, whole=full)
     print_end(found)

@@ -32,8 +32,8 @@ FORMATS = ("html", "json", "csv")
 def command(config: Path, identity: tuple[Path, ...], since: str, until: str | None, layout: str, output: Path | None) -> None:
     """Report what each agent could do, what it did, what was denied, held, masked, and who approved.
 
-    Everything carries its position in the log. Owners, roles and policies are those of today's configuration; what was in force
-    in the period is listed by file and SHA-256.
+    Everything carries its position in the log. Owners, roles and policies are those that were in force then, by the texts on
+    record; where the log does not have them, today's stand in and the report says so.
     """
     from ..report import csv, html
     from ..report.gather import gather
@@ -57,5 +57,7 @@ def command(config: Path, identity: tuple[Path, ...], since: str, until: str | N
             data = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
     write(output, iter([data]))
     sys.stdout.flush()
+    for gap in report.gaps:
+        err.print(gap, markup=False, style="yellow")
     tell_unopened(len(reader.unopened), bool(identity))
     err.print(f"{len(data)} bytes of {layout}, the log up to entry {report.entries}", markup=False)

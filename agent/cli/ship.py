@@ -25,7 +25,7 @@ def command(config: Path, once: bool) -> None:
     """Copy entries, payloads and checkpoints to the bucket of [ship], every `every_s` seconds until stopped.
 
     Only what is under a signed checkpoint goes out, each piece is verified on arrival, and a pass goes on where the last one
-    ended. Nothing local is deleted. Runs beside the daemon, which never waits for it.
+    ended. Nothing local is deleted; the daemon's retention removes only what has arrived. Runs beside the daemon.
     """
     document = configured(config)
     section, paths = document.ship, Paths.of(document)
@@ -39,7 +39,9 @@ def command(config: Path, once: bool) -> None:
             while True:
                 try:
                     _print(shipper.run())
+                    ledger.try_ended(time.time())
                 except Failure as error:
+                    ledger.try_ended(time.time(), str(error))
                     if once:
                         raise
                     # The bucket will be there again; until then the log waits here.

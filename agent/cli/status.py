@@ -117,6 +117,8 @@ def _show_basis(facts: dict[str, Any]) -> None:
     health = f"[red]{escape(log['failure'])}[/]" if log["failure"] else "[green]writable[/]"
     out.print(f"log        {health}, {log['entries']} entries, {window}  [dim]{escape(log['folder'])}[/]")
     out.print(f"           {log['sealed']} sealed {ago(time.time() - log['sealed_at'])} ago, {_witnessed(log)}")
+    if log["retention_waits"]:
+        out.print(f"           [yellow]retention waits for shipping[/]: {escape(log['retention_waits'])}")
     out.print(f"           {_kept(log)}")
     out.print(f"policy     {policy['policies']} policies, epoch {policy['epoch']}")
     for resource in facts["resources"]:

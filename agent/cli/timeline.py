@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...recorder.recording import Event, Recording, Step
 from ...recorder.telling import notes, verdict
 from .output import clock, out
 
+SHOWN_CHARACTERS = 2000
+"""Of a statement, unless it is wanted whole: a bulk insert would bury what was decided."""
 VERDICT_STYLES = {"allow": "green", "deny": "red", "hold": "yellow", "refused": "red"}
 
 
@@ -23,7 +27,7 @@ def print_head(found: Recording) -> None:
         out.print(facts.refused, markup=False)
 
 
-def print_item(item: Step | Event) -> None:
+def print_item(item: Step | Event, *, whole: bool = False) -> None:
     """One operation with what came of it, or one event."""
     stamp = f"[dim]{item.offset_us / 1e6:9.3f}[/] "
     if isinstance(item, Event):
@@ -32,12 +36,25 @@ def print_item(item: Step | Event) -> None:
         return
     style = VERDICT_STYLES.get(item.verdict, "red")
     out.print(f"{stamp}[{style}]{verdict(item)}[/] [dim]{item.form} #{item.number}, entry {item.entry}[/]")
-    for line in item.lines:
+    for line in item.lines if whole else shortened(item.lines):
         out.print(" " * 12, end="")
         out.print(line, markup=False, style="bold")
     for note in notes(item):
         out.print(" " * 12, end="")
         out.print(note, markup=False)
+
+
+def shortened(lines: Sequence[str]) -> list[str]:
+    """The beginning of a statement's lines, with a line that says how much is left out."""
+    found: list[str] = []
+    left = SHOWN_CHARACTERS
+    for line in lines:
+        if left <= 0:
+            break
+        found.append(line[:left])
+        left -= len(line)
+    hidden = sum(map(len, lines)) - sum(map(len, found))
+    return [*found, f"… {hidden} more characters (--full or --json shows them)"] if hidden else found
 
 
 def print_end(found: Recording) -> None:

@@ -22,14 +22,17 @@ def render(report: Report) -> str:
     writer = csv.DictWriter(out, COLUMNS, restval="")
     writer.writeheader()
     for agent in report.agents:
-        writer.writerows(_safe(row | {"agent": agent.agent, "owner": agent.owner}) for row in _rows(agent))
+        writer.writerows(_safe({"agent": agent.agent, "owner": agent.owner} | row) for row in _rows(agent))
     writer.writerows(_safe(_answer(answer)) for answer in report.answers)
     return out.getvalue()
 
 
 def _rows(agent: AgentReport) -> Iterator[Row]:
-    for policy in agent.policies:
-        yield {"kind": "policy", "policies": policy.id, "outcome": policy.effect, "statement": policy.text}
+    for stance in agent.stances:
+        since: Row = {"entry": stance.entry, "time": utc(stance.wall_ns)} if stance.entry >= 0 else {}
+        for policy in stance.policies:
+            row: Row = {"kind": "policy", "policies": policy.id, "outcome": policy.effect, "statement": policy.text}
+            yield row | since | {"owner": stance.owner}
     for did in agent.did:
         for outcome in ("allowed", "approved", "denied", "undecided"):
             if count := getattr(did, outcome):

@@ -65,7 +65,7 @@ class Answered(msgspec.Struct, frozen=True):
     verdict: str
     agent: str
     owner: str
-    """Who answers for the agent that asked, by today's configuration; empty when it is not in there."""
+    """Who answered for the agent that asked, by the configuration of then; empty when it is not in there."""
     user: str
     uid: int
     same_person: bool
@@ -93,16 +93,33 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Stance(msgspec.Struct, frozen=True):
+    """What one configuration said of an agent."""
+
+    entry: int
+    """The ``policy.load`` that put it in force; -1 for none."""
+    wall_ns: int
+    """When that was."""
+    owner: str
+    roles: tuple[str, ...]
+    workloads: tuple[str, ...]
+    policies: tuple[PolicyFacts, ...]
+
+    def says_as(self, other: Stance) -> bool:
+        """Whether nothing changed for the agent."""
+        ours, theirs = ((each.owner, each.roles, each.workloads, each.policies) for each in (self, other))
+        return ours == theirs
+
+
 class AgentReport(msgspec.Struct):
     """One agent over the period."""
 
     agent: str
     """Empty for processes that are no agent's."""
-    owner: str
-    """Empty when today's configuration has no such agent."""
-    roles: tuple[str, ...] = ()
-    workloads: tuple[str, ...] = ()
-    policies: list[PolicyFacts] = []
+    owner: str = ""
+    """By the last of `stances`; empty when there is none."""
+    stances: list[Stance] = []
+    """What it was and could do, in order: one for each time that this changed. None when no configuration had such an agent."""
     flows: int = 0
     operations: int = 0
     did: list[Did] = []
@@ -134,9 +151,11 @@ class Report(msgspec.Struct):
     since_ns: int
     until_ns: int
     config: str
-    """The configuration file that owners, roles and policies are from: today's."""
+    """The configuration file, by its name today."""
     entries: int
     """The log was read up to, not including, this one."""
+    gaps: list[str] = []
+    """Where owners, roles and policies are not those of then but today's, and why."""
     agents: list[AgentReport] = []
     answers: list[Answered] = []
     policy_loads: list[Loaded] = []

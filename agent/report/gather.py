@@ -10,7 +10,8 @@ from ...recorder.entry import DaemonStart, FlowRefused, PolicyLoad, Stored
 from ...recorder.exchanges import ENDS, Exchange, History, histories, text_of
 from ...recorder.reader import Reader, Record
 from ...recorder.visible import visible
-from .facts import AgentReport, Answered, Did, Loaded, MaskedColumn, PolicyFacts, Refusal, Report, Statement
+from .facts import AgentReport, Answered, Did, Loaded, MaskedColumn, PolicyFacts, Refusal, Report, Stance, Statement
+from .in_force import Configuration, InForce
 
 
 @dataclass(slots=True)
@@ -24,9 +25,10 @@ class _Tables:
 
 def gather(policy: Policy, reader: Reader, since_ns: int, until_ns: int, made_ns: int) -> Report:
     """The report on operations asked for, and connections refused, in [since, until). Raises LogCorrupt."""
-    gathering = _Gathering(policy, since_ns, until_ns)
+    gathering = _Gathering(InForce(policy, reader.payload), since_ns, until_ns)
     for found in histories(gathering.listen(reader.entries()), reader.payload):
         gathering.flow(found)
+    gathering.finish()
     agents = [tables.report for _, tables in sorted(gathering.tables.items())]
     for name, tables in gathering.tables.items():
         tables.report.did = [did for _, did in sorted(tables.did.items())]
@@ -39,6 +41,7 @@ def gather(policy: Policy, reader: Reader, since_ns: int, until_ns: int, made_ns
         until_ns=until_ns,
         config=policy.document.file,
         entries=reader.position,
+        gaps=gathering.in_force.gaps,
         agents=agents,
         answers=sorted(gathering.answers, key=lambda answer: answer.entry),
         policy_loads=gathering.loads,
@@ -48,17 +51,14 @@ def gather(policy: Policy, reader: Reader, since_ns: int, until_ns: int, made_ns
 class _Gathering:
     """What is found so far."""
 
-    def __init__(self, policy: Policy, since_ns: int, until_ns: int) -> None:
-        self._policy = policy
+    def __init__(self, in_force: InForce, since_ns: int, until_ns: int) -> None:
+        self.in_force = in_force
         self._since_ns = since_ns
         self._until_ns = until_ns
         self.host = ""
         self.loads: list[Loaded] = []
         self.answers: list[Answered] = []
         self.tables: dict[str, _Tables] = {}
-        # Agents that did nothing are in the report as well: what they could have done is part of it.
-        for name in policy.document.agents:
-            self._of(name)
 
     def listen(self, records: Iterable[Record]) -> Iterator[Record]:
         """Note what belongs to no flow as it goes by."""
@@ -68,7 +68,10 @@ class _Gathering:
             elif isinstance(entry, PolicyLoad) and entry.wall_ns < self._until_ns:
                 if entry.wall_ns < self._since_ns and entry.accepted:
                     self.loads.clear()
+                    self.in_force.forget()
                 self.loads.append(_loaded(index, entry))
+                if entry.accepted:
+                    self.in_force.add(index, entry)
             yield index, entry
 
     def flow(self, found: History) -> None:
@@ -82,7 +85,7 @@ class _Gathering:
         for exchange in found.exchanges:
             if self._in_period(exchange.operation.wall_ns):
                 self._operation(tables, found, exchange)
-            self._answers(tables.report, exchange)
+            self._answers(found.opened.agent, exchange)
 
     def _in_period(self, wall_ns: int) -> bool:
         return self._since_ns <= wall_ns < self._until_ns
@@ -112,7 +115,9 @@ class _Gathering:
         for tag in map(visible, exchange.tags()):
             tables.report.tags[tag] = tables.report.tags.get(tag, 0) + 1
 
-    def _answers(self, report: AgentReport, exchange: Exchange) -> None:
+    def _answers(self, agent: str, exchange: Exchange) -> None:
+        known = self.in_force.at(exchange.index).policy.document.agents.get(agent)
+        owner = "" if known is None else known.owner
         for index, approval in exchange.approvals:
             if approval.user and self._in_period(approval.wall_ns):
                 self.answers.append(
@@ -122,31 +127,42 @@ class _Gathering:
                         wall_ns=approval.wall_ns,
                         request=visible(approval.request),
                         verdict=visible(approval.verdict),
-                        agent=report.agent,
-                        owner=report.owner,
+                        agent=visible(agent),
+                        owner=owner,
                         user=visible(approval.user),
                         uid=approval.uid,
-                        same_person=approval.user == report.owner,
+                        same_person=approval.user == owner,
                         waited_ns=approval.mono_ns - exchange.operation.mono_ns,
                         reason=visible(text_of(approval.reason)),
                     )
                 )
 
+    def finish(self) -> None:
+        """Say of each agent what it was and could do in the period."""
+        for configuration in self.in_force.all():
+            # Agents that did nothing are in the report as well: what they could have done is part of it.
+            for name in configuration.policy.document.agents:
+                report, stance = self._of(name).report, _stance(configuration, name)
+                if not report.stances or not report.stances[-1].says_as(stance):
+                    report.stances.append(stance)
+                report.owner = stance.owner
+
     def _of(self, name: str) -> _Tables:
         if name not in self.tables:
-            self.tables[name] = _Tables(self._agent(name))
+            self.tables[name] = _Tables(AgentReport(name))
         return self.tables[name]
 
-    def _agent(self, name: str) -> AgentReport:
-        known = self._policy.document.agents.get(name)
-        if known is None:
-            return AgentReport(name, "")
-        groups = [("Role", role) for role in known.roles]
-        policies = [
-            PolicyFacts(rule.id, str(rule.node.effect).lower().rpartition(".")[2], f"{rule.file}:{rule.line}", rule.text.strip())
-            for rule in self._policy.book.concerning(("Agent", name), groups)
-        ]
-        return AgentReport(name, known.owner, known.roles, tuple(self._policy.document.workloads_of(name)), policies)
+
+def _stance(configuration: Configuration, name: str) -> Stance:
+    policy = configuration.policy
+    agent = policy.document.agents[name]
+    rules = policy.book.concerning(("Agent", name), [("Role", role) for role in agent.roles])
+    policies = tuple(
+        PolicyFacts(rule.id, str(rule.node.effect).lower().rpartition(".")[2], f"{rule.file}:{rule.line}", rule.text.strip())
+        for rule in rules
+    )
+    workloads = tuple(policy.document.workloads_of(name))
+    return Stance(configuration.entry, configuration.wall_ns, agent.owner, agent.roles, workloads, policies)
 
 
 def outcome_of(exchange: Exchange) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from recorded import DELETE, DROP, SELECT, START_NS, opened, record
+from recorded import DELETE, DROP, SELECT, START_NS, log_in, opened, record
 
 from hostguard.agent.cli.main import main
-from hostguard.recorder.entry import Decision, Operation
+from hostguard.policy.document import load
+from hostguard.recorder.entry import Decision, Operation, PolicyLoad
 from hostguard.recorder.log import Log
 from hostguard.recorder.reader import Reader
 
@@ -193,6 +194,24 @@ def test_rerun_tells_what_todays_policy_would_decide_otherwise(host: Host) -> No
     assert "3 of 4 operations" in host.run("rerun", host.first).stdout
 
 
+def test_rerun_as_of_then_takes_the_policy_on_record_or_says_that_there_is_none(host: Host) -> None:
+    early = host.run("rerun", host.first, "--as-of", "2026-09-25")
+    assert early.exit_code == 1
+    assert "no load of a policy" in early.output
+    document = load(host.config)
+    texts = ((document.file, document.text), ("p.cedar", '@id("nothing")\nforbid (principal, action, resource);\n'))
+    log = log_in(host.log)
+    # The base policy was off then.
+    text = document.text.replace("[policy]", "[policy]\nbase = false")
+    log.append(0, PolicyLoad(1, True, texts=((document.file, text), *texts[1:])))
+    log.close()
+    result = host.run("rerun", host.first, "--as-of", "2026-09-25", "--json")
+    assert result.exit_code == 1, result.output
+    # What needs no policy is allowed all the same.
+    assert {(each["now"], *each["policies"]) for each in json.loads(result.stdout)} == {("deny", "nothing"), ("allow",)}
+    assert host.run("rerun", host.first).exit_code == 0
+
+
 def test_replay_obeys_its_keys(host: Host) -> None:
     code = "from hostguard.agent.cli.main import main; main()"
     words = [sys.executable, "-c", code, "recordings", "replay", str(host.first), "--speed", "0.001", "--max-pause", "60"]
@@ -237,3 +256,12 @@ def _until(descriptor: int, text: str) -> str:
         assert select.select([descriptor], [], [], max(0, deadline - time.monotonic()))[0], f"no {text!r} in {seen!r}"
         seen += os.read(descriptor, 4096).decode()
     return seen
+
+
+def test_a_long_statement_is_shown_by_its_beginning_unless_it_is_wanted_whole(host: Host) -> None:
+    shown = host.run("show", host.first).stdout
+    whole = host.run("show", host.first, "--full").stdout
+    assert len(shown) < 6000 < 60_000 < len(whole)
+    assert "more characters" in shown
+    assert "more characters" not in whole
+    assert "DELETE FROM orders" in shown

@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from recorded import DELETE, START_NS, log_in, opened, record
 
 from hostguard.agent.cli.main import main
-from hostguard.recorder.entry import Approval, Decision, Operation, PolicyLoad, Request
+from hostguard.policy.document import load
+from hostguard.recorder.entry import Approval, Decision, FlowClose, Operation, PolicyLoad, Request, Stored
 from hostguard.recorder.reader import Reader
 
 SHOP = Path(__file__).resolve().parents[2] / "examples" / "shop"
@@ -57,8 +58,10 @@ def test_each_agent_is_told_by_what_it_could_and_what_it_did(config: Path) -> No
     agents = {agent["agent"]: agent for agent in report["agents"]}
     assert list(agents) == ["", "fraud-bot", "gone-bot", "support-bot"]
     support, fraud = agents["support-bot"], agents["fraud-bot"]
-    assert (support["owner"], support["roles"], support["flows"], support["operations"]) == ("alice", ["support"], 2, 5)
-    named = {policy["id"]: policy["effect"] for policy in support["policies"]}
+    assert (support["owner"], support["flows"], support["operations"]) == ("alice", 2, 5)
+    (stance,) = support["stances"]
+    assert (stance["roles"], stance["entry"] >= 0) == (["support"], True)
+    named = {policy["id"]: policy["effect"] for policy in stance["policies"]}
     assert named["support reads the shop"] == "permit"
     assert "fraud sees cards" not in named
     assert [(d["action"], d["object"], d["allowed"], d["approved"]) for d in support["did"]] == [
@@ -71,7 +74,8 @@ def test_each_agent_is_told_by_what_it_could_and_what_it_did(config: Path) -> No
     assert [(s["text"], s["outcome"]) for s in fraud["denied"]] == [("DROP TABLE orders", "denied")]
     assert [s["outcome"] for s in fraud["held"]] == ["withdrawn"]
     assert agents[""]["refused"][0]["reason"] == "no resource"
-    assert (agents["gone-bot"]["owner"], agents["gone-bot"]["policies"]) == ("", [])
+    assert (agents["gone-bot"]["owner"], agents["gone-bot"]["stances"]) == ("", [])
+    assert "not on record" in report["gaps"][1]
 
 
 def test_every_statement_stands_at_the_position_that_the_report_says(config: Path, tmp_path: Path) -> None:
@@ -157,3 +161,48 @@ def test_the_table_has_no_formula_of_an_agent(config: Path) -> None:
 def test_a_period_that_ends_before_it_begins_is_a_usage_error(config: Path) -> None:
     words = ["report", "--since", "2026-10-02", "--until", "2026-10-01", "--config", str(config)]
     assert CliRunner().invoke(main, words).exit_code == 2
+
+
+def texts_of(config: Path, **changes: str) -> PolicyLoad:
+    """What a daemon with that configuration puts on record, with some words of it exchanged."""
+    document = load(config)
+    texts = [(document.file, document.text), *((source.file, source.text) for source in document.sources)]
+    for word, other in changes.items():
+        texts = [(file, text.replace(word, other)) for file, text in texts]
+    return PolicyLoad(7, True, tuple((file, "ab" * 32) for file, _ in texts), texts=tuple(texts))
+
+
+def test_owners_and_policies_are_those_of_then(config: Path, tmp_path: Path) -> None:
+    """An approval by the owner of then is one, whoever owns the agent today; what it could do is told for each time."""
+    log = log_in(tmp_path / "state" / "log")
+    for load_ in (texts_of(config, alice="dave", reads="browses"), texts_of(config)):
+        log.append(0, load_)
+        number = log.open_flow(opened())
+        log.append(number, Operation(1, "query", "x"), Decision(1, "hold"), Request("R-20", 1, b""))
+        log.append(number, Approval("R-20", "approved", "dave", 1001, 1))
+        log.append(number, Decision(1, "allow"), FlowClose("over"))
+    log.append(0, texts_of(config, agents="nonsense"))
+    log.close()
+    report = facts(config)
+    assert [(a["owner"], a["same_person"]) for a in report["answers"][-2:]] == [("dave", True), ("alice", False)]
+    stances = next(agent["stances"] for agent in report["agents"] if agent["agent"] == "support-bot")
+    assert [stance["owner"] for stance in stances] == ["alice", "dave", "alice"]
+    assert "support browses the shop" in {policy["id"] for policy in stances[1]["policies"]}
+    assert "support browses the shop" not in {policy["id"] for policy in stances[2]["policies"]}
+    assert len(report["gaps"]) == 3
+    assert "does not understand it" in report["gaps"][2]
+    page = run(config).stdout
+    assert "support browses the shop" in page
+    assert page.count("What it could do from") >= 3
+
+
+def test_texts_too_long_for_an_entry_are_read_from_the_payload(config: Path, tmp_path: Path) -> None:
+    log = log_in(tmp_path / "state" / "log")
+    long = texts_of(config, alice="dave")
+    assert not isinstance(long.texts, Stored)
+    (file, text), *rest = long.texts
+    long.texts = ((file, text + "# " + "x" * 70_000 + "\n"), *rest)
+    log.append(0, long)
+    log.close()
+    report = facts(config)
+    assert next(agent["owner"] for agent in report["agents"] if agent["agent"] == "support-bot") == "dave"

@@ -18,7 +18,7 @@ from sealed_log import SIGNER, SealedLog, assert_whole
 
 from hostguard.agent.failures import Failure
 from hostguard.agent.s3 import S3
-from hostguard.agent.shipping import Ledger, Shipped, Shipper
+from hostguard.agent.shipping import Arrived, Ledger, Shipped, Shipper, arrived
 from hostguard.policy.sections import Ship
 from hostguard.recorder.reader import Reader
 
@@ -182,6 +182,19 @@ def test_what_retention_removed_before_it_was_shipped_is_told(bucket: Bucket, se
     first.unlink()
     assert bucket.ship(sealed.folder).missed == int(second.stem)
     assert bucket.ship(sealed.folder).missed == 0
+
+
+def test_how_far_the_bucket_has_come_is_asked_of_the_ledger(bucket: Bucket, sealed: SealedLog, tmp_path: Path) -> None:
+    assert arrived(tmp_path / "none", bucket.store.place) == Arrived()
+    sealed.fill(30).seal()
+    bucket.ship(sealed.folder)
+    assert arrived(bucket.ledger_path, bucket.store.place) == Arrived(31)
+    assert arrived(bucket.ledger_path, "another bucket") == Arrived()
+    with closing(Ledger(bucket.ledger_path)) as ledger:
+        ledger.try_ended(7.0, "the bucket is gone")
+        assert arrived(bucket.ledger_path, bucket.store.place) == Arrived(31, 7.0, "the bucket is gone")
+        ledger.try_ended(8.0)
+    assert arrived(bucket.ledger_path, bucket.store.place) == Arrived(31, 8.0)
 
 
 def test_a_checkpoint_of_another_key_is_not_shipped(bucket: Bucket, sealed: SealedLog) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 
@@ -13,12 +15,14 @@ from witness_server import Answers, TestWitness, hooked, witnessing
 from hostguard.agent.failures import Failure
 from hostguard.agent.retention import Retention
 from hostguard.agent.sealing import Sealing
+from hostguard.agent.shipping import Arrived
 from hostguard.agent.witnesses import Witnesses
 from hostguard.policy.sections import Log as LogSection
 from hostguard.policy.sections import Witness
 from hostguard.recorder.checkpoint import Checkpoint
 from hostguard.recorder.durable import segment_names
 from hostguard.recorder.entry import Cancel, LogRemoved
+from hostguard.recorder.handover import Keys
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signature
 from hostguard.recorder.reader import Reader
@@ -41,7 +45,7 @@ class Sealed:
         assert self.sealing.failure == ""
 
     def witnesses(self, **to: Witness) -> Witnesses:
-        return Witnesses(self.folder, SIGNER.verifier, self.sealing, to, 1.0)
+        return Witnesses(self.folder, Keys(SIGNER.verifier), self.sealing, to, 1.0)
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def test_a_witness_cosigns_each_head_from_the_one_before(tmp_path: Path, witness
         asked = len(witness.requests)
         await witnesses.show()
         assert len(witness.requests) == asked, "a head that it has is not shown again"
-        found = kept(tmp_path, "w1", SIGNER.verifier, witness.key)
+        found = kept(tmp_path, "w1", Keys(SIGNER.verifier), witness.key)
         assert found is not None
         assert found.cosigned_s is not None
         assert "stranger" not in found.note
@@ -119,7 +123,7 @@ def test_a_witness_that_has_seen_another_log_is_heard(
         await sealed.grow(10)
         await witnesses.show()
         assert problem in witnesses.shown[0].failure
-        assert kept(tmp_path, "w1", SIGNER.verifier, witness.key) is None
+        assert kept(tmp_path, "w1", Keys(SIGNER.verifier), witness.key) is None
 
     told(tmp_path, story)
 
@@ -274,3 +278,47 @@ def test_what_is_kept_of_a_witness_survives_a_restart(tmp_path: Path, witness: T
 
     told(tmp_path, first)
     told(tmp_path, second)
+
+
+def test_retention_keeps_what_has_not_arrived(tmp_path: Path) -> None:
+    """With shipping the rule alone removes nothing: only what the ledger says was verified in the bucket goes."""
+    state = {"has": Arrived()}
+
+    async def story(sealed: Sealed) -> None:
+        await sealed.grow(1500)
+        retention = Retention(tmp_path, sealed.log, sealed.sealing, LogSection(keep_days=1), lambda: state["has"])
+        await retention.apply()
+        assert segment_names(tmp_path)[0] == 0
+        assert "has never run" in str(retention.waiting)
+        assert retention.stuck
+        state["has"] = Arrived(700, time.time())
+        await retention.apply()
+        first = segment_names(tmp_path)[0]
+        assert 0 < first <= 512
+        assert "those before 700 have arrived" in str(retention.waiting)
+        assert not retention.stuck
+        state["has"] = Arrived(700, time.time(), "S3 could not store it")
+        await retention.apply()
+        assert (segment_names(tmp_path)[0], retention.stuck) == (first, True)
+        assert "S3 could not store it" in str(retention.waiting)
+        state["has"] = Arrived(10_000, time.time())
+        await retention.apply()
+        assert segment_names(tmp_path)[0] > first
+        assert retention.waiting is None
+
+    told(tmp_path, story)
+    assert assert_whole(tmp_path).removed == segment_names(tmp_path)[0]
+
+
+def test_a_ledger_that_can_not_be_read_removes_nothing(tmp_path: Path) -> None:
+    def unreadable() -> Arrived:
+        raise sqlite3.DatabaseError("file is not a database")
+
+    async def story(sealed: Sealed) -> None:
+        await sealed.grow(700)
+        retention = Retention(tmp_path, sealed.log, sealed.sealing, LogSection(keep_days=1), unreadable)
+        await retention.apply()
+        assert segment_names(tmp_path)[0] == 0
+        assert "not a database" in retention.failure
+
+    told(tmp_path, story)

@@ -130,7 +130,10 @@ def test_the_report_has_what_was_denied(guarded: guard.Guard) -> None:
     report = json.loads(guarded.cli("report", "--since", "1h", "--format", "json").stdout)
     (agent,) = [agent for agent in report["agents"] if agent["agent"] == "one"]
     assert (agent["owner"], [statement["text"] for statement in agent["denied"]]) == ("alice", ["CREATE TABLE evidence (id int)"])
+    assert report["gaps"] == []
+    (stance,) = agent["stances"]
     (load,) = report["policy_loads"]
+    assert stance["entry"] == load["entry"]
     assert [Path(path).name for path, _ in load["files"]] == ["hostguard.toml", "base.cedar", "policies.cedar"]
 
 

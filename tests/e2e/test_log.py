@@ -96,6 +96,42 @@ def test_a_log_is_sealed_witnessed_and_verified_also_after_kill_9(
             assert "not what was sealed" in result.stdout
 
 
+def test_a_new_key_goes_on_with_the_same_log_and_the_same_witnesses(
+    postgres18: Server, witness: TestWitness, tmp_path: Path
+) -> None:
+    tables = f'[witnesses.w1]\nurl = "{witness.url}"\nkey = "{witness.key}"\n[witnesses.elsewhere]\nfile = "{tmp_path}/head"\n'
+    with guard.prepared(setup(postgres18, tables)) as guarded:
+        old = Signer("test/hostguard", b"s" * 32)
+        witness.trust(str(old.verifier))
+        (guarded.folder / "state").mkdir()
+        (guarded.folder / "state" / "log.key").write_text(f"{old}\n")
+        guarded.start()
+        work(guarded, postgres18)
+        assert eventually(lambda: min(w["size"] for w in guarded.ask("status")["log"]["witnesses"]) > 60)
+        refused = guarded.cli("log", "rotate-key")
+        assert refused.returncode == 1
+        assert "daemon" in refused.stderr
+        unfinished = guarded.folder / "state" / "log.key.next"
+        unfinished.write_text("")
+        assert "broke off" in guarded.cli("status").stdout
+        unfinished.unlink()
+        assert guarded.stop() == 0
+        remembered = tmp_path / "remembered"
+        remembered.write_text(guarded.cli("log", "checkpoint").stdout)
+        told = guarded.ask("log", "rotate-key")
+        assert (told["old"], told["key"]) == (str(old.verifier), guarded.ask("log", "key")["key"])
+        witness.trust(told["key"])
+        guarded.start()
+        before = guarded.ask("status")["log"]["sealed"]
+        work(guarded, postgres18)
+        assert eventually(lambda: min(w["size"] for w in guarded.ask("status")["log"]["witnesses"]) > before + 60)
+        assert guarded.is_guarding()
+        assert guarded.stop() == 0
+        assert guarded.ask("log", "verify")["verified"]
+        by_old = guarded.ask("log", "verify", "--key", str(old.verifier), "--from", str(remembered))
+        assert (by_old["verified"], by_old["keys"]) == (True, [told["old"], told["key"]])
+
+
 def test_a_log_that_was_exchanged_under_its_checkpoint_is_not_written_on(postgres18: Server) -> None:
     with guard.prepared(setup(postgres18, "")) as guarded:
         guarded.start()

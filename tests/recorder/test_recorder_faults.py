@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyrage
@@ -21,18 +24,22 @@ from hostguard.recorder.reader import Reader
 STRACE = shutil.which("strace")
 pytestmark = pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 
-# Says what it may say only once it is true. It talks by sendto, because the faults hit every write.
+# A whole writer: appends, rotation, payloads, seals, witnesses' files, retention. Says what it may say only once it is true. It
+# talks by sendto, because the faults hit every write.
 WRITER = """
 import os, socket, sys, time
 from pathlib import Path
 from hostguard.recorder.durable import LogUnavailable
-from hostguard.recorder.entry import Cancel, Operation
+from hostguard.recorder.entry import Cancel, LogRemoved, Operation
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signer
+from hostguard.recorder.packing import LogCorrupt
+from hostguard.recorder.retention import Rule, plan, remove
 from hostguard.recorder.seal import Sealer, SealFailed
 from hostguard.identity.auditors import Recipients
+from hostguard.recorder.witnessed import keep
 folder, first, segment_bytes, talk = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-encrypt = Recipients(sys.argv[5:]).encrypt if sys.argv[5:] else None
+encrypt = Recipients(sys.argv[6:]).encrypt if sys.argv[6:] else None
 out = socket.socket(fileno=talk)
 def say(text):
     out.send(text.encode() + b"\\n")
@@ -45,22 +52,82 @@ except (LogUnavailable, SealFailed) as error:
     say(f"failed {error}")
     os._exit(0)
 number = first
-for turn in range(5):
-    for _ in range(8):
-        try:
-            log.append(0, Cancel(number), Operation(number, "query", f"{number}" + "x" * (70_000 if number % 20 == 0 else 10)))
-            say(f"appended {number}")
-            number += 1
-        except LogUnavailable as error:
-            say(f"failed {error}")
+def append():
+    global number
+    try:
+        text = f"{number}" + "x" * (70_000 if number % 20 == 0 else 10)
+        log.append(0, Cancel(number), Operation(number, "query", text))
+        say(f"appended {number}")
+        number += 1
+    except LogUnavailable as error:
+        say(f"failed {error}")
+def seal():
     try:
         log.sync()
         sealer.seal()
         say(f"sealed {sealer.checkpoint.size}")
-    except (LogUnavailable, SealFailed) as error:
+        keep(folder, "w1", (folder / "checkpoint").read_text())
+    except (LogUnavailable, SealFailed, OSError) as error:
         say(f"failed {error}")
+def retain():
+    try:
+        log.payloads.watch()
+        found = plan(folder, Rule(keep_bytes=int(sys.argv[5])), sealer.checkpoint.size, time.time_ns())
+        if found:
+            position = log.append(0, LogRemoved(found.before, len(found.segments), len(found.payloads), found.bytes, "test"))
+            log.sync()
+            sealer.seal()
+            if sealer.checkpoint.size >= position:
+                remove(found, log.payloads)
+    except (LogUnavailable, SealFailed, LogCorrupt, OSError) as error:
+        say(f"failed {error}")
+for turn in range(5):
+    for _ in range(16):
+        append()
+    seal()
+    retain()
+try:
+    log.close()
+except (LogUnavailable, OSError) as error:
+    say(f"failed {error}")
 os._exit(0)
 """
+
+CALLS: dict[str, tuple[str, ...]] = {
+    "write": ("EIO", "ENOSPC"),
+    "pwrite64": ("EIO", "ENOSPC"),
+    "fsync": ("EIO", "ENOSPC"),
+    "fdatasync": ("EIO", "ENOSPC"),
+    "ftruncate": ("EIO",),
+    "rename": ("EIO", "ENOSPC"),
+    "openat": ("EMFILE", "EIO", "ENOSPC"),
+    "mkdir": ("EIO", "ENOSPC"),
+    "unlink": ("EIO",),
+    "rmdir": ("EIO",),
+    "flock": ("ENOLCK",),
+    "pread64": ("EIO",),
+    "read": ("EIO",),
+    "lseek": ("EIO",),
+    "newfstatat": ("EIO",),
+    "getdents64": ("EIO",),
+    "close": ("EIO",),
+}
+"""What the writer asks of the file system, with errors that it may be given (their man pages)."""
+BUDGET_S = float(os.environ.get("HOSTGUARD_SOAK_S", "60"))
+KEEP_BYTES = 100_000
+"""Retention's bound: small enough that something goes."""
+PROVOKED = {"pwrite64": "fdatasync"}
+"""Calls that are made only after another one has failed."""
+OTHERS = {
+    *("brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "futex", "sched_yield", "restart_syscall", "rt_sigaction"),
+    *("getpid", "gettid", "getrandom", "clock_gettime", "clock_nanosleep", "sendto", "recvfrom", "exit_group", "rt_sigreturn"),
+    *(
+        "fcntl",
+        "dup",
+        "ioctl",
+    ),
+}
+"""Memory, threads, time, the socket to the test; and what Python asks of open descriptors, such as whether it is a terminal."""
 
 FAULTS = [
     *(f"inject=write:error={error}:when={when}" for error in ("EIO", "ENOSPC") for when in ("1", "9", "20+7")),
@@ -73,69 +140,93 @@ FAULTS = [
     "inject=mkdir:error=ENOSPC:when=2",
     "inject=?mkdir,?rmdir,?unlink:error=EIO:when=1+2",
 ]
-CALLS = (
-    "write",
-    "fsync",
-    "fdatasync",
-    "ftruncate",
-    "pwrite64",
-    "rename",
-    "openat",
-    "mkdir",
-    "unlink",
-    "flock",
-    "pread64",
-    "read",
-)
 
 
 AUDITOR = pyrage.x25519.Identity.generate()
 RECIPIENT = str(AUDITOR.to_public())
 
 
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a writer said, and what was seen of it."""
+
+    appended: int
+    """Last number whose append returned."""
+    sealed: int
+    failures: int
+    """Failures that it told."""
+    trace: str
+    """strace's, of what was traced."""
+
+    @property
+    def met(self) -> int:
+        """How many calls were made to fail."""
+        return self.trace.count("(INJECTED)")
+
+    @property
+    def calls(self) -> Counter[str]:
+        """How often each system call was made."""
+        return Counter(re.findall(r"^\d+ +(\w+)\(", self.trace, re.MULTILINE))
+
+
 def run(
-    folder: Path, fault: str, *, segment_bytes: int = 4000, only: Path | None = None, recipient: str = ""
-) -> tuple[int, int, int]:
-    """One writer that meets the fault; returns the last number whose append returned, the last size sealed, failures told."""
-    first = len(numbers(folder))
+    folder: Path,
+    fault: str,
+    *,
+    segment_bytes: int = 4000,
+    only: Path | None = None,
+    traced: str | None = None,
+    recipient: str = "",
+) -> Ran:
+    """One writer that meets the fault. Traced are the calls that it is about (the rest would only cost time), or those given."""
+    first = next_number(folder)
+    out = folder.parent / "trace"
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        command: list[str | Path] = [sys.executable, "-c", WRITER, folder, str(first), str(segment_bytes), str(theirs.fileno())]
-        command += [recipient] if recipient else []
-        writer = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        arguments = [str(folder), str(first), str(segment_bytes), str(theirs.fileno()), str(KEEP_BYTES)]
+        arguments += [recipient] if recipient else []
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, *arguments], pass_fds=[theirs.fileno()])
         theirs.close()
         talk = ours.makefile("r")
         assert talk.readline() == "begun\n"
         # Attached only now, so that the faults are met by the recorder and not by Python's own start.
         assert STRACE is not None
+        calls = traced or re.sub(r"inject=([^:]*):.*", r"\1", fault)
         paths = [] if only is None else ["-P", str(only)]
-        attach = [STRACE, "-f", "-p", str(writer.pid), "-o", "/dev/null", *paths, "-e", fault]
+        injected = ["-e", fault] if fault else []
+        attach: list[str | Path] = [STRACE, "-f", "-p", str(writer.pid), "-o", out, *paths, "-e", f"trace={calls}", *injected]
         tracer = subprocess.Popen(attach, stderr=subprocess.PIPE, text=True)
         assert tracer.stderr is not None
         line = tracer.stderr.readline()
         assert "attached" in line, line
         ours.send(b"!")
         words = [line.split(" ", 1) for line in talk]
-        assert writer.wait(60) == 0
+        assert writer.wait(60) == 0, "the writer met something that it does not expect"
         tracer.communicate(timeout=60)
     said = {what: int(rest) for what, rest in words if what != "failed"}
-    return said.get("appended", first - 1), said.get("sealed", 0), sum(what == "failed" for what, _ in words)
+    failures = sum(what == "failed" for what, _ in words)
+    return Ran(said.get("appended", first - 1), said.get("sealed", 0), failures, out.read_text(errors="replace"))
 
 
 def numbers(folder: Path) -> list[int]:
     return [entry.target for _, entry in Reader(folder).entries() if isinstance(entry, Cancel)] if folder.is_dir() else []
 
 
-def check(folder: Path, appended: int, sealed: int) -> None:
+def next_number(folder: Path) -> int:
+    return max(numbers(folder), default=-1) + 1
+
+
+def check(folder: Path, ran: Ran) -> None:
     """Everything promised is there, once, in order; the log verifies as it was left, and goes on."""
-    assert assert_whole(folder).sealed >= sealed
+    # Verification sees to it that what is gone at the beginning was removed on record.
+    assert assert_whole(folder).sealed >= ran.sealed
     reader = Reader(folder, decrypt=lambda data: bytes(pyrage.decrypt(data, [AUDITOR])))
     for _, entry in reader.entries():
         if isinstance(entry, Operation) and isinstance(entry.text, Stored):
             assert reader.payload(entry.text) is not None
     before = numbers(folder)
-    assert before == list(range(len(before)))
-    assert len(before) > appended
+    assert before == list(range(before[0], before[0] + len(before)))
+    assert before[-1] >= ran.appended
     log = SealedLog(folder, segment_bytes=4000)
     log.seal()
     position = log.log.position
@@ -145,14 +236,53 @@ def check(folder: Path, appended: int, sealed: int) -> None:
     assert numbers(folder) == before
 
 
+def torn(folder: Path) -> Path:
+    """A sealed log of which retention will find something to remove, with an end that a crash tore."""
+    sealed = SealedLog(folder, segment_bytes=4000)
+    for number in range(320):
+        sealed.log.append(0, Operation(number, "query", "x" * (70_000 if number == 10 else 10)), Cancel(number))
+    sealed.seal().close()
+    with max((folder / "entries").iterdir()).open("ab") as segment:
+        segment.write(b"\x00\x99torn")
+    return folder
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_failing_call_takes_nothing_that_was_promised(tmp_path: Path, fault: str) -> None:
-    folder = tmp_path / "log"
-    SealedLog(folder, segment_bytes=4000).seal().close()
+    folder = torn(tmp_path / "log")
     # Every other fault meets a writer that encrypts.
-    appended, sealed, failures = run(folder, fault, recipient=RECIPIENT if FAULTS.index(fault) % 2 else "")
-    assert failures > 0, "the fault was never met"
-    check(folder, appended, sealed)
+    ran = run(folder, fault, recipient=RECIPIENT if FAULTS.index(fault) % 2 else "")
+    assert ran.met > 0
+    assert ran.failures > 0
+    check(folder, ran)
+
+
+def test_the_table_of_calls_is_complete(tmp_path: Path) -> None:
+    """The writer asks nothing of the kernel that is not made to fail here, and everything that is, it asks."""
+    plain = run(torn(tmp_path / "log"), "", traced="all", recipient=RECIPIENT)
+    check(tmp_path / "log", plain)
+    provoking = f"inject={','.join(PROVOKED.values())}:error=EIO:when=4+2"
+    made = plain.calls + run(torn(tmp_path / "other"), provoking, traced="all").calls
+    assert sorted(set(made) - set(CALLS) - OTHERS) == []
+    assert sorted(set(CALLS) - set(made)) == []
+
+
+def single_fault(call: str, error: str, when: int) -> str:
+    """The n-th call fails; for one that is only made after a failure, that one as well."""
+    calls = ",".join(filter(None, (PROVOKED.get(call), call)))
+    return f"inject={calls}:error={error}:when={when}{'+' if call in PROVOKED else ''}"
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_each_call_may_fail(tmp_path: Path, call: str) -> None:
+    """The first time that it is made, and one in the middle."""
+    first = run(torn(tmp_path / "first"), single_fault(call, CALLS[call][0], 1))
+    middle = run(
+        torn(tmp_path / "middle"), single_fault(call, CALLS[call][-1], max(2, first.calls[call] // 2)), recipient=RECIPIENT
+    )
+    assert first.met > 0
+    check(tmp_path / "first", first)
+    check(tmp_path / "middle", middle)
 
 
 @pytest.mark.parametrize("when", ["1", "5", "12", "3+4"])
@@ -162,10 +292,29 @@ def test_a_short_write_takes_nothing_that_was_promised(tmp_path: Path, when: str
     folder = tmp_path / "log"
     segment = folder / "entries" / f"{0:020d}.seg"
     SealedLog(folder, segment_bytes=1 << 20).close()
-    fault = f"inject=write:retval={returned}:when={when}"
-    appended, sealed, failures = run(folder, fault, segment_bytes=1 << 20, only=segment)
-    assert failures > 0
-    check(folder, appended, sealed)
+    ran = run(folder, f"inject=write:retval={returned}:when={when}", segment_bytes=1 << 20, only=segment)
+    assert ran.failures > 0
+    check(folder, ran)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_each_call_may_fail_each_time_that_it_is_made(tmp_path: Path) -> None:
+    """The whole table: every call, every error, its first, second, third… time, as far as the budget goes."""
+    until = time.monotonic() + BUDGET_S
+    made = run(torn(tmp_path / "counted"), "", traced="all").calls
+    runs = when = 0
+    while time.monotonic() < until and when < max(made.values()):
+        when += 1
+        for call, errors in CALLS.items():
+            for error in errors if when <= made[call] or call in PROVOKED else ():
+                fault = single_fault(call, error, when)
+                print(fault)
+                folder = torn(tmp_path / "log")
+                check(folder, run(folder, fault))
+                shutil.rmtree(folder)
+                runs += 1
+    print("runs", runs, "of each call the first", when)
 
 
 @pytest.mark.soak
@@ -174,18 +323,18 @@ def test_any_call_may_fail_at_any_time(tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)
     chance = random.Random(seed)
-    until = time.monotonic() + float(os.environ.get("HOSTGUARD_SOAK_S", "60"))
+    until = time.monotonic() + BUDGET_S
     runs = met = 0
     while time.monotonic() < until:
         folder = tmp_path / f"log{runs // 20}"
         if not folder.exists():
-            SealedLog(folder, segment_bytes=4000).seal().close()
-        calls = ",".join(f"?{call}" for call in chance.sample(CALLS, chance.randrange(1, 3)))
+            torn(folder)
+        calls = ",".join(chance.sample(sorted(CALLS), chance.randrange(1, 3)))
         when = chance.choice(["{}", "{}+", "{}+{}"]).format(chance.randrange(1, 60), chance.randrange(1, 9))
         fault = f"inject={calls}:error={chance.choice(['EIO', 'ENOSPC', 'EDQUOT', 'EMFILE', 'EROFS'])}:when={when}"
         print(fault)
-        appended, sealed, failures = run(folder, fault, recipient=chance.choice(["", RECIPIENT]))
-        check(folder, appended, sealed)
-        runs, met = runs + 1, met + (failures > 0)
+        ran = run(folder, fault, recipient=chance.choice(["", RECIPIENT]))
+        check(folder, ran)
+        runs, met = runs + 1, met + (ran.met > 0)
     print("runs", runs, "faults met in", met)
     shutil.rmtree(tmp_path)

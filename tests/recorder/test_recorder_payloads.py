@@ -19,10 +19,11 @@ from sealed_log import SIGNER, SealedLog
 
 from hostguard.identity.auditors import Recipients
 from hostguard.recorder.entry import Operation, Stored
+from hostguard.recorder.findings import Report
 from hostguard.recorder.packing import frame
 from hostguard.recorder.payloads import payload_path, payload_paths, read_payload
 from hostguard.recorder.reader import Reader
-from hostguard.recorder.verify import Report, verify
+from hostguard.recorder.verify import verify
 from hostguard.recorder.wrapping import unwrap, wrap
 
 TEXT = "SELECT 'of a statement that is long enough' " * 2000

@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sealed_log import SIGNER, SealedLog, assert_whole, verified
 
-from hostguard.recorder.checkpoint import Checkpoint, open_checkpoint
+from hostguard.recorder.checkpoint import Checkpoint, cosigned_message, open_checkpoint
+from hostguard.recorder.findings import Head
 from hostguard.recorder.frames import frames
-from hostguard.recorder.note import Signer
+from hostguard.recorder.handover import Keys
+from hostguard.recorder.note import COSIGNATURE, BadNote, Note, Signature, Signer, Verifier
 from hostguard.recorder.prove import root_at
-from hostguard.recorder.treefiles import CHECKPOINT
-from hostguard.recorder.verify import Head, verify
+from hostguard.recorder.treefiles import CHECKPOINT, TreeFiles
+from hostguard.recorder.verify import verify
+from hostguard.recorder.witnessed import kept
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +30,10 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sealed log of several segments, tiles of three levels, payloads."""
     folder = tmp_path_factory.mktemp("sealed") / "log"
     SealedLog(folder).fill(300).seal().fill(420).seal().close()
+    kinds = {str(path.relative_to(folder)).partition("/")[0] for path in sealed_files(folder)}
+    # All that there is, but what witnesses have and hand-overs of the key: those have tests of their own.
+    assert kinds == {"checkpoint", "entries", "payloads", "tile"}
+    assert list(folder.glob("tile/entries/*.p/*"))
     return folder
 
 
@@ -116,6 +124,35 @@ def test_every_file_that_is_gone_is_found(original: Path) -> None:
             assert verified(original).findings != [], path
         finally:
             path.write_bytes(data)
+
+
+def test_every_byte_of_what_a_witness_has_matters(tmp_path: Path) -> None:
+    """What is kept of a witness is read with its key and compared with the log: a change of either signature or of the head."""
+    sealed = SealedLog(tmp_path).fill(30).seal()
+    sealed.close()
+    text, now_s = sealed.sealer.checkpoint.text(), 1_700_000_000
+    key = Ed25519PrivateKey.from_private_bytes(b"w" * 32)
+    witness = Verifier("witness.example/w1", COSIGNATURE, key.public_key().public_bytes_raw())
+    signature = now_s.to_bytes(8) + key.sign(cosigned_message(text, now_s))
+    note = Note(text, (*SIGNER.sign(text).signatures, Signature(witness.name, witness.key_id, signature)))
+    data = str(note).encode()
+    keys = Keys(SIGNER.verifier)
+
+    def is_found(changed: bytes) -> bool:
+        TreeFiles(tmp_path).replace("witness/w1", changed)
+        try:
+            found = kept(tmp_path, "w1", keys, str(witness))
+        except BadNote:
+            return True
+        assert found is not None
+        return verify(tmp_path, SIGNER.verifier, [Head("witness w1", found.checkpoint)]).findings != []
+
+    assert not is_found(data)
+    for at in range(len(data)):
+        assert is_found(data[:at] + bytes([data[at] ^ 0x20]) + data[at + 1 :]), at
+        assert is_found(data[:at]), at
+    for mutation in MUTATIONS:
+        assert is_found(mutation(data, random.Random(3))), mutation.__name__
 
 
 @pytest.mark.soak
