@@ -61,7 +61,7 @@ BEAT_S = 0.1
 HEARTBEAT_LIMIT_MS = 2000
 """A loop that did not turn for this long counts as hung: connects are refused until it turns again."""
 SWITCH_S = 0.0005
-"""How long the log writer's thread keeps the interpreter while a connection waits: Python's 5 ms would be felt at each connect."""
+"""How long the log writer's thread keeps the GIL while a connection waits: Python's 5 ms are felt at each connect."""
 GRACE_S = 5.0
 """How long busy flows may go on after the daemon was told to stop."""
 
