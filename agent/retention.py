@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ..policy.sections import Log as LogSection
 from ..recorder.durable import LogUnavailable
-from ..recorder.entry import LogRemoved
 from ..recorder.log import Log
 from ..recorder.packing import LogCorrupt
 from ..recorder.retention import Plan, Rule, plan, remove
@@ -96,8 +95,7 @@ class Retention:
             self._log.payloads.remove(())
 
     async def _carry_out(self, found: Plan) -> None:
-        record = LogRemoved(found.before, len(found.segments), len(found.payloads), found.bytes, str(self._rule))
-        position = self._log.append(0, record)
+        position = self._log.append(0, found.record(self._rule))
         await self._sealing.seal()
         # Nothing goes whose removal is not under a signed head: else it would look like theft.
         if self._sealing.checkpoint.size >= position:

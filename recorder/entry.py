@@ -30,6 +30,7 @@ class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether the file is encrypted; absent when it is not."""
 
 
+Hash = bytes
 Text = str | Stored
 Texts = tuple[str, ...] | Stored
 Pairs = tuple[tuple[str, str], ...] | Stored
@@ -381,6 +382,8 @@ class LogRemoved(Entry, tag="log.removed"):
     """Of the files."""
     reason: str
     """The rule."""
+    carried: Hash = b""
+    """SHA-256 of what is kept of removed entries that later ones need (`carried`); empty in older logs."""
 
 
 class LogKey(Entry, tag="log.key"):

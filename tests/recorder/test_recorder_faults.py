@@ -30,7 +30,7 @@ WRITER = """
 import os, socket, sys, time
 from pathlib import Path
 from hostguard.recorder.durable import LogUnavailable
-from hostguard.recorder.entry import Cancel, LogRemoved, Operation
+from hostguard.recorder.entry import Cancel, Operation
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signer
 from hostguard.recorder.packing import LogCorrupt
@@ -72,9 +72,10 @@ def seal():
 def retain():
     try:
         log.payloads.watch()
-        found = plan(folder, Rule(keep_bytes=int(sys.argv[5])), sealer.checkpoint.size, time.time_ns())
+        rule = Rule(keep_bytes=int(sys.argv[5]))
+        found = plan(folder, rule, sealer.checkpoint.size, time.time_ns())
         if found:
-            position = log.append(0, LogRemoved(found.before, len(found.segments), len(found.payloads), found.bytes, "test"))
+            position = log.append(0, found.record(rule))
             log.sync()
             sealer.seal()
             if sealer.checkpoint.size >= position:
