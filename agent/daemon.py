@@ -28,10 +28,12 @@ from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
 from ..kernel.enrol import sweep
 from ..kernel.errors import KernelError
+from ..kernel.layouts import Mode
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document
+from ..policy.sections import SEEN_FAMILIES
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.handover import KEY_DETAIL
@@ -128,7 +130,7 @@ class Daemon:
             print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
         # Agents may ask there, and are told in words that they may not.
-        redirect.set_unix({os.fsencode(paths.control): None})
+        redirect.set_unix(dict.fromkeys((os.fsencode(paths.control), *map(_unix_address, document.daemon.unix_allow))))
         decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
@@ -278,6 +280,8 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: A
         redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
     except KernelError as error:
         raise Failure(f"the workloads' cgroups can't be guarded: {error}") from None
+    loosened = {name for name, workload in document.workloads.items() if not set(SEEN_FAMILIES).issuperset(workload.families)}
+    redirect.set_modes({number: Mode.FAMILIES for number, rule in enumerate(workloads.rules, 1) if rule.name in loosened})
     for identifier, number in wanted.items():
         redirect.guard(identifier, number)
     for identifier in redirect.guarded():
@@ -286,6 +290,11 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: A
     for stray in sweep(redirect):
         end = "ended" if stray.ended else f"not ended: {stray.detail}"
         print(f"process {stray.pid} held a socket to {stray.peer or 'nobody'} that no hook had seen: {end}", flush=True)
+
+
+def _unix_address(text: str) -> bytes:
+    """A UNIX socket's address as connect(2) takes it: an abstract name begins with a zero byte (unix(7))."""
+    return b"\0" + os.fsencode(text[1:]) if text.startswith("@") else os.fsencode(text)
 
 
 def _remove_on_failure(path: Path) -> Callable[..., None]:
