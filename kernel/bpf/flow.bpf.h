@@ -96,6 +96,18 @@ static __always_inline void rewrite6(struct bpf_sock_addr *ctx, const struct wis
 	ctx->user_port = bpf_htons(port);
 }
 
+/* What it runs: /proc shows what it runs later. */
+static __always_inline void describe_program(struct hg_origin *origin)
+{
+	struct mm_struct *mm = bpf_get_current_task_btf()->mm;
+	struct file *file = mm ? mm->exe_file : NULL;
+	struct inode *inode = file ? file->f_inode : NULL;
+
+	origin->exe_inode = inode ? inode->i_ino : 0;
+	origin->exe_device = inode ? inode->i_sb->s_dev : 0;
+	origin->zero = 0;
+}
+
 /* Who asks, and for what: the record that the loop or the resolver will find. */
 static __always_inline void describe_origin(struct bpf_sock_addr *ctx, struct hg_origin *origin, const struct guard *guard,
 					    const struct wish *to, __u16 port)
@@ -118,6 +130,7 @@ static __always_inline void describe_origin(struct bpf_sock_addr *ctx, struct hg
 	origin->family = to->family;
 	origin->listener_port = port;
 	origin->ambiguous = 0;
+	describe_program(origin);
 	/* The leader's name, byte by byte: see describe_process. */
 	for (int i = 0; i < HG_COMM_LENGTH; i++)
 		origin->comm[i] = leader->comm[i];
