@@ -32,6 +32,8 @@ class Facts:
     gone: bool
     refused: str
     """Why there was no conversation; empty for a flow that was let in."""
+    details: tuple[tuple[str, str], ...] = ()
+    """More of the process, as (name, value): ``exe_sha256``, ``container_name``, …"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,7 @@ def _facts(opened: FlowOpen) -> Facts:
         ancestors=_all_shown(opened.ancestors),
         gone=opened.gone,
         refused=_shown(opened.reason) if isinstance(opened, FlowRefused) else "",
+        details=tuple(_pairs_shown(opened.details)),
     )
 
 

@@ -16,6 +16,8 @@ def print_head(found: Recording) -> None:
     out.print(f"{facts.agent} ({facts.workload}) → {facts.resource or '?'} {facts.destination}", markup=False)
     out.print(f"  process {facts.pid} uid {facts.uid}: {' '.join(facts.cmdline) or facts.comm}", markup=False, style="dim")
     out.print(f"  program {facts.exe}  cgroup {facts.cgroup}", markup=False, style="dim")
+    for name, value in facts.details:
+        out.print(f"  {name} {value}", markup=False, style="dim")
     if facts.refused:
         out.print("  [red]refused[/]: ", end="")
         out.print(facts.refused, markup=False)
