@@ -117,6 +117,7 @@ setup(
         "cffi>=1.16",
         "click>=8.1",
         "cryptography>=42",
+        "inotify-simple>=2",
         "jinja2>=3.1",
         "msgpack>=1.0",
         "msgspec>=0.18",

@@ -1,7 +1,7 @@
 """The composition root: a whole daemon from one configuration, or nothing of it.
 
 Order of start. Nothing may be half up, so each step registers how to undo it, and the daemon says "guarding" only after its own
-probe connections have come through its own hooks: configuration, log, kernel hooks, guarded cgroups, listeners, self-test,
+probe connections have come through its own hooks: configuration, log, kernel hooks, workloads' cgroups, listeners, self-test,
 control socket. Until the listeners are known to the kernel every guarded connect is refused, so the order is closed throughout.
 """
 
@@ -21,33 +21,38 @@ import uvloop
 
 from ..identity.auditors import Recipients
 from ..identity.users import UserMistake, Users
-from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
+from ..identity.workload import WorkloadMistake, Workloads
 from ..kernel import cgroups, pins
-from ..kernel.enrol import sweep
 from ..kernel.errors import KernelError
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document
+from ..policy.workloads import rule_of
 from ..protocols.postgres.limits import Limits
 from ..recorder import entry
 from ..recorder.durable import LogBusy, LogUnavailable
 from ..recorder.log import Log
+from .attribution import Attributor
+from .containerfiles import ContainerFiles
 from .control import Control
 from .durability import Durability
+from .enrolment import Enrolment
 from .failures import Failure
 from .flow import Tally
 from .gate import Gate
 from .holds import Holds
 from .loop import Loop, Services
 from .metrics import Metrics
-from .paths import Paths, attach_point, workload_path
-from .reload import Reload, policy_load, users_of
+from .namespaces import Namespaces
+from .paths import Paths, attach_point, made_cgroup, workload_path
+from .reload import Reload, policy_load, uid_of, users_of
 from .resources import AddressTaken, Resources
 from .retention import Retention
 from .sealing import Sealing
 from .selftest import SelfTest
 from .status import Status
+from .strays import Strays
 from .witnesses import Witnesses
 
 BEAT_S = 0.1
@@ -102,7 +107,10 @@ class Daemon:
         redirect = _attach(document, paths, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
-        _guard(document, workloads, redirect, undo)
+        container = ContainerFiles()
+        enrolment = _enrol(document, workloads, redirect, container, undo)
+        attributor = Attributor(workloads, container)
+        undo.callback(attributor.close)
         tally = Tally()
         gate = Gate(log, tally)
         durable = Durability(log, gate, strict=document.log.durability == "strict", batch_s=document.log.batch_ms / 1000)
@@ -113,17 +121,22 @@ class Daemon:
         limits = Limits(max_message_bytes=document.limits.max_message_bytes)
         captures = {name: one.capture_max_bytes for name, one in document.resources.items() if one.capture_replies}
         max_flows = document.limits.max_flows
-        services = Services(log, gate, durable, decider, redirect, workloads, resources, tally, limits, max_flows, captures)
+        services = Services(log, gate, durable, decider, redirect, attributor, resources, tally, limits, max_flows, captures)
         loop = Loop(services, holds, test.arrived)
+        namespaces = loop.namespaces = Namespaces(redirect, loop.accept_on, enrolment.is_guarded)
+        strays = Strays(redirect, log)
+        enrolment.on_guarded = [namespaces.soon, strays.soon]
         _keep(undo, _beat(redirect), durable.run(), holds.run(), loop.refresh())
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
         _record_start(log, document, policy)
+        await strays.look()
         await loop.listen()
+        _keep(undo, enrolment.run(), namespaces.run(), strays.run())
         await test.run()
         reload = Reload(decider, holds, log)
-        status = Status(loop, holds, test, reload, sealing, witnesses, retention, started_at)
+        status = Status(loop, enrolment, strays, holds, test, reload, sealing, witnesses, retention, started_at)
         metrics = Metrics(status.facts, loop)
-        control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
+        control = Control(status=status.facts, holds=holds, is_guarded=enrolment.is_guarded, metrics=metrics.text)
         await _open_control(control, paths, document.metrics.address, undo)
         return cls(paths, log, loop, reload)
 
@@ -140,7 +153,7 @@ class Daemon:
 
 def _who(document: Document) -> tuple[Workloads, Users]:
     try:
-        workloads = Workloads(WorkloadRule(name, w.agent, w.cgroup) for name, w in document.workloads.items())
+        workloads = Workloads(rule_of(name, w, uid_of, os.path.realpath) for name, w in document.workloads.items())
         users = users_of(document)
     except (WorkloadMistake, UserMistake) as mistake:
         raise Failure("; ".join(mistake.problems)) from None
@@ -198,30 +211,31 @@ def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
     return redirect
 
 
-def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: AsyncExitStack) -> None:
-    """Make the kernel's map say what the configuration says; numbers of an earlier run mean nothing any more."""
-    wanted = {}
-    for cgroup, number in workloads.numbers.items():
-        path = workload_path(document, cgroup)
+def _enrol(
+    document: Document, workloads: Workloads, redirect: Redirect, container: ContainerFiles, undo: AsyncExitStack
+) -> Enrolment:
+    """Make the kernel's maps say what the configuration says; numbers of an earlier run mean nothing any more."""
+    attach = attach_point(document)
+    for name in document.workloads:
+        path = made_cgroup(document, name)
+        if path is None:
+            continue
         try:
             if not path.exists():
                 undo.push(_remove_on_failure(path))
-            wanted[cgroups.create(path)] = number
+            cgroups.create(path)
         except (OSError, KernelError) as error:
-            raise Failure(f"the cgroup {cgroup} can't be made: {error}") from None
+            raise Failure(f"the cgroup {path} can't be made: {error}") from None
     try:
+        enrolment = Enrolment(redirect, workloads, attach, container)
+        undo.callback(enrolment.close)
         # First the paths: a cgroup that is removed and made again from here on is guarded when it is made.
-        redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
+        redirect.set_paths({workload_path(document, path): number for path, number in workloads.paths.items()})
+        redirect.set_users(dict(workloads.users))
+        enrolment.start()
     except KernelError as error:
-        raise Failure(f"the workloads' cgroups can't be guarded: {error}") from None
-    for identifier, number in wanted.items():
-        redirect.guard(identifier, number)
-    for identifier in redirect.guarded():
-        if identifier not in wanted:
-            redirect.unguard(identifier)
-    for stray in sweep(redirect):
-        end = "ended" if stray.ended else f"not ended: {stray.detail}"
-        print(f"process {stray.pid} held a socket to {stray.peer or 'nobody'} that no hook had seen: {end}", flush=True)
+        raise Failure(f"the workloads can't be guarded: {error}") from None
+    return enrolment
 
 
 def _remove_on_failure(path: Path) -> Callable[..., None]:
@@ -263,20 +277,6 @@ def _record_start(log: Log, document: Document, policy: Policy) -> None:
         )
     except LogUnavailable as error:
         raise Failure(f"the log can't be written: {error}") from None
-
-
-def _guarded_by(redirect: Redirect) -> Callable[[int], bool]:
-    """Whether a process is in a guarded cgroup now; one that is gone counts as guarded, since nobody can vouch for it."""
-
-    def is_guarded(pid: int) -> bool:
-        try:
-            path = cgroups.of_process(pid)
-            ids = {cgroups.cgroup_id(place) for place in (path, *path.parents) if place.is_relative_to(cgroups.mount_point())}
-        except (OSError, KernelError):
-            return True
-        return not ids.isdisjoint(redirect.guarded())
-
-    return is_guarded
 
 
 async def _open_control(control: Control, paths: Paths, scraped: tuple[str, int] | None, undo: AsyncExitStack) -> None:

@@ -14,9 +14,7 @@ from typing import Any, cast
 
 import msgspec
 
-from ..identity.process import Process, Seen, process_of
-from ..identity.workload import WorkloadRule, Workloads
-from ..kernel import cgroups
+from ..kernel.errors import KernelError
 from ..kernel.flows import origin_of
 from ..kernel.layouts import Origin
 from ..kernel.loader import Redirect
@@ -27,6 +25,7 @@ from ..protocols.postgres.limits import Limits
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.log import Log
+from .attribution import Attribution, Attributor
 from .cancels import Cancels
 from .drain import Drain
 from .durability import Durability
@@ -36,6 +35,7 @@ from .flow import Flow, Tally
 from .gate import Gate
 from .holds import Holds
 from .latency import Latency
+from .namespaces import Namespaces
 from .relay import Relay
 from .resources import Resources
 
@@ -47,21 +47,34 @@ ADMIN_SHUTDOWN = b"57P01"
 MAX_FAULTS = 32
 
 
-class Arrival(ClientEnd):
-    """A connection that was just accepted; becomes a flow's client end or is refused."""
-
-    __slots__ = ("_loop",)
+class Arrival(asyncio.Protocol):
+    """A connection that was just accepted, until it is known whose it is; what it sends meanwhile is kept, one piece at most."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
+        self.early = b""
+        self.lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        connection = cast(asyncio.Transport, transport)  # uvloop's transports are no subclasses
-        connection.set_protocol(REFUSED)
-        relay = self._loop.arrived(connection)
-        if relay is not None:
-            self.relay = relay
-            connection.set_protocol(self)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclasses
+        self._loop.arrived(self._transport, self)
+
+    def data_received(self, data: bytes) -> None:
+        self.early += data
+        self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+
+    def become(self, relay: Relay) -> None:
+        """Hand everything over to the flow."""
+        if self.lost:
+            relay.client_lost()
+            return
+        self._transport.set_protocol(ClientEnd(relay))
+        self._transport.resume_reading()
+        if self.early:
+            relay.feed_client(self.early)
 
 
 class Refused(asyncio.Protocol):
@@ -80,7 +93,7 @@ class Services:
     durable: Durability
     decider: Decider
     redirect: Redirect
-    workloads: Workloads
+    attributor: Attributor
     resources: Resources
     tally: Tally
     limits: Limits
@@ -112,6 +125,9 @@ class Loop:
         self.refused = 0
         self._self_test = self_test
         self._servers: list[asyncio.Server] = []
+        self.namespaces: Namespaces | None = None
+        """Where flows of other network namespaces are dialled from; set by the daemon."""
+        self._identifying: set[asyncio.Task[None]] = set()
         self.listeners: list[socket.socket] = []
 
     # -- listening ------------------------------------------------------------------------------------------------------------
@@ -119,38 +135,57 @@ class Loop:
     async def listen(self) -> None:
         """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError."""
         self.listeners = _listeners()
-        for sock in self.listeners:
-            server = await asyncio.get_running_loop().create_server(lambda: Arrival(self), sock=sock, backlog=BACKLOG)
-            self._servers.append(server)
+        self._servers = [await self.accept_on(sock) for sock in self.listeners]
         self.services.redirect.set_listeners(*self.listeners)
 
-    def arrived(self, transport: asyncio.Transport) -> Relay | None:
-        """Make a flow of an accepted connection; None after refusing it, and after a failure of ours, which is shown."""
-        try:
-            return self._identify(transport)
-        except Exception as error:  # the supervising handler of connections that are no flow yet
-            self._show_fault(0, "", "internal", repr(error))
-            _reset(transport)
-            return None
+    async def accept_on(self, sock: socket.socket) -> asyncio.Server:
+        """Make flows of what a listening socket accepts, until the returned server is closed."""
+        return await asyncio.get_running_loop().create_server(lambda: Arrival(self), sock=sock, backlog=BACKLOG)
 
-    def _identify(self, transport: asyncio.Transport) -> Relay | None:
-        """Find out who connected and where to; None after refusing."""
-        sock = transport.get_extra_info("socket")
+    def arrived(self, transport: asyncio.Transport, arrival: Arrival) -> None:
+        """Make a flow of an accepted connection, or refuse it; a failure of ours refuses, and is shown."""
+        try:
+            origin = self._origin(transport)
+        except Exception as error:  # the supervising handler of connections that are no flow yet
+            self._unidentified(transport, error)
+            return
+        if origin is not None:
+            task = asyncio.get_running_loop().create_task(self._identify(transport, arrival, origin))
+            self._identifying.add(task)
+            task.add_done_callback(self._identifying.discard)
+
+    def _origin(self, transport: asyncio.Transport) -> Origin | None:
+        """Where the connection comes from; None after refusing it, and for one that is nobody's but ours."""
         source = transport.get_extra_info("peername")[:2]
-        origin = origin_of(sock, self.services.redirect, source)
+        origin = origin_of(transport.get_extra_info("socket"), self.services.redirect, source)
         if origin is None:
             self._refuse(transport, _stranger(source))
-            return None
-        if self._self_test(origin):
+        elif self._self_test(origin):
+            transport.set_protocol(REFUSED)
             transport.close()  # no reset: it could reach the probe before its connect() returns, which would then fail
             return None
-        process = _process(origin)
-        rule = self.services.workloads.workload_of(origin.workload, process)
-        facts = _facts(origin, source, process, rule)
+        return origin
+
+    async def _identify(self, transport: asyncio.Transport, arrival: Arrival, origin: Origin) -> None:
+        try:
+            relay = self._admit(transport, origin, await self.services.attributor.attribute(origin))
+            if relay is not None:
+                arrival.become(relay)
+        except Exception as error:  # the supervising handler of connections that are no flow yet
+            self._unidentified(transport, error)
+
+    def _unidentified(self, transport: asyncio.Transport, error: Exception) -> None:
+        self._show_fault(0, "", "internal", repr(error))
+        transport.set_protocol(REFUSED)
+        _reset(transport)
+
+    def _admit(self, transport: asyncio.Transport, origin: Origin, found: Attribution) -> Relay | None:
+        """Open the flow; None after refusing it."""
+        facts = _facts(origin, found)
+        rule, resource = found.rule, self.services.resources.at(origin.host, origin.port)
         if rule is None:
-            self._refuse(transport, entry.FlowRefused(**facts, reason="its cgroup is no workload's"))
+            self._refuse(transport, entry.FlowRefused(**facts, reason=found.reason))
             return None
-        resource = self.services.resources.at(origin.host, origin.port)
         if resource is None:
             reason = f"no resource has the address {origin.host}:{origin.port}"
             self._refuse(transport, entry.FlowRefused(**facts, reason=reason))
@@ -164,9 +199,10 @@ class Loop:
             number = self.services.log.open_flow(entry.FlowOpen(**facts))
         except LogUnavailable as error:
             self.gate.failure = str(error)
+            transport.set_protocol(REFUSED)
             _reset(transport)
             return None
-        return self._open(transport, Flow(number, origin, process, rule.name, rule.agent, resource, time.monotonic()))
+        return self._open(transport, Flow(number, origin, found.process, rule.name, rule.agent, resource, time.monotonic()))
 
     def _refuse(self, transport: asyncio.Transport, record: entry.FlowRefused) -> None:
         self.refused += 1
@@ -174,6 +210,7 @@ class Loop:
             self.services.log.open_flow(record)
         except LogUnavailable as error:
             self.gate.failure = str(error)
+        transport.set_protocol(REFUSED)
         _reset(transport)
 
     def _open(self, transport: asyncio.Transport, flow: Flow) -> Relay:
@@ -195,11 +232,26 @@ class Loop:
         origin = relay.flow.origin
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
-                transport, _ = await asyncio.get_running_loop().create_connection(
-                    lambda: ServerEnd(relay), origin.host, origin.port
-                )
+                transport = await self._connect(relay, origin)
         except TimeoutError:
             raise OSError(None, f"no answer within {DIAL_TIMEOUT_S:.0f} s") from None
+        return transport
+
+    async def _connect(self, relay: Relay, origin: Origin) -> asyncio.Transport:
+        loop, family = asyncio.get_running_loop(), socket.AF_INET6 if origin.ipv6 else socket.AF_INET
+        try:
+            sock = self.namespaces.stream_socket(origin.netns_cookie, family) if self.namespaces is not None else None
+        except KernelError as error:
+            raise OSError(None, str(error)) from None
+        if sock is None:
+            transport, _ = await loop.create_connection(lambda: ServerEnd(relay), origin.host, origin.port)
+            return transport
+        try:
+            await loop.sock_connect(sock, (origin.host, origin.port))
+            transport, _ = await loop.create_connection(lambda: ServerEnd(relay), sock=sock)
+        except BaseException:
+            sock.close()
+            raise
         return transport
 
     def replied(self, flow: Flow, effect: Replied, released_ns: int) -> None:
@@ -299,28 +351,20 @@ def _reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-def _process(origin: Origin) -> Process:
-    """The process as /proc shows it, or as the kernel saw it when it has ended since."""
-    path = cgroups.path_of(origin.cgroup_id)
-    seen = Seen(origin.comm, origin.uid, origin.gid, str(path or ""))
-    process = process_of(origin.pid, origin.start_ticks, seen)
-    assert process is not None
-    return process
-
-
 def _stranger(source: tuple[str, int]) -> entry.FlowRefused:
     reason = "no record of a redirect: somebody dialled the loop directly"
     return entry.FlowRefused(agent="", workload="", resource="", source=f"{source[0]}:{source[1]}", reason=reason)
 
 
-def _facts(origin: Origin, source: tuple[str, int], process: Process, rule: WorkloadRule | None) -> dict[str, Any]:
+def _facts(origin: Origin, found: Attribution) -> dict[str, Any]:
     """The fields that an opened and a refused flow have in common."""
+    process, rule = found.process, found.rule
     return {
         "agent": rule.agent if rule else "",
         "workload": rule.name if rule else "",
         "resource": "",
         "protocol": "postgres",
-        "source": f"{source[0]}:{source[1]}",
+        "source": f"{origin.source_host}:{origin.source_port}",
         "destination": f"{origin.host}:{origin.port}",
         "pid": process.pid,
         "start_ticks": process.start_ticks,
@@ -332,4 +376,5 @@ def _facts(origin: Origin, source: tuple[str, int], process: Process, rule: Work
         "cgroup": process.cgroup,
         "ancestors": tuple(f"{ancestor.pid} {ancestor.exe}" for ancestor in process.ancestors),
         "gone": process.gone,
+        "details": found.details,
     }

@@ -8,16 +8,17 @@ import time
 from importlib.metadata import version
 from typing import Any
 
-from ..kernel import cgroups
-from ..kernel.errors import KernelError
 from ..policy.document import Document
+from ..policy.workloads import workload_text
+from .enrolment import Enrolment
 from .holds import Holds
 from .loop import Loop
-from .paths import Paths, attach_point, workload_path
+from .paths import Paths, attach_point, made_cgroup
 from .reload import Reload
 from .retention import Retention
 from .sealing import Sealing
 from .selftest import SelfTest
+from .strays import Strays
 from .witnesses import Witnesses
 
 MAX_FLOWS_SHOWN = 200
@@ -31,6 +32,8 @@ class Status:
     def __init__(
         self,
         loop: Loop,
+        enrolment: Enrolment,
+        strays: Strays,
         holds: Holds,
         test: SelfTest,
         reload: Reload,
@@ -41,6 +44,8 @@ class Status:
     ) -> None:
         self._reload = reload
         self._loop = loop
+        self._enrolment = enrolment
+        self._strays = strays
         self._holds = holds
         self._test = test
         self._sealing = sealing
@@ -70,6 +75,9 @@ class Status:
             "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._loop.listeners],
             "self_test": {"ok": not self._test.failure, "at": self._test.passed_at, "failure": self._test.failure},
             "workloads": workloads,
+            "cgroups": {**self._enrolment.count(), "pending": self._enrolment.pending_facts()},
+            "strays": list(self._strays.shown),
+            "namespaces": self._loop.namespaces.facts() if self._loop.namespaces else [],
             "resources": [
                 {
                     "name": name,
@@ -119,23 +127,35 @@ class Status:
 
     def _workloads(self) -> list[dict[str, Any]]:
         document = self._document
-        guarded = self._loop.services.redirect.guarded()
         return [
             {
                 "name": name,
                 "agent": workload.agent,
                 "owner": document.agents[workload.agent].owner,
                 "roles": list(document.agents[workload.agent].roles),
-                "cgroup": workload.cgroup,
-                **_cgroup_facts(document, workload.cgroup, guarded),
+                "selectors": workload_text(workload),
+                **self._enrolment.facts(number, made_cgroup(document, name)),
                 "flows": sum(relay.flow.workload == name for relay in self._loop.relays),
             }
-            for name, workload in document.workloads.items()
+            for number, (name, workload) in enumerate(document.workloads.items(), 1)
         ]
 
     def _problems(self, hooks: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[str]:
         found = [f"hook {hook['name']} is not attached: {hook['detail']}" for hook in hooks if not hook["attached"]]
         found += [f"workload {w['name']} is not guarded: {w['problem']}" for w in workloads if not w["guarded"]]
+        if self._enrolment.failure:
+            found.append(f"a cgroup can't be filed, its processes are refused: {self._enrolment.failure}")
+        if self._strays.failure:
+            found.append(
+                f"sockets that were connected before their process was guarded can't be looked for: {self._strays.failure}"
+            )
+        if self._strays.open:
+            found.append(f"{self._strays.open} sockets of guarded processes, connected before, can't be ended: end the processes")
+        if self._enrolment.pending:
+            path, reason = next(iter(self._enrolment.pending.items()))
+            found.append(f"{len(self._enrolment.pending)} cgroups wait and are refused: {path}: {reason}")
+        if self._loop.namespaces:
+            found += [f"network namespace {n['inode']}: {n['problem']}" for n in self._loop.namespaces.facts() if n["problem"]]
         if self._test.failure:
             found.append(f"self-test: {self._test.failure}")
         if self._reload.failure:
@@ -152,20 +172,3 @@ class Status:
         if recent:
             found.append(f"{len(recent)} flows ended by an internal error in the last hour: {recent[-1]['reason']}")
         return found
-
-
-def _cgroup_facts(document: Document, cgroup: str, guarded: dict[int, int]) -> dict[str, Any]:
-    """Whether the cgroup that has the path now is one that the kernel guards: a directory made again has another id."""
-    path = workload_path(document, cgroup)
-    try:
-        identifier = cgroups.cgroup_id(path)
-        processes = len(cgroups.pids(path))
-    except (OSError, KernelError) as error:
-        return {"guarded": False, "processes": 0, "problem": f"its cgroup is gone: {error}"}
-    if identifier not in guarded:
-        return {
-            "guarded": False,
-            "processes": processes,
-            "problem": "its cgroup was made again and is not the guarded one; restart the daemon",
-        }
-    return {"guarded": True, "processes": processes, "problem": ""}

@@ -11,8 +11,9 @@ import click
 from ...kernel import cgroups, pins
 from ...kernel.errors import KernelError
 from ...policy.document import Document
+from ...policy.workloads import workload_text
 from ..failures import Failure
-from ..paths import Paths, workload_path
+from ..paths import Paths, made_cgroup
 from .output import config_option, configured
 
 FIRST_INHERITED_FD = 3
@@ -49,7 +50,10 @@ def enter(document: Document, workload: str) -> None:
     if workload not in document.workloads:
         known = ", ".join(document.workloads) or "none"
         raise click.UsageError(f"{document.file} has no workload {workload!r}; it has: {known}")
-    path = workload_path(document, document.workloads[workload].cgroup)
+    path = made_cgroup(document, workload)
+    if path is None:
+        found_by = workload_text(document.workloads[workload])
+        raise Failure(f"workload {workload} is found by its {found_by}, so nothing can be put into it by `hostguard exec`")
     try:
         status = pins.status(Paths.of(document).pins)
         guarded = status.attached and cgroups.cgroup_id(path) in status.guarded

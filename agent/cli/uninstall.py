@@ -11,7 +11,7 @@ from ...kernel.errors import KernelError
 from ...policy.document import Document
 from ..client import Client, DaemonDown
 from ..failures import Failure
-from ..paths import Paths, workload_path
+from ..paths import Paths, made_cgroup
 from .output import config_option, configured, out
 
 
@@ -43,8 +43,10 @@ def command(config: Path) -> None:
 def _remove_cgroups(document: Document) -> list[str]:
     """Remove the workloads' cgroups, but none that still has processes or children: those are somebody's."""
     said = []
-    for name, workload in document.workloads.items():
-        path = workload_path(document, workload.cgroup)
+    for name in document.workloads:
+        path = made_cgroup(document, name)
+        if path is None:
+            continue
         try:
             path.rmdir()
         except FileNotFoundError:
