@@ -21,7 +21,7 @@ from servers import Server
 from hostguard.kernel import cgroups, pins
 
 POLICY = '@id("all") permit (principal in Role::"worker", action, resource);'
-USER = "games"
+USER, ANYWHERE = "games", "lp"
 PSQL_LIKE = "import psycopg; print(psycopg.connect('', autocommit=True).execute('SELECT 1').fetchone())"
 LIMIT_S = 10
 
@@ -57,6 +57,9 @@ agent = "worker"
 cgroup = "BELOW/signed"
 agent = "worker"
 executable = {{ path = "{program}", sha256 = ["{digest}"] }}
+[workloads.everywhere]
+user = ["{ANYWHERE}"]
+agent = "worker"
 """,
     )
     with guard.guarding(setup) as started:
@@ -118,9 +121,16 @@ def test_the_user_tells_two_workloads_of_one_cgroup_apart(running: guard.Guard, 
     assert latest(running)["facts"]["workload"] == "glob"
 
 
-def as_user() -> list[str]:
+def test_a_user_is_guarded_in_whatever_cgroup(running: guard.Guard, postgres18: Server) -> None:
+    until_asked(running, postgres18, "bots/nobodys", *as_user(ANYWHERE))
+    assert latest(running)["facts"]["workload"] == "everywhere"
+    until_asked(running, postgres18, "bots/bot-4", *as_user(ANYWHERE))
+    assert latest(running)["facts"]["workload"] == "glob"
+
+
+def as_user(name: str = USER) -> list[str]:
     """Another user, who may read the interpreter though it may lie in root's home."""
-    return ["setpriv", f"--reuid={USER}", "--regid=nogroup", "--clear-groups", "--inh-caps=+dac_read_search",
+    return ["setpriv", f"--reuid={name}", "--regid=nogroup", "--clear-groups", "--inh-caps=+dac_read_search",
             "--ambient-caps=+dac_read_search"]  # fmt: skip
 
 
