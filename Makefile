@@ -3,14 +3,15 @@
 PYTHON := .venv/bin/python
 BUDGET ?= 600
 # The budget is shared by the tests that are marked `soak`.
-SOAK_TESTS := 6
+SOAK_TESTS := 9
 BENCH_ARGS ?=
 
 # cffi writes its C file beside the build script; those are products, not sources.
-GENERATED := kernel/_%.c protocols/postgres/_%.c
+GENERATED := kernel/_%.c protocols/postgres/_%.c recorder/_%.c
 NATIVE_SOURCES := $(filter-out $(GENERATED), \
 	$(wildcard kernel/bpf/*.c kernel/bpf/*.h kernel/*.c kernel/*.h kernel/*_build.py) \
-	$(wildcard protocols/postgres/*.c protocols/postgres/*.h protocols/postgres/*_build.py))
+	$(wildcard protocols/postgres/*.c protocols/postgres/*.h protocols/postgres/*_build.py) \
+	$(wildcard recorder/*.c recorder/*_build.py))
 # mypyc's extensions are imported in place of these: one that is older than its source would run old code in silence.
 COMPILED_SOURCES := compiled.txt $(shell cat compiled.txt)
 SHELL_SCRIPTS := scripts/provision .ci/run
@@ -62,7 +63,7 @@ wheel: setup ## dist/hostguard-*.whl, for scripts/provision --runtime
 
 clean: ## everything that was built; the next make starts from nothing
 	rm -rf .venv build dist hostguard.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f kernel/bpf/*.o kernel/_*_cffi.c protocols/postgres/_*_cffi.c compiled.sha256
+	rm -f kernel/bpf/*.o kernel/_*_cffi.c protocols/postgres/_*_cffi.c recorder/_*_cffi.c compiled.sha256
 	rm -f *.so
 	find kernel reassembly identity recorder protocols policy agent -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -103,13 +103,18 @@ setup(
     packages=["hostguard"] + [f"hostguard.{p}" for room in ROOMS for p in find_packages(include=[room, f"{room}.*"])],
     package_data={
         "hostguard": ["py.typed"],
+        "hostguard.agent.install": ["files/*"],
         "hostguard.agent.report": ["report.html"],
         "hostguard.kernel": ["bpf/*.c", "bpf/*.h", "bpf/*.o"],
         "hostguard.policy": ["*.cedarschema", "*.cedar"],
     },
     # The root of the tree is the package: nothing else of it may leak into the wheel.
     include_package_data=False,
-    cffi_modules=["kernel/libbpf_build.py:ffibuilder", "protocols/postgres/rows_build.py:ffibuilder"],
+    cffi_modules=[
+        "kernel/libbpf_build.py:ffibuilder",
+        "protocols/postgres/rows_build.py:ffibuilder",
+        "recorder/ring_build.py:ffibuilder",
+    ],
     setup_requires=["cffi>=1.16", "mypy>=2.4,<3", "msgspec>=0.18"],
     install_requires=[
         "aiohttp>=3.10",
@@ -117,6 +122,7 @@ setup(
         "cffi>=1.16",
         "click>=8.1",
         "cryptography>=42",
+        "dnspython>=2.7",
         "inotify-simple>=2",
         "jinja2>=3.1",
         "msgpack>=1.0",
@@ -125,6 +131,7 @@ setup(
         "prometheus-client>=0.20",
         "pyrage>=1.2",
         "pyroute2>=0.7",
+        "pyseccomp>=0.1.2",
         "rich>=13",
         "uvloop>=0.19",
         "zstandard>=0.22",

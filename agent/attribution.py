@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from ..identity.containers import Container, ContainerRef, container_of
@@ -22,6 +22,8 @@ HASH_LIMIT_S = 10.0
 EVIDENCE_LIMIT_S = 0.1
 """One whose workload doesn't waits this long at most, once for each program, so that its first flow has the hash on record."""
 HASH_THREADS = 2
+UNKNOWN_EXE = (0, 0)
+"""As the kernel's record has it where its hooks can't tell (the second loader)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +65,34 @@ class Attributor:
 
     async def attribute(self, origin: Origin) -> Attribution:
         """Who it is. Waits only for the hash of a program that was not seen before."""
-        process = process_at(origin)
-        program = None if process.gone else Program.of(process.pid, process.start_ticks)
-        replaced = program is not None and self._kernel_key(program) != origin.exe
-        if replaced and program is not None:
-            program.close()
-            program, process = None, dataclasses.replace(process, exe="", comm=origin.comm, cmdline=(), cmdline_cut=False)
-        try:
+        with self._seen(origin) as (process, program, replaced):
             who = self._who(origin, process, program)
             answer = self._workloads.workload_of(origin.workload, who)
             if program is not None and not who.sha256:
                 limit_s = HASH_LIMIT_S if answer is NEEDS_HASH else EVIDENCE_LIMIT_S
                 who = dataclasses.replace(who, sha256=await self._hash(program, limit_s))
                 answer = self._workloads.workload_of(origin.workload, who)
+        return _attribution(process, who, answer, replaced)
+
+    def attribute_now(self, origin: Origin) -> Attribution:
+        """Who it is as far as can be told without waiting: nobody, where a hash is demanded that was not taken before."""
+        with self._seen(origin) as (process, program, replaced):
+            who = self._who(origin, process, program)
+        return _attribution(process, who, self._workloads.workload_of(origin.workload, who), replaced)
+
+    @contextmanager
+    def _seen(self, origin: Origin) -> Iterator[tuple[Process, Program | None, bool]]:
+        """The process, its program, whether that is another one than at connect: then nothing of it is told."""
+        process = process_at(origin)
+        program = None if process.gone else Program.of(process.pid, process.start_ticks)
+        try:
+            if program is not None and origin.exe != UNKNOWN_EXE and self._kernel_key(program) != origin.exe:
+                yield dataclasses.replace(process, exe="", comm=origin.comm, cmdline=(), cmdline_cut=False), None, True
+            else:
+                yield process, program, False
         finally:
             if program is not None:
                 program.close()
-        if isinstance(answer, Refusal):
-            return Attribution(process, None, answer.reason, who.sha256, who.container, replaced)
-        return Attribution(process, answer, "", who.sha256, who.container, replaced)
 
     def close(self) -> None:
         """Take no further hash."""
@@ -93,7 +104,8 @@ class Attributor:
         return Who(
             cgroup=path,
             uid=origin.uid,
-            exe=process.exe,
+            # What it runs by now proves nothing of what connected, where the kernel doesn't say.
+            exe=process.exe if origin.exe != UNKNOWN_EXE else "",
             exe_here=program is not None and program.is_here,
             sha256=(self._hashes.known(program) or "") if program is not None else "",
             container=self._container(ref) if ref is not None else None,
@@ -131,6 +143,12 @@ class Attributor:
     def _take(self, program: Program) -> str | None:
         with closing(program):
             return self._hashes.take(program)
+
+
+def _attribution(process: Process, who: Who, answer: WorkloadRule | Refusal, replaced: bool) -> Attribution:
+    if isinstance(answer, Refusal):
+        return Attribution(process, None, answer.reason, who.sha256, who.container, replaced)
+    return Attribution(process, answer, "", who.sha256, who.container, replaced)
 
 
 def process_at(origin: Origin) -> Process:

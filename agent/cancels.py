@@ -3,61 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
 
-from ..protocols.events import CancelRequested
 from ..recorder import entry
-
-if TYPE_CHECKING:
-    from .loop import Loop
-    from .relay import Relay
+from . import messages
+from .dialling import Dialler
+from .flows import OpenFlow
+from .messages import BadMessage
+from .records import Records
 
 CANCELED = b"57014"
 """SQLSTATE query_canceled."""
+HEADER_BYTES = 8
+"""Of the packet before the key: its length, its code."""
 CANCEL_TIMEOUT_S = 10.0
 
 
 class Cancels:
-    """The cancel keys of the live flows.
+    """The cancel keys of the live flows, of all workers.
 
     A key alone is a bearer secret that can be guessed (four bytes until protocol 3.2), so it only works for the agent whose
     flow holds it, on the resource that gave it.
     """
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._flows: dict[tuple[str, bytes], Relay] = {}
+    def __init__(self, records: Records, dialler: Dialler) -> None:
+        self._records = records
+        self._dialler = dialler
+        self._flows: dict[tuple[str, bytes], OpenFlow] = {}
 
-    def add(self, relay: Relay) -> None:
+    def add(self, flow: OpenFlow, key: bytes) -> None:
         """Remember the key that the server gave this flow."""
-        self._flows[relay.flow.resource, relay.cancel_key] = relay
+        self.remove(flow)
+        flow.cancel_key = key
+        self._flows[flow.resource, key] = flow
 
-    def remove(self, relay: Relay) -> None:
+    def remove(self, flow: OpenFlow) -> None:
         """Forget the key of a flow that ended."""
-        if self._flows.get((relay.flow.resource, relay.cancel_key)) is relay:
-            del self._flows[relay.flow.resource, relay.cancel_key]
+        if self._flows.get((flow.resource, flow.cancel_key)) is flow:
+            del self._flows[flow.resource, flow.cancel_key]
 
-    async def cancel(self, asking: Relay, effect: CancelRequested) -> None:
-        """Withdraw the target's held operation, or pass the request on to the target's server."""
-        target = self._flows.get((asking.flow.resource, effect.key))
-        known = target is not None and target.flow.agent == asking.flow.agent
-        meant = target.flow.id if target is not None and known else 0
-        forwarded = known and target is not None and target.operation is None
-        refusal = self._loop.gate.record(asking.flow, entry.Cancel(target=meant, forwarded=forwarded))
-        if refusal is None and target is not None and known:
-            if target.operation is not None:
-                target.withdraw("canceling statement due to user request", CANCELED)
+    def cancel(self, asking: OpenFlow, key: bytes, request: bytes) -> Coroutine[None, None, None]:
+        """Withdraw the target's held operation, or pass the packet `request` on to the target's server.
+
+        Raises BadMessage for a packet that is none: it ends in the key (PostgreSQL 18 docs §54.7, CancelRequest).
+        """
+        if request[HEADER_BYTES:] != key or asking.cancelled:
+            raise BadMessage("it sent a cancel request that is none, or a second one")
+        asking.cancelled = True
+        return self._cancel(asking, key, request)
+
+    async def _cancel(self, asking: OpenFlow, key: bytes, request: bytes) -> None:
+        target = self._flows.get((asking.resource, key))
+        if target is not None and target.agent != asking.agent:
+            target = None
+        held = target is not None and bool(target.holding)
+        cancel = entry.Cancel(target=target.id if target is not None else 0, forwarded=target is not None and not held)
+        if self._records.note(asking.id, cancel) and target is not None:
+            if held:
+                target.berth.say(messages.Recall(target.id, "canceling statement due to user request", CANCELED))
             else:
-                await self._forward(target, effect.request)
-        asking.end("cancel request handled")
+                await self._forward(target, request)
+        asking.berth.say(messages.End(asking.id, "cancel request handled"))
 
-    async def _forward(self, target: Relay, request: bytes) -> None:
+    async def _forward(self, target: OpenFlow, request: bytes) -> None:
         """Send the packet to the target's own server; it answers by closing."""
-        async with asyncio.timeout(CANCEL_TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(target.flow.origin.host, target.flow.origin.port)
-            try:
-                writer.write(request)
-                await writer.drain()
-                await reader.read(1)
-            finally:
-                writer.close()
+        loop = asyncio.get_running_loop()
+        try:
+            with await self._dialler.dial(target) as sock:
+                async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                    await loop.sock_sendall(sock, request)
+                    await loop.sock_recv(sock, 1)
+        except (OSError, TimeoutError):
+            return  # as without hostguard: who cancels is told nothing

@@ -42,10 +42,10 @@ class Control:
     def __init__(
         self,
         *,
-        status: Callable[[], dict[str, Any]],
+        status: Callable[[], Awaitable[dict[str, Any]]],
         holds: Holds,
         is_guarded: Callable[[int], bool],
-        metrics: Callable[[], bytes],
+        metrics: Callable[[], Awaitable[bytes]],
     ) -> None:
         """`metrics`: the exposition for Prometheus."""
         self._status = status
@@ -77,7 +77,7 @@ class Control:
         """Answer ``GET /metrics``, and nothing else, to whoever connects to this address of the loopback. Raises OSError."""
 
         async def answer(_: web.Request) -> web.Response:
-            return exposition(self._metrics())
+            return exposition(await self._metrics())
 
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/metrics", answer)
@@ -125,11 +125,11 @@ class Control:
 
     async def _get_status(self, request: web.Request) -> web.Response:
         self._known_peer(request)
-        return web.json_response(self._status())
+        return web.json_response(await self._status())
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
         self._known_peer(request)
-        return exposition(self._metrics())
+        return exposition(await self._metrics())
 
     async def _get_requests(self, request: web.Request) -> web.Response:
         self._known_peer(request)
@@ -153,7 +153,8 @@ class Control:
             return _error(400, "the body must be an object with the texts `reason` and `digest`, both optional")
         approve = request.match_info["answer"] == "approve"
         identifier, reason, digest = request.match_info["id"], body.get("reason", ""), body.get("digest", "")
-        return web.json_response(self._holds.decide(identifier, uid=peer.uid, approve=approve, reason=reason, digest=digest))
+        answer = await self._holds.decide(identifier, uid=peer.uid, approve=approve, reason=reason, digest=digest)
+        return web.json_response(answer)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         """A line of JSON for each request as it is filed or decided; blank lines keep the connection alive."""

@@ -1,8 +1,11 @@
 """The composition root: a whole daemon from one configuration, or nothing of it.
 
 Order of start. Nothing may be half up, so each step registers how to undo it, and the daemon says "guarding" only after its own
-probe connections have come through its own hooks: configuration, log, kernel hooks, workloads' cgroups, listeners, self-test,
-control socket. Until the listeners are known to the kernel every guarded connect is refused, so the order is closed throughout.
+probe connections have come through its own hooks: configuration, log, kernel hooks, workloads' cgroups, workers, listeners,
+self-test, control socket. Until the listeners are known to the kernel every guarded connect is refused, so the order is closed
+throughout.
+
+This process is the supervisor: it holds root, and reads no byte of an agent or of a server. The workers do (`crew`, `worker`).
 """
 
 from __future__ import annotations
@@ -29,25 +32,31 @@ from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document
 from ..policy.workloads import rule_of
-from ..protocols.postgres.limits import Limits
 from ..recorder import entry
 from ..recorder.durable import LogBusy, LogUnavailable
 from ..recorder.log import Log
 from .attribution import Attributor
+from .cancels import Cancels
 from .containerfiles import ContainerFiles
 from .control import Control
-from .durability import Durability
+from .crew import Crew, user_of
+from .desk import Desk
+from .dialling import Dialler
 from .enrolment import Enrolment
+from .entrance import Entrance
 from .failures import Failure
-from .flow import Tally
-from .gate import Gate
+from .faults import Faults
 from .holds import Holds
-from .loop import Loop, Services
+from .logwriter import LogWriter, TimedSyncs
 from .metrics import Metrics
+from .names.keeper import START_S, Keeper
 from .namespaces import Namespaces
+from .notify import Notifier
+from .origins import who_asks
 from .paths import Paths, attach_point, made_cgroup, workload_path
+from .records import Records
 from .reload import Reload, policy_load, uid_of, users_of
-from .resources import AddressTaken, Resources
+from .resources import Resources
 from .retention import Retention
 from .sealing import Sealing
 from .selftest import SelfTest
@@ -71,6 +80,7 @@ def run(document: Document) -> None:
 
 async def _serve(document: Document) -> None:
     stop = asyncio.Event()
+    notifier = Notifier(os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -78,18 +88,23 @@ async def _serve(document: Document) -> None:
         daemon = await Daemon.start(document, undo)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload.soon)
         print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
+        notifier.tell("READY=1")
+        _keep(undo, notifier.run(daemon.summary))
         await stop.wait()
+        notifier.tell("STOPPING=1")
         await daemon.stop("signal")
 
 
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, paths: Paths, log: Log, loop: Loop, reload: Reload) -> None:
+    def __init__(self, paths: Paths, log: Log, crew: Crew, entrance: Entrance, reload: Reload, status: Status) -> None:
         self.paths = paths
+        self._status = status
         self.reload = reload
         self._log = log
-        self._loop = loop
+        self._crew = crew
+        self._entrance = entrance
 
     @classmethod
     async def start(cls, document: Document, undo: AsyncExitStack) -> Daemon:
@@ -97,11 +112,12 @@ class Daemon:
         started_at = time.time()
         paths = Paths.of(document)
         workloads, users = _who(document)
-        resources = await _resolved(document)
+        resources = Resources(document.resources, document.dns.grace_s)
         policy = Policy(document)
         paths.make()
         undo.callback(os.close, paths.lock())
-        log = _open_log(document, paths, undo)
+        syncs = TimedSyncs()
+        log = _open_log(document, paths, syncs, undo)
         sealing, witnesses = _open_seal(document, paths, log, undo)
         retention = Retention(paths.log, log, sealing, document.log)
         redirect = _attach(document, paths, undo)
@@ -111,40 +127,75 @@ class Daemon:
         enrolment = _enrol(document, workloads, redirect, container, undo)
         attributor = Attributor(workloads, container)
         undo.callback(attributor.close)
-        tally = Tally()
-        gate = Gate(log, tally)
-        durable = Durability(log, gate, strict=document.log.durability == "strict", batch_s=document.log.batch_ms / 1000)
-        decider = Decider(policy, hash_key=paths.hash_key())
+        # Agents may ask there, and are told in words that they may not.
+        redirect.set_unix({os.fsencode(paths.control): None})
+        decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
-        holds = Holds(book, log, users, decider)
+        faults, records = Faults(), Records(log)
+        holds = Holds(book, records, users, decider)
         test = SelfTest(redirect, attach_point(document))
-        limits = Limits(max_message_bytes=document.limits.max_message_bytes)
-        captures = {name: one.capture_max_bytes for name, one in document.resources.items() if one.capture_replies}
+        hash_key = paths.hash_key()
+        _record_start(log, document, policy)
+        writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), undo)
+        crew = Crew(document, writer.drain, policy.epoch, hash_key)
+        names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
+        undo.callback(names.close)
         max_flows = document.limits.max_flows
-        services = Services(log, gate, durable, decider, redirect, attributor, resources, tally, limits, max_flows, captures)
-        loop = Loop(services, holds, test.arrived)
-        namespaces = loop.namespaces = Namespaces(redirect, loop.accept_on, enrolment.is_guarded)
+        entrance = Entrance(redirect, attributor, resources, names, crew, records, faults, test.arrived, max_flows)
+        namespaces = Namespaces(redirect, entrance.open_door, enrolment.is_guarded)
+        dialler = Dialler(namespaces.stream_socket)
+        desk = Desk(crew, holds, Cancels(records, dialler), faults, dialler)
         strays = Strays(redirect, log)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
-        _keep(undo, _beat(redirect), durable.run(), holds.run(), loop.refresh())
+        _keep(undo, _beat(redirect), holds.run())
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
-        _record_start(log, document, policy)
+        undo.push_async_callback(crew.close)
+        await crew.start(desk.handle, desk.closed)
+        await _answer_names(names, redirect, attributor, resources, undo)
+        undo.callback(entrance.close)
         await strays.look()
-        await loop.listen()
+        entrance.listen()
         _keep(undo, enrolment.run(), namespaces.run(), strays.run())
         await test.run()
-        reload = Reload(decider, holds, log)
-        status = Status(loop, enrolment, strays, holds, test, reload, sealing, witnesses, retention, started_at)
-        metrics = Metrics(status.facts, loop)
+        reload = Reload(decider, crew, names, holds, log)
+        status = Status(
+            decider=decider,
+            redirect=redirect,
+            enrolment=enrolment,
+            namespaces=namespaces,
+            strays=strays,
+            entrance=entrance,
+            resources=resources,
+            names=names,
+            crew=crew,
+            drain=writer.drain,
+            records=records,
+            faults=faults,
+            holds=holds,
+            test=test,
+            reload=reload,
+            log=log,
+            sealing=sealing,
+            witnesses=witnesses,
+            retention=retention,
+            started_at=started_at,
+        )
+        metrics = Metrics(status, crew, entrance, faults, syncs.latency)
         control = Control(status=status.facts, holds=holds, is_guarded=enrolment.is_guarded, metrics=metrics.text)
         await _open_control(control, paths, document.metrics.address, undo)
-        return cls(paths, log, loop, reload)
+        return cls(paths, log, crew, entrance, reload, status)
+
+    async def summary(self) -> str:
+        """What the service manager shows: whether the guard holds, and how much passes."""
+        facts = await self._status.facts()
+        well = f"{len(facts['workloads'])} workloads, {facts['flows']['open']} flows"
+        return f"{facts['state']}: {'; '.join(facts['problems']) or well}"
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
-        open_flows = len(self._loop.relays)
-        await self._loop.stop(GRACE_S)
-        self._loop.gate.flush()
+        open_flows = self._crew.count
+        self._entrance.close()
+        await self._crew.stop(GRACE_S)
         try:
             self._log.append(0, entry.DaemonStop(reason=reason, flows=open_flows))
         except LogUnavailable as error:
@@ -160,19 +211,28 @@ def _who(document: Document) -> tuple[Workloads, Users]:
     return workloads, users
 
 
-async def _resolved(document: Document) -> Resources:
+async def _answer_names(
+    names: Keeper, redirect: Redirect, attributor: Attributor, resources: Resources, undo: AsyncExitStack
+) -> None:
+    """Have a resolver, and look up what the resources' names lead to before anybody connects. Raises Failure."""
+    _keep(undo, names.run(who_asks(redirect, attributor)))
     try:
-        return await Resources.resolve(document.resources)
-    except AddressTaken as error:
-        raise Failure(f"{document.file}: {error}") from None
+        async with asyncio.timeout(START_S):
+            await names.ready.wait()
+    except TimeoutError:
+        raise Failure("the resolver does not start; its last words are above") from None
+    await resources.look_up(names.look_up, time.monotonic)
+    _keep(undo, resources.run(names.look_up, time.monotonic))
+    redirect.set_resolver(*names.sockets)
 
 
-def _open_log(document: Document, paths: Paths, undo: AsyncExitStack) -> Log:
+def _open_log(document: Document, paths: Paths, syncs: TimedSyncs, undo: AsyncExitStack) -> Log:
     auditors = Recipients(document.log.payload_recipients)
     try:
         log = Log(
             paths.log,
             lambda: (time.time_ns(), time.monotonic_ns()),
+            syscalls=syncs.syscalls,
             encrypt=auditors.encrypt if auditors else None,
             payload_above=document.log.payload_above_bytes,
         )
@@ -193,11 +253,22 @@ def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack)
     return sealing, witnesses
 
 
+async def _write_journals(
+    document: Document, log: Log, on_failure: Callable[[int, str], None], undo: AsyncExitStack
+) -> LogWriter:
+    """What workers write goes into the log from here on; the last of it when they have ended."""
+    settings = document.log
+    strict, batch_s = settings.durability == "strict", settings.batch_ms / 1000
+    writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure)
+    undo.push_async_callback(writer.stop)
+    return writer
+
+
 def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
     """Attach the hooks. They outlive this daemon, unless it fails to start on a host that was not guarded before."""
     try:
         fresh = not any(hook.attached for hook in pins.status(paths.pins).hooks)
-        redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS)
+        redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS, document.daemon.loader)
     except KernelError as error:
         raise Failure(f"the kernel hooks can't be attached: {error}") from None
 

@@ -1,42 +1,35 @@
-"""When the log is synced to disk, by the configured mode: before each release, or within a stated window."""
+"""When a worker's records are on disk, by the configured mode: before each release, or soon."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+import collections
 
 from ..protocols.events import Decision, Verdict
-from ..recorder.durable import LogUnavailable
-from ..recorder.log import Log
+from ..recorder.journal import Journal
 from .gate import LOG_REFUSAL, Gate
-from .latency import Latency
 
 
 class Durability:
-    """Runs the syncs of one log in a thread, one at a time.
+    """``strict``: whoever waits in `synced` shares the log writer's next sync with all others that wait (group commit).
 
-    ``strict``: whoever waits in `synced` shares the next sync with all others that wait (group commit). ``batch``: `run` syncs
-    at most `batch_s` seconds after an append, and nobody waits.
+    ``batch``: nobody waits; the log writer syncs within the stated window by itself.
     """
 
-    def __init__(self, log: Log, gate: Gate, *, strict: bool, batch_s: float) -> None:
+    def __init__(self, journal: Journal, gate: Gate, *, strict: bool, batch_s: float) -> None:
         self.strict = strict
-        self.batch_s = batch_s
-        self.failure = ""
-        """Why the last sync failed; empty when it did not."""
-        self.syncs = Latency()
-        """How long the syncs took that succeeded."""
-        self._log = log
+        self._journal = journal
         self._gate = gate
-        self._commit: asyncio.Task[None] | None = None
-        self._waiting: list[asyncio.Future[str]] = []
+        self._batch_s = batch_s
+        self._waiting: collections.deque[tuple[int, asyncio.Future[str]]] = collections.deque()
+        """Positions of the journal with who waits for them, ascending; one for each flow at most."""
+        asyncio.get_running_loop().add_reader(journal.synced_fd, self._moved)
 
     async def synced(self) -> Decision | None:
         """Wait until everything appended so far is on disk. Returns None then, else the refusal to carry out."""
         future: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        if self._commit is None or self._commit.done():
-            self._commit = asyncio.create_task(self._commit_all())
+        self._waiting.append((self._journal.position, future))
+        self._journal.request_sync()
         failure = await future
         if not failure:
             return None
@@ -44,29 +37,16 @@ class Durability:
             Verdict.DENY, reason=f"hostguard can't sync its record, so this is refused: {failure}", refusal=LOG_REFUSAL
         )
 
-    async def _commit_all(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            failure = await self._sync()
-            for future in group:
-                if not future.done():
-                    future.set_result(failure)
-
-    async def _sync(self) -> str:
-        began_ns = time.monotonic_ns()
-        try:
-            await asyncio.to_thread(self._log.sync)
-        except LogUnavailable as error:
-            self.failure = str(error)
-        else:
-            self.failure = ""
-            self.syncs.add(time.monotonic_ns() - began_ns)
-        return self.failure
+    def _moved(self) -> None:
+        """The log writer says how far it is, or that it can't go on."""
+        reached, failure = self._journal.take_synced(), self._journal.failure
+        while self._waiting and (failure or self._waiting[0][0] <= reached):
+            position, future = self._waiting.popleft()
+            if not future.done():
+                future.set_result("" if position <= reached else failure)
 
     async def run(self) -> None:
-        """Write waiting notes and, in ``batch``, sync what is new, every `batch_s` seconds; runs until cancelled."""
+        """Write waiting notes every `batch_s` seconds; runs until cancelled."""
         while True:
-            await asyncio.sleep(self.batch_s)
+            await asyncio.sleep(self._batch_s)
             self._gate.flush()
-            if not self.strict and self._log.synced_position < self._log.position:
-                await self._sync()

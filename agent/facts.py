@@ -9,7 +9,7 @@ be read the policy works without one, which means closed: what it can't prove ha
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..policy.accesses import CHANGES_CATALOG
@@ -35,9 +35,11 @@ PROBES = {SESSION: catalog.SESSION_QUERY, CATALOG: catalog.QUERY}
 class Facts:
     """Asks, and hands the answers to the decider."""
 
-    def __init__(self, decider: Decider, gate: Gate) -> None:
+    def __init__(self, decider: Decider, gate: Gate, tell: Callable[[str, str, bool], None]) -> None:
+        """`tell`: what other workers must hear of a catalog; resource, database, `seen` of `messages.CatalogChanged`."""
         self._decider = decider
         self._gate = gate
+        self._tell = tell
         self._read: dict[tuple[str, str], tuple[float, int]] = {}
         """(resource, database) to when its catalog was read, in monotonic seconds, with the hash of the answer."""
 
@@ -63,6 +65,19 @@ class Facts:
                 found[place] = relay
         return list(found.values())
 
+    def changed(self, resource: str, database: str, seen: bool, relays: Iterable[Relay]) -> Relay | None:
+        """Another worker says that this catalog is another, or may be soon: it is stale for every flow that begins from now on.
+
+        Returns an idle flow to read it through, if it is worth while already.
+        """
+        place = resource, database
+        known = self._read.get(place)
+        if known is None:
+            return None
+        self._read[place] = (float("-inf"), known[1])
+        fit = (relay for relay in relays if (relay.flow.resource, relay.flow.database) == place and relay.conversation.idle)
+        return next(fit, None) if seen else None
+
     def shifts(self, judgement: Judgement) -> tuple[str, ...]:
         """Which answers an operation makes stale: names of the probes to ask again after it. Empty for nearly all."""
         if judgement.analysis is not None and not CHANGES_CATALOG.isdisjoint(judgement.analysis.effects):
@@ -73,6 +88,8 @@ class Facts:
         """Before such an operation goes on: later texts of the same read can't be sure of the search_path any more."""
         if judgement.moves_path:
             relay.conversation.set_search_path(None)
+        if CATALOG in self.shifts(judgement):
+            self._tell(relay.flow.resource, relay.flow.database, False)
 
     def ask_again(self, relay: Relay, stale: tuple[str, ...]) -> list[Effect]:
         """After it went on: the probes run at the next idle moment, so also after the transaction that it may be part of."""
@@ -96,10 +113,12 @@ class Facts:
 
     def _keep(self, place: tuple[str, str], rows: list[tuple[bytes | None, ...]]) -> None:
         """Hand a catalog on, unless nothing has changed: every decision made with the old one would be made anew."""
-        _, known = self._read.get(place, (0.0, 0))
+        before = self._read.get(place)
         found = hash(tuple(rows))
-        if found != known:
+        if before is None or found != before[1]:
             self._decider.set_catalog(*place, catalog.Catalog.from_rows(_texts(rows)))
+            if before is not None:
+                self._tell(*place, True)
         self._read[place] = (time.monotonic(), found)
 
 

@@ -1,12 +1,10 @@
-"""One redirected connection: who opened it, where it was going, what it has done so far."""
+"""One redirected connection as its worker knows it: whose it is, what it has done so far."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Final
 
-from ..identity.process import Process
-from ..kernel.layouts import Origin
 from ..protocols.events import Verdict
 from ..recorder.entry import Entry
 
@@ -17,7 +15,7 @@ _DENY: Final = Verdict.DENY
 
 @dataclasses.dataclass(slots=True)
 class Tally:
-    """Operations of one flow, or of the whole daemon, by verdict."""
+    """Operations of one flow, or of a whole worker, by verdict."""
 
     allowed: int = 0
     denied: int = 0
@@ -35,17 +33,13 @@ class Tally:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Flow:
-    """The facts of one flow. They are fixed when it opens, all but the counters."""
+    """The facts of one flow. They are fixed when it opens, all but the counters; who opened it only the supervisor knows."""
 
     id: int
     """Its number in the log: unique on this host for good."""
-    origin: Origin
-    process: Process
     workload: str
     agent: str
     resource: str
-    opened_at: float
-    """Monotonic seconds."""
     database: str = ""
     user: str = ""
     holding: str = ""
@@ -55,29 +49,3 @@ class Flow:
     """Entries that are not written yet; the gate's."""
     client_bytes: int = 0
     server_bytes: int = 0
-
-    def process_facts(self) -> dict[str, object]:
-        """Who opened it, for the person who decides a request."""
-        return {
-            "pid": self.process.pid,
-            "executable": self.process.exe,
-            "command": " ".join(self.process.cmdline),
-            "uid": self.process.uid,
-            "workload": self.workload,
-        }
-
-    def facts(self) -> dict[str, object]:
-        """What a list of flows shows of it."""
-        return {
-            "id": self.id,
-            "agent": self.agent,
-            "workload": self.workload,
-            "resource": self.resource,
-            "destination": f"{self.origin.host}:{self.origin.port}",
-            "database": self.database,
-            "user": self.user,
-            "pid": self.process.pid,
-            "executable": self.process.exe,
-            "holding": self.holding,
-            "operations": dataclasses.asdict(self.tally),
-        }

@@ -8,34 +8,45 @@ decider and a log.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
-import msgspec
-
-from ..policy.approvals import Request
 from ..policy.decide import FlowPolicy
 from ..policy.judgement import Judgement
 from ..protocols.events import Decision, Operation, OperationKind, Replied, Verdict
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
-from ..recorder.log import Log
+from ..recorder.journal import Appender
 from .flow import Flow, Tally
 
 LOG_REFUSAL = b"58030"
 """SQLSTATE io_error: PostgreSQL's own code for an operation that failed because the system's storage did."""
 MAX_NOTES: Final = 64
 """Notes of one flow that wait for company before they are written by themselves."""
+MAX_NOTED_BYTES: Final = 64 * 1024
+"""Of a captured reply: a longer one is written at once, so that what waits stays within what one append takes."""
 # Under names of their own, because Python 3.11 finds a member of an enum twenty times slower than a global.
 _ALLOW: Final = Verdict.ALLOW
 _HOLD: Final = Verdict.HOLD
 _PREPARE: Final = OperationKind.PREPARE
-_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Filed(Protocol):
+    """A request for approval, as far as its entry tells of it."""
+
+    @property
+    def request(self) -> str: ...
+
+    @property
+    def digest(self) -> bytes: ...
+
+    @property
+    def expires_ns(self) -> int: ...
 
 
 class Gate:
     """Judges operations, puts them on record, and only then says that they may go."""
 
-    def __init__(self, log: Log, tally: Tally) -> None:
+    def __init__(self, log: Appender, tally: Tally) -> None:
         self._log = log
         self._tally = tally
         self._noted: set[Flow] = set()
@@ -62,18 +73,18 @@ class Gate:
         refusal = self.record(flow, decided) if request else self.record(flow, operation_entry(operation), decided)
         return decision if refusal is None else refusal
 
-    def hold(self, flow: Flow, operation: Operation, judgement: Judgement, request: Request) -> Decision | None:
+    def hold(self, flow: Flow, operation: Operation, judgement: Judgement, filed: Filed) -> Decision | None:
         """Put a held operation and its request for approval on record. None when they are there, else the refusal."""
-        filed = entry.Request(
-            request=request.id,
+        asked = entry.Request(
+            request=filed.request,
             operation=operation.id,
-            digest=bytes.fromhex(request.digest),
-            approvers=request.helped_by,
-            expires_ns=int(request.expires_at * 1e9),
-            reason=request.summary,
+            digest=filed.digest,
+            approvers=judgement.helped_by,
+            expires_ns=filed.expires_ns,
+            reason=judgement.summary,
         )
-        decided = decision_entry(operation, judgement, judgement.decision, request.id)
-        return self.record(flow, operation_entry(operation), decided, filed)
+        decided = decision_entry(operation, judgement, judgement.decision, filed.request)
+        return self.record(flow, operation_entry(operation), decided, asked)
 
     def record(self, flow: Flow, *entries: entry.Entry) -> Decision | None:
         """Put entries on record before something is released. None when they are there, else the refusal to carry out."""
@@ -104,18 +115,13 @@ class Gate:
             self.record(flow)
 
     def captured(self, flow: Flow, effect: Replied) -> None:
-        """Store what the agent got, if it is to be kept, and note it. What can't be stored is said to be missing."""
-        if not effect.captured and not effect.left_out:
-            return
+        """Note what the agent got, if it is to be kept. What can't be written soon is said to be missing."""
         messages, left_out = effect.captured, effect.left_out
-        kept: bytes | entry.Stored = b""
-        try:
-            # Never in the entry itself: a payload can be encrypted.
-            kept = self._log.store(_encode(messages))
-        except LogUnavailable as error:
-            self.failure = str(error)
-            left_out += len(messages)
-        self.note(flow, entry.Captured(operation=effect.operation_id, messages=kept, left_out=left_out))
+        if not messages and not left_out:
+            return
+        self.note(flow, entry.Captured(operation=effect.operation_id, messages=messages, left_out=left_out))
+        if len(messages) > MAX_NOTED_BYTES and self.record(flow) is not None:
+            flow.notes[-1] = entry.Captured(operation=effect.operation_id, messages=b"", left_out=left_out + len(messages))
 
     def flush(self) -> None:
         """Write all notes that still wait."""

@@ -1,74 +1,162 @@
-"""Held operations: from the request for approval to its end, whichever it is."""
+"""Held operations: from the request for approval to its end, whichever it is.
+
+The book of requests is the supervisor's, the operation is its worker's. Who may decide is answered here, by Cedar. Whether an
+approval suffices takes the statement, which only a worker reads: it is asked (`Judge`), and judges once more when it carries
+the approval out.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import pwd
 import time
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
 
 from ..identity.users import Users
 from ..policy.approvals import AlreadyDecided, BookFull, NotAllowed, Request, RequestBook, State, UnknownRequest
+from ..policy.asks import Answer, Approval
 from ..policy.decide import Decider
 from ..policy.judgement import Judgement
 from ..protocols.events import Decision, Operation, Verdict
 from ..recorder import entry
-from ..recorder.log import Log
+from . import messages
+from .flows import OpenFlow
+from .messages import BadMessage
+from .records import Records
 from .requestview import request_facts
-
-if TYPE_CHECKING:
-    from .relay import Relay
 
 INSUFFICIENT_PRIVILEGE = b"42501"
 TICK_S = 0.5
 """How late an expiry may be noticed."""
+JUDGE_S = 10.0
+"""How long a worker may take to say what an approval comes to."""
 MAX_WATCHERS = 64
 WATCHER_EVENTS = 256
 """Events that wait for a slow watcher; after that it is dropped, and sees so by the end of its stream."""
 
 
+class Waiting:
+    """A flow that waits for users, as the book of requests sees it (`policy.approvals.Held`)."""
+
+    def __init__(self, flow: OpenFlow, operation: int, decider: Decider) -> None:
+        self.flow = flow
+        self.operation = operation
+        """Number of the held operation in its flow."""
+        self.answering = asyncio.Lock()
+        """Held while one user's answer is carried out: the next one counts with it."""
+        self.answer: asyncio.Future[messages.Judged] | None = None
+        """What the worker is being asked for."""
+        self.judgement = _judgement(Verdict.DENY, "nobody has judged it yet", (), ())
+        """What the worker said last."""
+        self._policy = decider.open(flow.agent, flow.resource)
+
+    @property
+    def agent(self) -> str:
+        return self.flow.agent
+
+    @property
+    def resource(self) -> str:
+        return self.flow.resource
+
+    @property
+    def owner(self) -> str:
+        return self._policy.owner
+
+    def decide(self, operation: Operation, approval: Approval | None = None) -> Judgement:
+        """What the worker said of it with these approvals."""
+        return self.judgement
+
+    def may_approve(self, user: str, groups: Sequence[str], actions: Sequence[str]) -> Answer:
+        return self._policy.may_approve(user, groups, actions)
+
+    async def judge(self, by: tuple[str, ...]) -> None:
+        """Have the worker judge the operation with the approval of these users."""
+        self.answer = asyncio.get_running_loop().create_future()
+        self.flow.berth.say(messages.Judge(self.flow.id, self.operation, by))
+        try:
+            async with asyncio.timeout(JUDGE_S):
+                told = await self.answer
+        except (TimeoutError, asyncio.CancelledError):
+            raise NotAllowed("The statement could not be judged with this approval; try again.") from None
+        finally:
+            self.answer = None
+        self.judgement = _judgement(told.verdict, told.reason, told.policies, told.helped_by)
+
+
+def _judgement(verdict: Verdict, reason: str, policies: tuple[str, ...], helped_by: tuple[str, ...]) -> Judgement:
+    decision = Decision(verdict, reason=reason, policies=policies)
+    return Judgement(decision, None, accesses=(), verdicts=(), flags=(), summary="", helped_by=helped_by)
+
+
 class Holds:
     """Ties the book of requests to the flows that wait and to the log."""
 
-    def __init__(self, book: RequestBook, log: Log, users: Users, decider: Decider) -> None:
+    def __init__(self, book: RequestBook, records: Records, users: Users, decider: Decider) -> None:
+        """`decider`: with the policy in force; of it only who may approve is asked."""
         self._book = book
-        self._log = log
+        self._records = records
         self.users = users
         self._decider = decider
-        self._waiting: dict[str, Relay] = {}
-        """Request id to the flow that waits for it."""
+        self._waiting: dict[str, Waiting] = {}
+        """By request id."""
         self._watchers: set[asyncio.Queue[dict[str, Any] | None]] = set()
 
     # -- the flow's side ------------------------------------------------------------------------------------------------------
 
-    def file(self, relay: Relay, operation: Operation, judgement: Judgement) -> Decision | None:
-        """Open a request for approval and put it on record. None when it waits, else the refusal to carry out."""
-        flow = relay.flow
+    def file(self, flow: OpenFlow, hold: messages.Hold) -> None:
+        """Open a request for approval, and tell the worker. Raises BadMessage for a flow that waits already."""
+        if flow.holding:
+            raise BadMessage(f"it held two operations of flow {flow.id}")
+        operation = hold.operation
+        judgement = Judgement(
+            Decision(Verdict.HOLD, policies=hold.policies),
+            None,
+            accesses=hold.accesses,
+            verdicts=(),
+            flags=hold.flags,
+            summary=hold.summary,
+            helped_by=hold.helped_by,
+            needs=hold.needs,
+            depends=hold.depends,
+        )
         try:
-            request = self._book.file(relay.policy, operation, judgement, flow.process_facts(), time.time())
+            waiting = Waiting(flow, operation.id, self._decider)
+            request = self._book.file(waiting, operation, judgement, flow.process_facts(), time.time())
         except BookFull as error:
-            return Decision(Verdict.DENY, reason=str(error), hint="Try again once open requests are decided.")
-        refusal = relay.loop.gate.hold(flow, operation, judgement, request)
-        if refusal is not None:
-            self._book.withdraw(request.id, refusal.reason)
-            return refusal
-        flow.holding = request.id
-        self._waiting[request.id] = relay
-        self._tell(request)
-        return None
-
-    def withdraw(self, relay: Relay, reason: str) -> None:
-        """The flow no longer waits; nothing happens when it did not."""
-        request_id, relay.flow.holding = relay.flow.holding, ""
-        if self._waiting.pop(request_id, None) is None:
+            flow.berth.say(messages.Filed(flow.id, operation.id, refusal=str(error)))
             return
+        except KeyError:
+            refusal = f"the policy no longer knows agent {flow.agent} on {flow.resource}"
+            flow.berth.say(messages.Filed(flow.id, operation.id, refusal=refusal))
+            return
+        flow.holding = request.id
+        self._waiting[request.id] = waiting
+        digest, expires_ns = bytes.fromhex(request.digest), int(request.expires_at * 1e9)
+        flow.berth.say(messages.Filed(flow.id, operation.id, request.id, digest, expires_ns))
+        self._tell(request)
+
+    def withdraw(self, flow: OpenFlow, reason: str) -> None:
+        """The flow no longer waits; nothing happens when it did not."""
+        request_id, flow.holding = flow.holding, ""
+        waiting = self._waiting.pop(request_id, None)
+        if waiting is None:
+            return
+        if waiting.answer is not None:
+            waiting.answer.cancel()
         try:
             request = self._book.withdraw(request_id, reason)
         except (AlreadyDecided, UnknownRequest):
             return
-        self._record(relay, request, "withdrawn")
+        self._record(waiting, request, "withdrawn")
         self._tell(request)
+
+    def judged(self, flow: OpenFlow, judged: messages.Judged) -> None:
+        """The worker's answer to `Judge`."""
+        waiting = self._waiting.get(flow.holding)
+        if waiting is None or waiting.answer is None or waiting.answer.done() or waiting.operation != judged.operation:
+            return
+        waiting.answer.set_result(judged)
 
     # -- the users' side ------------------------------------------------------------------------------------------------------
 
@@ -89,7 +177,7 @@ class Holds:
         """One request. Raises UnknownRequest."""
         return request_facts(self._book.get(request_id))
 
-    def decide(self, request_id: str, *, uid: int, approve: bool, reason: str, digest: str) -> dict[str, Any]:
+    async def decide(self, request_id: str, *, uid: int, approve: bool, reason: str, digest: str) -> dict[str, Any]:
         """A user's answer, carried out at once. Raises NotAllowed, UnknownRequest, AlreadyDecided."""
         user = self.users.user_of(uid)
         if user is None:
@@ -97,27 +185,44 @@ class Holds:
         request = self._book.get(request_id)
         if not request.digest.startswith(digest.lower()):
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
-        groups = self._decider.policy.document.users[user].groups
-        request = self._book.decide(request_id, user, groups, approve, reason, request.digest, now=time.time())
-        relay = self._waiting.get(request_id)
-        if relay is not None:
-            self._carry_out(relay, request, user, uid)
+        waiting = self._waiting.get(request_id)
+        if waiting is None:
+            self._decide(request, user, approve, reason)
+            return self.show(request_id)
+        async with waiting.answering:
+            if approve and self._waiting.get(request_id) is waiting:
+                await waiting.judge((*self._book.get(request_id).approved_by, user))
+            request = self._decide(request, user, approve, reason)
+            if self._waiting.get(request_id) is waiting:
+                self._carry_out(waiting, request, user, uid)
         self._tell(self._book.get(request_id))
         return self.show(request_id)
 
-    def _carry_out(self, relay: Relay, request: Request, user: str, uid: int) -> None:
+    def _decide(self, request: Request, user: str, approve: bool, reason: str) -> Request:
+        groups = self._decider.policy.document.users[user].groups
+        return self._book.decide(request.id, user, groups, approve, reason, request.digest, now=time.time())
+
+    def _carry_out(self, waiting: Waiting, request: Request, user: str, uid: int) -> None:
         verdict = {State.APPROVED: "approved", State.DENIED: "denied"}.get(request.state, "collected")
-        self._record(relay, request, verdict, user, uid)
+        self._record(waiting, request, verdict, user, uid)
         if request.state is State.PENDING:
             return
-        del self._waiting[request.id]
-        relay.flow.holding = ""
+        flow = self._over(request.id)
         if request.state is State.DENIED:
             reason = f"{user} denied request {request.id}" + (f": {request.reason}" if request.reason else "")
-            relay.refuse(reason, "Ask the approver before trying again.", INSUFFICIENT_PRIVILEGE, request.id)
+            self._refuse(waiting, request, reason, "Ask the approver before trying again.")
             return
         approval = self._book.use(request.id, request.digest, time.time())
-        relay.approved(approval, request.id)
+        flow.berth.say(messages.Approved(flow.id, waiting.operation, request.id, tuple(sorted(approval.by))))
+
+    def _over(self, request_id: str) -> OpenFlow:
+        flow = self._waiting.pop(request_id).flow
+        flow.holding = ""
+        return flow
+
+    def _refuse(self, waiting: Waiting, request: Request, reason: str, hint: str) -> None:
+        refuse = messages.Refuse(waiting.flow.id, waiting.operation, request.id, reason, hint, INSUFFICIENT_PRIVILEGE)
+        waiting.flow.berth.say(refuse)
 
     # -- time -----------------------------------------------------------------------------------------------------------------
 
@@ -126,20 +231,19 @@ class Holds:
         while True:
             await asyncio.sleep(TICK_S)
             for request in self._book.expire(time.time()):
-                relay = self._waiting.pop(request.id, None)
+                waiting = self._waiting.get(request.id)
                 self._tell(request)
-                if relay is not None:
-                    relay.flow.holding = ""
-                    self._record(relay, request, "expired")
+                if waiting is not None:
+                    self._over(request.id)
+                    self._record(waiting, request, "expired")
                     waited = f"request {request.id} was not decided within {self._book.timeout_s:.0f} s"
-                    relay.refuse(waited, "Ask an approver to watch `hostguard requests`.", INSUFFICIENT_PRIVILEGE, request.id)
+                    self._refuse(waiting, request, waited, "Ask an approver to watch `hostguard requests`.")
 
-    def _record(self, relay: Relay, request: Request, verdict: str, user: str = "", uid: int = -1) -> None:
-        operation = relay.operation.id if relay.operation is not None else 0
+    def _record(self, waiting: Waiting, request: Request, verdict: str, user: str = "", uid: int = -1) -> None:
         approval = entry.Approval(
-            request=request.id, verdict=verdict, user=user, uid=uid, operation=operation, reason=request.reason
+            request=request.id, verdict=verdict, user=user, uid=uid, operation=waiting.operation, reason=request.reason
         )
-        relay.loop.gate.record(relay.flow, approval)
+        self._records.note(waiting.flow.id, approval)
 
     # -- watching -------------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ operations without a search or a lock; prometheus_client's own histogram takes n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 BITS = 40
 """Up to 2^40 ns, 18 minutes; what takes longer is counted there."""
 FIRST_BIT = 10
@@ -27,6 +29,17 @@ class Latency:
         bits = duration_ns.bit_length()
         self._counts[bits if bits < BITS else BITS] += 1
         self.total_ns += duration_ns
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many there are in each bucket; `BITS` + 1 of them."""
+        return tuple(self._counts)
+
+    def merge(self, counts: Sequence[int], total_ns: int) -> None:
+        """Add what another has counted."""
+        for bits, count in enumerate(counts):
+            self._counts[bits] += count
+        self.total_ns += total_ns
 
     def buckets(self) -> list[tuple[str, float]]:
         """(upper bound in seconds, how many took no longer), cumulative, the last one ``+Inf``: as Prometheus has it."""

@@ -1,258 +1,173 @@
-"""The enforcement loop: every connection that the kernel redirected becomes a flow, or is refused."""
+"""The enforcement loop of one worker: its flows, with what they need of others.
+
+Sockets come from the supervisor, with their flow's facts; what the flows need beyond their two sockets is asked for by messages.
+Nothing here opens, connects or resolves anything: the process could not (`sandbox`).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import collections
-import dataclasses
 import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
-from ..kernel.errors import KernelError
-from ..kernel.flows import origin_of
-from ..kernel.layouts import Origin
-from ..kernel.loader import Redirect
-from ..policy.decide import Decider
-from ..protocols.events import Close, Replied
+from ..policy.asks import Approval
+from ..policy.decide import Decider, FlowPolicy, Policy
+from ..protocols.events import CancelRequested, Close, Replied
 from ..protocols.postgres.conversation import PostgresConversation
 from ..protocols.postgres.limits import Limits
 from ..recorder import entry
-from ..recorder.durable import LogUnavailable
-from ..recorder.log import Log
-from .attribution import Attribution, Attributor
-from .cancels import Cancels
+from . import held, messages
+from .asks import Asks
 from .drain import Drain
 from .durability import Durability
 from .ends import ClientEnd, ServerEnd
 from .facts import REFRESH_S, Facts
 from .flow import Flow, Tally
 from .gate import Gate
-from .holds import Holds
 from .latency import Latency
-from .namespaces import Namespaces
+from .messages import cut
 from .relay import Relay
-from .resources import Resources
 
-BACKLOG = 1024
-DIAL_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 10.0
 """A peer that doesn't take its last bytes in this time is cut off, so that it can't keep a closed flow in memory."""
 ADMIN_SHUTDOWN = b"57P01"
-MAX_FAULTS = 32
-
-
-class Arrival(asyncio.Protocol):
-    """A connection that was just accepted, until it is known whose it is; what it sends meanwhile is kept, one piece at most."""
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self.early = b""
-        self.lost = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are no subclasses
-        self._loop.arrived(self._transport, self)
-
-    def data_received(self, data: bytes) -> None:
-        self.early += data
-        self._transport.pause_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-
-    def become(self, relay: Relay) -> None:
-        """Hand everything over to the flow."""
-        if self.lost:
-            relay.client_lost()
-            return
-        self._transport.set_protocol(ClientEnd(relay))
-        self._transport.resume_reading()
-        if self.early:
-            relay.feed_client(self.early)
-
-
-class Refused(asyncio.Protocol):
-    """The end of a connection that did not become a flow: it swallows what still comes in until the reset is out."""
-
-
-REFUSED = Refused()
-
-
-@dataclasses.dataclass(slots=True)
-class Services:
-    """What the loop was given by the daemon."""
-
-    log: Log
-    gate: Gate
-    durable: Durability
-    decider: Decider
-    redirect: Redirect
-    attributor: Attributor
-    resources: Resources
-    tally: Tally
-    limits: Limits
-    max_flows: int
-    captures: Mapping[str, int]
-    """Resources whose replies are captured, with the bytes of each that are kept."""
+STOPPING = "hostguard is stopping"
 
 
 class Loop:
-    """Accepts redirected connections and owns the flows."""
+    """Owns the flows of this worker."""
 
-    def __init__(self, services: Services, holds: Holds, self_test: Callable[[Origin], bool]) -> None:
-        self.services = services
-        self.gate = services.gate
-        self.durable = services.durable
-        self.holds = holds
-        self.facts = Facts(services.decider, services.gate)
-        self.cancels = Cancels(self)
-        self.relays: set[Relay] = set()
+    def __init__(
+        self, begin: messages.Begin, gate: Gate, durable: Durability, tally: Tally, say: Callable[[messages.Message], None]
+    ) -> None:
+        """`say`: to the supervisor."""
+        limits = begin.document.limits
+        self.gate = gate
+        self.durable = durable
+        self.tally = tally
+        self.decider = Decider(Policy(begin.document, begin.epoch), hash_key=begin.hash_key)
+        self.asks = Asks(say, messages.max_from_worker(begin.document))
+        self.facts = Facts(self.decider, gate, self._catalog_changed)
+        self.relays: dict[int, Relay] = {}
         self.drain = Drain()
-        self.faults: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_FAULTS)
-        """The latest unexpected events, for ``status``."""
-        self.fault_counts: collections.Counter[str] = collections.Counter({"client": 0, "server": 0, "unsafe": 0, "internal": 0})
-        """Every such event since the start, by whose fault."""
         self.added = Latency()
         """From an operation's decoding to its release."""
-        self.opened = 0
-        """Flows since the start."""
-        self.refused = 0
-        self._self_test = self_test
-        self._servers: list[asyncio.Server] = []
-        self.namespaces: Namespaces | None = None
-        """Where flows of other network namespaces are dialled from; set by the daemon."""
-        self._identifying: set[asyncio.Task[None]] = set()
-        self.listeners: list[socket.socket] = []
+        self._say = say
+        self._plain = Limits(max_message_bytes=limits.max_message_bytes)
+        self._limits = {
+            name: msgspec.structs.replace(self._plain, capture_bytes=one.capture_max_bytes)
+            for name, one in begin.document.resources.items()
+            if one.capture_replies
+        }
+        """Of resources whose replies are captured."""
+        self._dials: dict[int, asyncio.Future[socket.socket]] = {}
 
-    # -- listening ------------------------------------------------------------------------------------------------------------
+    # -- what the supervisor says ---------------------------------------------------------------------------------------------
 
-    async def listen(self) -> None:
-        """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError."""
-        self.listeners = _listeners()
-        self._servers = [await self.accept_on(sock) for sock in self.listeners]
-        self.services.redirect.set_listeners(*self.listeners)
-
-    async def accept_on(self, sock: socket.socket) -> asyncio.Server:
-        """Make flows of what a listening socket accepts, until the returned server is closed."""
-        return await asyncio.get_running_loop().create_server(lambda: Arrival(self), sock=sock, backlog=BACKLOG)
-
-    def arrived(self, transport: asyncio.Transport, arrival: Arrival) -> None:
-        """Make a flow of an accepted connection, or refuse it; a failure of ours refuses, and is shown."""
-        try:
-            origin = self._origin(transport)
-        except Exception as error:  # the supervising handler of connections that are no flow yet
-            self._unidentified(transport, error)
+    async def open(self, new: messages.NewFlow, sock: socket.socket | None) -> None:
+        """Take over a connection. It comes without its socket when this process can't have one more descriptor."""
+        flow = Flow(new.flow, new.workload, new.agent, new.resource)
+        if sock is None:
+            self._record_end(flow, "its worker has no descriptor free", "internal")
             return
-        if origin is not None:
-            task = asyncio.get_running_loop().create_task(self._identify(transport, arrival, origin))
-            self._identifying.add(task)
-            task.add_done_callback(self._identifying.discard)
-
-    def _origin(self, transport: asyncio.Transport) -> Origin | None:
-        """Where the connection comes from; None after refusing it, and for one that is nobody's but ours."""
-        source = transport.get_extra_info("peername")[:2]
-        origin = origin_of(transport.get_extra_info("socket"), self.services.redirect, source)
-        if origin is None:
-            self._refuse(transport, _stranger(source))
-        elif self._self_test(origin):
-            transport.set_protocol(REFUSED)
-            transport.close()  # no reset: it could reach the probe before its connect() returns, which would then fail
-            return None
-        return origin
-
-    async def _identify(self, transport: asyncio.Transport, arrival: Arrival, origin: Origin) -> None:
         try:
-            relay = self._admit(transport, origin, await self.services.attributor.attribute(origin))
-            if relay is not None:
-                arrival.become(relay)
-        except Exception as error:  # the supervising handler of connections that are no flow yet
-            self._unidentified(transport, error)
+            policy = self.decider.open(flow.agent, flow.resource)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: Arrival(self, flow, policy), sock)
+        except KeyError:
+            # A reload came in between.
+            self._never_began(flow, sock, f"the policy no longer knows agent {flow.agent} on {flow.resource}")
+        except OSError as error:
+            self._never_began(flow, sock, f"the connection was gone: {error.strerror or error}")
 
-    def _unidentified(self, transport: asyncio.Transport, error: Exception) -> None:
-        self._show_fault(0, "", "internal", repr(error))
-        transport.set_protocol(REFUSED)
-        _reset(transport)
+    def _never_began(self, flow: Flow, sock: socket.socket, reason: str) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+        self._record_end(flow, reason, "")
 
-    def _admit(self, transport: asyncio.Transport, origin: Origin, found: Attribution) -> Relay | None:
-        """Open the flow; None after refusing it."""
-        facts = _facts(origin, found)
-        rule, resource = found.rule, self.services.resources.at(origin.host, origin.port)
-        if rule is None:
-            self._refuse(transport, entry.FlowRefused(**facts, reason=found.reason))
-            return None
-        if resource is None:
-            reason = f"no resource has the address {origin.host}:{origin.port}"
-            self._refuse(transport, entry.FlowRefused(**facts, reason=reason))
-            return None
-        facts["resource"] = resource
-        if len(self.relays) >= self.services.max_flows:
-            reason = f"limits.max_flows ({self.services.max_flows}) is reached"
-            self._refuse(transport, entry.FlowRefused(**facts, reason=reason))
-            return None
-        try:
-            number = self.services.log.open_flow(entry.FlowOpen(**facts))
-        except LogUnavailable as error:
-            self.gate.failure = str(error)
-            transport.set_protocol(REFUSED)
-            _reset(transport)
-            return None
-        return self._open(transport, Flow(number, origin, found.process, rule.name, rule.agent, resource, time.monotonic()))
-
-    def _refuse(self, transport: asyncio.Transport, record: entry.FlowRefused) -> None:
-        self.refused += 1
-        try:
-            self.services.log.open_flow(record)
-        except LogUnavailable as error:
-            self.gate.failure = str(error)
-        transport.set_protocol(REFUSED)
-        _reset(transport)
-
-    def _open(self, transport: asyncio.Transport, flow: Flow) -> Relay:
-        policy = self.services.decider.open(flow.agent, flow.resource)
-        limits = self.services.limits
-        if kept := self.services.captures.get(flow.resource):
-            limits = msgspec.structs.replace(limits, capture_bytes=kept)
-        conversation = PostgresConversation(limits, os.urandom(8))
-        relay = Relay(self, flow, policy, conversation, transport)
-        self.relays.add(relay)
-        self.opened += 1
+    def begin(self, flow: Flow, policy: FlowPolicy, transport: asyncio.Transport) -> Relay:
+        """Make the flow of a connection that is ours now."""
+        limits = self._limits.get(flow.resource, self._plain)
+        relay = Relay(self, flow, policy, PostgresConversation(limits, os.urandom(8)), transport)
+        self.relays[flow.id] = relay
         self.drain.enter()
         return relay
+
+    def dialled(self, message: messages.Dialled, sock: socket.socket | None) -> None:
+        """The server's connection is there, or could not be had."""
+        waiting = self._dials.pop(message.flow, None)
+        if waiting is None or waiting.done():
+            if sock is not None:
+                sock.close()
+        elif sock is None:
+            waiting.set_exception(OSError(message.error))
+        else:
+            waiting.set_result(sock)
+
+    def judge(self, message: messages.Judge) -> None:
+        """Say what would become of the held operation with these approvals. It is not carried out by that."""
+        relay = self.relays.get(message.flow)
+        if relay is None or relay.operation is None or relay.operation.id != message.operation:
+            return
+        judgement = relay.policy.decide(relay.operation, Approval(frozenset(message.by)))
+        decision, helped_by = judgement.decision, messages.cut_all(judgement.helped_by)
+        policies = messages.cut_all(decision.policies)
+        self._say(messages.Judged(message.flow, message.operation, decision.verdict, cut(decision.reason), policies, helped_by))
+
+    def catalog_changed(self, message: messages.CatalogChanged) -> None:
+        """Another worker knows of a change in a database."""
+        through = self.facts.changed(message.resource, message.database, message.seen, self.relays.values())
+        if through is not None:
+            through.read_catalog()
+
+    def take_policy(self, message: messages.NewPolicy) -> None:
+        """Put another policy in force, for open flows from their next operation on."""
+        self.decider.reload(Policy(message.document, message.epoch))
+        assert self.decider.policy.epoch == message.epoch
+        self._say(messages.PolicyTaken(message.epoch))
+
+    def report(self, message: messages.Ping) -> None:
+        """What this worker has done, and that it lives."""
+        shown = zip(self.relays.values(), range(message.flows), strict=False)
+        flows = tuple(_facts(relay.flow) for relay, _ in shown)
+        tally, added = self.tally, self.added
+        self._say(
+            messages.Report(
+                number=message.number,
+                allowed=tally.allowed,
+                denied=tally.denied,
+                held=tally.held,
+                added=added.counts,
+                added_ns=added.total_ns,
+                log_failure=cut(self.gate.failure),
+                flows=flows,
+            )
+        )
 
     # -- what relays need -----------------------------------------------------------------------------------------------------
 
     async def dial(self, relay: Relay) -> asyncio.Transport:
-        """Connect to where the agent wanted to go. Raises OSError."""
-        origin = relay.flow.origin
-        try:
-            async with asyncio.timeout(DIAL_TIMEOUT_S):
-                transport = await self._connect(relay, origin)
-        except TimeoutError:
-            raise OSError(None, f"no answer within {DIAL_TIMEOUT_S:.0f} s") from None
+        """A connection to where the agent wanted to go. Raises OSError with a sentence for the agent."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[socket.socket] = loop.create_future()
+        self._dials[relay.flow.id] = waiting
+        self._say(messages.Dial(relay.flow.id))
+        sock = await waiting
+        transport, _ = await loop.create_connection(lambda: ServerEnd(relay), sock=sock)
         return transport
 
-    async def _connect(self, relay: Relay, origin: Origin) -> asyncio.Transport:
-        loop, family = asyncio.get_running_loop(), socket.AF_INET6 if origin.ipv6 else socket.AF_INET
-        try:
-            sock = self.namespaces.stream_socket(origin.netns_cookie, family) if self.namespaces is not None else None
-        except KernelError as error:
-            raise OSError(None, str(error)) from None
-        if sock is None:
-            transport, _ = await loop.create_connection(lambda: ServerEnd(relay), origin.host, origin.port)
-            return transport
-        try:
-            await loop.sock_connect(sock, (origin.host, origin.port))
-            transport, _ = await loop.create_connection(lambda: ServerEnd(relay), sock=sock)
-        except BaseException:
-            sock.close()
-            raise
-        return transport
+    def cancel_key(self, flow: Flow, key: bytes) -> None:
+        """The server gave the flow this key."""
+        self._say(messages.CancelKey(flow.id, key))
+
+    def cancel(self, flow: Flow, effect: CancelRequested) -> None:
+        """This flow is a request to cancel what another does; the supervisor knows which, and ends this one when it is done."""
+        self._say(messages.Cancel(flow.id, effect.key, effect.request))
 
     def replied(self, flow: Flow, effect: Replied, released_ns: int) -> None:
         """Note what came back for an operation."""
@@ -275,106 +190,74 @@ class Loop:
 
     def fault(self, flow: Flow, effect: Close) -> None:
         """A peer broke the protocol, or asked for what would take the flow out of sight."""
-        self._show_fault(flow.id, flow.agent, effect.fault, effect.reason)
+        self._say(messages.Fault(flow.id, effect.fault, cut(effect.reason)))
 
     def crashed(self, flow: Flow, error: Exception, trace: str) -> None:
         """A bug of ours ended the flow."""
         self.gate.note(flow, entry.Fault(where="loop", error=trace))
-        self._show_fault(flow.id, flow.agent, "internal", repr(error))
-
-    def _show_fault(self, flow: int, agent: str, fault: str, reason: str) -> None:
-        self.fault_counts[fault] += 1
-        self.faults.append({"flow": flow, "agent": agent, "fault": fault, "reason": reason, "at": time.time()})
+        self._say(messages.Fault(flow.id, "internal", cut(repr(error))))
 
     def closed(self, relay: Relay, reason: str, fault: str) -> None:
         """The flow has ended, whatever the way."""
-        if relay not in self.relays:
-            return
-        self.relays.discard(relay)
-        self.holds.withdraw(relay, reason)
-        self.cancels.remove(relay)
         flow = relay.flow
-        close = entry.FlowClose(reason=reason, fault=fault, client_bytes=flow.client_bytes, server_bytes=flow.server_bytes)
-        self.gate.note(flow, close)
-        self.gate.record(flow)
+        if self.relays.pop(flow.id, None) is None:
+            return
+        if relay.operation is not None and relay.pending is not None:
+            held.note_unfiled(relay)
+            self.asks.withdraw(flow, relay.operation.id, reason)
+        waiting = self._dials.pop(flow.id, None)
+        if waiting is not None:
+            waiting.cancel()
+        self._record_end(flow, reason, fault)
         self.drain.leave()
         for transport in (relay.client, relay.server):
             if transport is not None:
                 asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, transport.abort)
 
+    def _record_end(self, flow: Flow, reason: str, fault: str) -> None:
+        close = entry.FlowClose(reason=reason, fault=fault, client_bytes=flow.client_bytes, server_bytes=flow.server_bytes)
+        self.gate.note(flow, close)
+        self.gate.record(flow)
+        self._say(messages.Closed(flow.id))
+
     async def refresh(self) -> None:
         """Keep the catalogs fresh while flows stay open; runs until cancelled."""
         while True:
             await asyncio.sleep(REFRESH_S)
-            for relay in self.facts.stale(self.relays):
+            for relay in self.facts.stale(self.relays.values()):
                 relay.read_catalog()
+
+    def _catalog_changed(self, resource: str, database: str, seen: bool) -> None:
+        self._say(messages.CatalogChanged(cut(resource), cut(database), seen))
 
     # -- the end --------------------------------------------------------------------------------------------------------------
 
     async def stop(self, grace_s: float) -> None:
-        """Stop accepting, withdraw what is held, let busy flows finish for `grace_s` seconds, end the rest."""
-        for server in self._servers:
-            server.close()
-        for relay in list(self.relays):
-            relay.withdraw("hostguard is stopping", ADMIN_SHUTDOWN)
+        """Withdraw what is held, let busy flows finish for `grace_s` seconds, end the rest."""
+        for relay in list(self.relays.values()):
+            relay.withdraw(STOPPING, ADMIN_SHUTDOWN)
             if relay.conversation.idle:
-                relay.terminate("terminating connection: hostguard is stopping", ADMIN_SHUTDOWN)
+                relay.terminate(f"terminating connection: {STOPPING}", ADMIN_SHUTDOWN)
         if not await self.drain.finished(grace_s):
-            for relay in list(self.relays):
-                relay.terminate("terminating connection: hostguard is stopping", ADMIN_SHUTDOWN)
+            for relay in list(self.relays.values()):
+                relay.terminate(f"terminating connection: {STOPPING}", ADMIN_SHUTDOWN)
+        self.gate.flush()
 
 
-def _listeners() -> list[socket.socket]:
-    """127.0.0.1 and ::1 on the same free port; the kernel rewrites to either (interception.md, section 2)."""
-    for _ in range(16):
-        four = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        six = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-        six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        four.bind(("127.0.0.1", 0))
-        try:
-            six.bind(("::1", four.getsockname()[1]))
-        except OSError:
-            four.close()
-            six.close()
-            continue
-        for sock in (four, six):
-            sock.setblocking(False)
-            sock.listen(BACKLOG)
-        return [four, six]
-    raise OSError("no port is free on both 127.0.0.1 and ::1")
+class Arrival(ClientEnd):
+    """The client's end of a connection that was just handed over; becomes a flow's."""
+
+    __slots__ = ("_flow", "_loop", "_policy")
+
+    def __init__(self, loop: Loop, flow: Flow, policy: FlowPolicy) -> None:
+        self._loop = loop
+        self._flow = flow
+        self._policy = policy
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.relay = self._loop.begin(self._flow, self._policy, cast(asyncio.Transport, transport))  # uvloop's are no subclasses
 
 
-def _reset(transport: asyncio.Transport) -> None:
-    """Close so that the process sees a reset at once, not an orderly end of a server that never spoke."""
-    sock = transport.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
-
-
-def _stranger(source: tuple[str, int]) -> entry.FlowRefused:
-    reason = "no record of a redirect: somebody dialled the loop directly"
-    return entry.FlowRefused(agent="", workload="", resource="", source=f"{source[0]}:{source[1]}", reason=reason)
-
-
-def _facts(origin: Origin, found: Attribution) -> dict[str, Any]:
-    """The fields that an opened and a refused flow have in common."""
-    process, rule = found.process, found.rule
-    return {
-        "agent": rule.agent if rule else "",
-        "workload": rule.name if rule else "",
-        "resource": "",
-        "protocol": "postgres",
-        "source": f"{origin.source_host}:{origin.source_port}",
-        "destination": f"{origin.host}:{origin.port}",
-        "pid": process.pid,
-        "start_ticks": process.start_ticks,
-        "uid": process.uid,
-        "gid": process.gid,
-        "comm": process.comm,
-        "exe": process.exe,
-        "cmdline": process.cmdline,
-        "cgroup": process.cgroup,
-        "ancestors": tuple(f"{ancestor.pid} {ancestor.exe}" for ancestor in process.ancestors),
-        "gone": process.gone,
-        "details": found.details,
-    }
+def _facts(flow: Flow) -> messages.FlowFacts:
+    tally = flow.tally
+    return messages.FlowFacts(flow.id, cut(flow.database), cut(flow.user), tally.allowed, tally.denied, tally.held)

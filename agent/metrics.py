@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -16,8 +16,11 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from .crew import Crew
+from .entrance import Entrance
+from .faults import Faults
 from .latency import Latency
-from .loop import Loop
+from .status import Status
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -25,15 +28,20 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 class Metrics(Collector):
     """Reads what the daemon counts anyway; nothing of this runs on the data path."""
 
-    def __init__(self, status: Callable[[], dict[str, Any]], loop: Loop) -> None:
-        """`status`: the facts of ``hostguard status``."""
+    def __init__(self, status: Status, crew: Crew, entrance: Entrance, faults: Faults, syncs: Latency) -> None:
         self._status = status
-        self._loop = loop
+        self._crew = crew
+        self._entrance = entrance
+        self._faults = faults
+        self._syncs = syncs
+        self._facts: dict[str, Any] = {}
+        """Of ``hostguard status``, as they are now."""
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
-    def text(self) -> bytes:
+    async def text(self) -> bytes:
         """The exposition; `CONTENT_TYPE` is what it is."""
+        self._facts = await self._status.facts()
         return generate_latest(self._registry)
 
     def describe(self) -> list[Metric]:
@@ -42,7 +50,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric; docs/metrics.md lists them."""
-        facts = self._status()
+        facts = self._facts
         yield InfoMetricFamily("hostguard", "Version of the daemon.", {"version": facts["version"]})
         yield GaugeMetricFamily("hostguard_guarding", "1 when nothing is wrong, as in hostguard status.", not facts["problems"])
         yield GaugeMetricFamily("hostguard_problems", "What hostguard status names as a problem.", len(facts["problems"]))
@@ -52,9 +60,9 @@ class Metrics(Collector):
         yield histogram(
             "hostguard_added_latency_seconds",
             "From the decoding of an allowed operation to its release; held ones are not in here.",
-            self._loop.added,
+            self._crew.added,
         )
-        yield histogram("hostguard_log_sync_seconds", "Of one sync of the log.", self._loop.durable.syncs)
+        yield histogram("hostguard_log_sync_seconds", "Of one sync of the log.", self._syncs)
         kernel = CounterMetricFamily("hostguard_kernel_events", "Counters of the eBPF programs.", labels=["event"])
         for name, value in facts["kernel"].items():
             kernel.add_metric([name], value)
@@ -62,8 +70,10 @@ class Metrics(Collector):
 
     def _flows(self, facts: dict[str, Any]) -> Iterator[Metric]:
         yield GaugeMetricFamily("hostguard_flows", "Flows that are open.", facts["flows"]["open"])
-        yield CounterMetricFamily("hostguard_flows_opened", "Flows since the start.", self._loop.opened)
+        yield CounterMetricFamily("hostguard_flows_opened", "Flows since the start.", self._entrance.opened)
         yield CounterMetricFamily("hostguard_flows_refused", "Connections that did not become flows.", facts["flows"]["refused"])
+        yield GaugeMetricFamily("hostguard_workers", "Workers that serve.", sum(w["ready"] for w in facts["workers"]["running"]))
+        yield CounterMetricFamily("hostguard_workers_ended", "Workers that ended and were replaced.", facts["workers"]["ended"])
         operations = CounterMetricFamily("hostguard_operations", "Operations by the first verdict.", labels=["verdict"])
         for verdict, name in (("allow", "allowed"), ("deny", "denied"), ("hold", "held")):
             operations.add_metric([verdict], facts["operations"][name])
@@ -71,7 +81,7 @@ class Metrics(Collector):
         pending = facts["requests"]["pending"]
         yield GaugeMetricFamily("hostguard_requests_pending", "Held operations that wait for a user.", pending)
         faults = CounterMetricFamily("hostguard_faults", "Flows that ended out of order, by whose fault.", labels=["fault"])
-        for fault, count in self._loop.fault_counts.items():
+        for fault, count in self._faults.counts.items():
             faults.add_metric([fault], count)
         yield faults
 

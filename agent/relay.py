@@ -20,7 +20,6 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
-from ..policy.asks import Approval
 from ..policy.decide import FlowPolicy
 from ..policy.judgement import Judgement
 from ..protocols.events import (
@@ -43,6 +42,7 @@ from ..protocols.events import (
     Withdrawn,
 )
 from ..recorder import entry
+from . import held
 from .facts import CATALOG
 from .flow import Flow
 
@@ -67,12 +67,11 @@ class Relay:
 
     __slots__ = (
         "_client_paused",
-        "_closing",
         "_finished",
         "_server_full",
         "asked_ns",
-        "cancel_key",
         "client",
+        "closing",
         "conversation",
         "flow",
         "loop",
@@ -97,13 +96,12 @@ class Relay:
         """The judgement of that operation."""
         self.asked_ns = 0
         """Monotonic time at which the operation that is being decided was decoded; 0 for one that waits for a user."""
-        self.cancel_key: bytes = b""
         self.released_ns: dict[int, int] = {}
         """Operations whose reply is not complete, with the monotonic time of their release; bounded by what is in flight."""
         self.task: asyncio.Task[None] | None = None
         self._client_paused = False
         self._server_full = False
-        self._closing = False
+        self.closing = False
         self._finished = False
         client.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
 
@@ -111,7 +109,7 @@ class Relay:
 
     def feed_client(self, data: bytes) -> None:
         """Bytes from the agent."""
-        if self._closing:
+        if self.closing:
             return
         self.flow.client_bytes += len(data)
         try:
@@ -122,7 +120,7 @@ class Relay:
 
     def feed_server(self, data: bytes) -> None:
         """Bytes from the server."""
-        if self._closing:
+        if self.closing:
             return
         self.flow.server_bytes += len(data)
         try:
@@ -140,7 +138,7 @@ class Relay:
         self._lost(self.conversation.server_closed, "the server closed the connection")
 
     def _lost(self, tell: Callable[[], list[Effect]], reason: str) -> None:
-        if not self._closing:
+        if not self.closing:
             try:
                 self.carry_out(tell())
             except Exception as error:  # the supervising handler of this flow
@@ -217,10 +215,9 @@ class Relay:
     def _hold(self, operation: Operation, judgement: Judgement) -> list[Effect]:
         self.operation, self.pending = operation, judgement
         self.asked_ns = 0
-        refusal = self.loop.holds.file(self, operation, judgement)
+        refusal = self.loop.asks.file(self.flow, operation, judgement)
         if refusal is None:
-            waits = f"this statement waits for approval as request {self.flow.holding}"
-            return self.conversation.notice(waits, f"It would do: {judgement.summary}. Who may approve: {_listed(judgement)}.")
+            return []
         decision = self.loop.gate.admit(self.flow, operation, judgement, refusal)
         self.operation = self.pending = None
         return self.conversation.resume(operation.id, decision)
@@ -237,10 +234,9 @@ class Relay:
             case Probed():
                 self.loop.facts.probed(self, effect)
             case CancelKey():
-                self.cancel_key = effect.key
-                self.loop.cancels.add(self)
+                self.loop.cancel_key(self.flow, effect.key)
             case CancelRequested():
-                self._spawn(self.loop.cancels.cancel(self, effect))
+                self.loop.cancel(self.flow, effect)
             case Withdrawn():
                 self._withdrawn(effect)
             case Close():
@@ -261,45 +257,25 @@ class Relay:
         try:
             self.server = await self.loop.dial(self)
         except OSError as error:
-            destination = f"{self.flow.origin.host}:{self.flow.origin.port}"
-            reason = f"hostguard could not connect to {destination} for you: {error.strerror or error}"
-            self.carry_out(self.conversation.terminate(reason, CONNECT_FAILURE))
+            self.carry_out(self.conversation.terminate(str(error), CONNECT_FAILURE))
             return
         self.server.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         self.carry_out(self.conversation.start())
 
     def _withdrawn(self, effect: Withdrawn) -> None:
-        self.loop.holds.withdraw(self, effect.reason)
-        self.operation = self.pending = None
-        self.loop.gate.note(self.flow, entry.Withdrawn(operation=effect.operation_id, reason=effect.reason))
+        held.given_up(self, effect.operation_id, effect.reason)
 
     def _close(self, effect: Close) -> None:
         if effect.fault:
             self.loop.fault(self.flow, effect)
-        self._closing = True
+        self.closing = True
         self._finish(effect.reason, effect.fault)
 
-    # -- decisions that come later --------------------------------------------------------------------------------------------
+    # -- decisions that come later: see `held` --------------------------------------------------------------------------------
 
-    def approved(self, approval: Approval, request: str) -> None:
-        """Users said yes: judge the held operation once more, with their approval, and carry that out."""
-        operation = self.operation
-        if operation is None or self._closing:
-            return
-        judgement = self.policy.decide(operation, approval)
-        decision = judgement.decision
-        if decision.verdict is _HOLD:
-            # The policy has changed since: what was approved no longer suffices, and a request is decided only once.
-            decision = Decision(Verdict.DENY, reason=f"the policy changed after {request} was approved", hint="Ask again.")
-        self._decide(operation, judgement, decision, request)
-
-    def refuse(self, reason: str, hint: str, code: bytes, request: str) -> None:
-        """The held operation is refused: by a user, or because its time is up."""
-        if self.operation is not None and self.pending is not None and not self._closing:
-            decision = Decision(Verdict.DENY, reason=reason, hint=hint, refusal=code)
-            self._decide(self.operation, self.pending, decision, request)
-
-    def _decide(self, operation: Operation, judgement: Judgement, decision: Decision, request: str) -> None:
+    def decided(self, operation: Operation, judgement: Judgement, decision: Decision, request: str) -> None:
+        """Carry out the late decision on the operation that waits for it; `request` names its request, if it had one."""
+        self.pending = None
         try:
             decision = self.loop.gate.admit(self.flow, operation, judgement, decision, request)
             self.carry_out(self._release(operation, decision, judgement))
@@ -310,20 +286,25 @@ class Relay:
     def withdraw(self, reason: str, code: bytes) -> None:
         """Refuse the held operation because somebody no longer wants it: its client, its deadline, the daemon's end."""
         operation = self.operation
-        if operation is None or self._closing:
+        if operation is None or self.closing:
             return
-        self.loop.holds.withdraw(self, reason)
-        self.operation = self.pending = None
-        self.loop.gate.note(self.flow, entry.Withdrawn(operation=operation.id, reason=reason))
+        held.given_up(self, operation.id, reason)
         try:
             self.carry_out(self.conversation.withdraw(reason, code))
             self._balance()
         except Exception as error:  # the supervising handler of this flow
             self._crash(error)
 
+    def notice(self, text: str, hint: str) -> None:
+        """Tell the client something while it waits."""
+        try:
+            self.carry_out(self.conversation.notice(text, hint))
+        except Exception as error:  # the supervising handler of this flow
+            self._crash(error)
+
     def read_catalog(self) -> None:
         """Ask the database for its catalog again, at the next idle moment."""
-        if not self._closing:
+        if not self.closing:
             try:
                 self.carry_out(self.loop.facts.ask_again(self, (CATALOG,)))
             except Exception as error:  # the supervising handler of this flow
@@ -331,7 +312,7 @@ class Relay:
 
     def terminate(self, reason: str, code: bytes) -> None:
         """End the flow in the protocol's own words."""
-        if self._closing:
+        if self.closing:
             return
         try:
             self.carry_out(self.conversation.terminate(reason, code))
@@ -368,7 +349,7 @@ class Relay:
 
     def end(self, reason: str) -> None:
         """Close both connections once what was written is out."""
-        self._closing = True
+        self.closing = True
         self._finish(reason)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -383,18 +364,14 @@ class Relay:
     def _crash(self, error: Exception) -> None:
         """A bug of ours: end closed, on record, visible."""
         self.loop.crashed(self.flow, error, "".join(traceback.format_exception(error)))
-        self._closing = True
+        self.closing = True
         self._finish(f"internal error: {error!r}", "internal")
 
     def _finish(self, reason: str, fault: str = "") -> None:
         if self._finished:
             return
-        self._finished = self._closing = True
+        self._finished = self.closing = True
         for transport in (self.client, self.server):
             if transport is not None and not transport.is_closing():
                 transport.close()
         self.loop.closed(self, reason, fault)
-
-
-def _listed(judgement: Judgement) -> str:
-    return ", ".join(judgement.helped_by) or "nobody"

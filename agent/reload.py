@@ -15,7 +15,9 @@ from ..policy.sections import Tables
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.log import Log
+from .crew import Crew
 from .holds import Holds
+from .names.keeper import Keeper
 
 RELOADED = ("policy", "agents", "users", "tags")
 FIXED = tuple(section for section in Tables.__struct_fields__ if section not in RELOADED)
@@ -51,10 +53,12 @@ def policy_load(policy: Policy) -> entry.PolicyLoad:
 
 
 class Reload:
-    """Puts policies, agents, users and tags of the edited files in force; open flows follow from their next operation on."""
+    """Puts policies, agents, users, tags of the edited files in force; open flows follow from their next operation on."""
 
-    def __init__(self, decider: Decider, holds: Holds, log: Log) -> None:
+    def __init__(self, decider: Decider, crew: Crew, names: Keeper, holds: Holds, log: Log) -> None:
         self._decider = decider
+        self._crew = crew
+        self._names = names
         self._holds = holds
         self._log = log
         self._task: asyncio.Task[None] | None = None
@@ -93,6 +97,8 @@ class Reload:
         self._log.append(0, policy_load(policy))
         self._decider.reload(policy)
         self._holds.users = users
+        self._names.reload(document, policy.epoch)
+        await self._crew.new_policy(document, policy.epoch)
         self.failure = ""
         print(f"the configuration was reloaded: epoch {self._decider.policy.epoch}", flush=True)
 

@@ -8,13 +8,23 @@ import time
 from importlib.metadata import version
 from typing import Any
 
+from ..kernel.loader import Redirect
+from ..policy.decide import Decider
 from ..policy.document import Document
 from ..policy.workloads import workload_text
+from ..recorder.drain import Drain
+from ..recorder.log import Log
+from .crew import Crew
 from .enrolment import Enrolment
+from .entrance import Entrance
+from .faults import Faults
 from .holds import Holds
-from .loop import Loop
+from .names.keeper import Keeper
+from .namespaces import Namespaces
 from .paths import Paths, attach_point, made_cgroup
+from .records import Records
 from .reload import Reload
+from .resources import Resources
 from .retention import Retention
 from .sealing import Sealing
 from .selftest import SelfTest
@@ -31,23 +41,44 @@ class Status:
 
     def __init__(
         self,
-        loop: Loop,
+        *,
+        decider: Decider,
+        redirect: Redirect,
         enrolment: Enrolment,
+        namespaces: Namespaces,
         strays: Strays,
+        entrance: Entrance,
+        resources: Resources,
+        names: Keeper,
+        crew: Crew,
+        drain: Drain,
+        records: Records,
+        faults: Faults,
         holds: Holds,
         test: SelfTest,
         reload: Reload,
+        log: Log,
         sealing: Sealing,
         witnesses: Witnesses,
         retention: Retention,
         started_at: float,
     ) -> None:
-        self._reload = reload
-        self._loop = loop
+        self._decider = decider
+        self._redirect = redirect
         self._enrolment = enrolment
+        self._namespaces = namespaces
         self._strays = strays
+        self._entrance = entrance
+        self._resources = resources
+        self._names = names
+        self._crew = crew
+        self._drain = drain
+        self._records = records
+        self._faults = faults
         self._holds = holds
         self._test = test
+        self._reload = reload
+        self._written = log
         self._sealing = sealing
         self._witnesses = witnesses
         self._retention = retention
@@ -55,12 +86,14 @@ class Status:
 
     @property
     def _document(self) -> Document:
-        return self._loop.services.decider.policy.document
+        return self._decider.policy.document
 
-    def facts(self) -> dict[str, Any]:
-        """Everything as JSON; `state` is ``guarding`` when `problems` is empty, else ``degraded``."""
-        services, document = self._loop.services, self._document
-        hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in services.redirect.hooks()]
+    async def facts(self) -> dict[str, Any]:
+        """Everything as JSON; `state` is ``guarding`` when `problems` is empty, else ``degraded``. Asks the workers first."""
+        told = await self._crew.reports(MAX_FLOWS_SHOWN)
+        names = await self._names.facts()
+        document, policy, test = self._document, self._decider.policy, self._test
+        hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
         workloads = self._workloads()
         problems = self._problems(hooks, workloads)
         return {
@@ -72,12 +105,14 @@ class Status:
             "started_at": self._started_at,
             "attach": str(attach_point(document)),
             "hooks": hooks,
-            "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._loop.listeners],
-            "self_test": {"ok": not self._test.failure, "at": self._test.passed_at, "failure": self._test.failure},
+            "loader": self._redirect.loader,
+            "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._entrance.listeners],
+            "self_test": {"ok": not test.failure, "at": test.passed_at, "failure": test.failure},
+            "workers": {"wanted": self._crew.wanted, "ended": self._crew.died, "running": self._crew.facts()},
             "workloads": workloads,
             "cgroups": {**self._enrolment.count(), "pending": self._enrolment.pending_facts()},
             "strays": list(self._strays.shown),
-            "namespaces": self._loop.namespaces.facts() if self._loop.namespaces else [],
+            "namespaces": self._namespaces.facts(),
             "resources": [
                 {
                     "name": name,
@@ -88,33 +123,51 @@ class Status:
                 for name, resource in document.resources.items()
             ],
             "flows": {
-                "open": len(self._loop.relays),
-                "refused": self._loop.refused,
-                "shown": [relay.flow.facts() for relay, _ in zip(self._loop.relays, range(MAX_FLOWS_SHOWN), strict=False)],
+                "open": self._crew.count,
+                "refused": self._entrance.refused,
+                "shown": [flow.facts(told.get(flow.id)) for flow in self._crew.flows[:MAX_FLOWS_SHOWN]],
             },
-            "operations": dataclasses.asdict(services.tally),
+            "operations": dataclasses.asdict(self._crew.tally),
             "requests": {"pending": self._holds.pending},
-            "policy": {
-                "epoch": services.decider.policy.epoch,
-                "policies": len(services.decider.policy.rules),
-                "files": [s.file for s in document.sources],
-            },
+            "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
+            "names": names,
             "log": self._log(),
-            "kernel": services.redirect.counters(),
-            "faults": list(self._loop.faults),
+            "kernel": self._redirect.counters(),
+            "faults": list(self._faults.latest),
         }
 
+    def _identity_problems(self) -> list[str]:
+        enrolment, strays = self._enrolment, self._strays
+        found = [f"a cgroup can't be filed, its processes are refused: {enrolment.failure}"] if enrolment.failure else []
+        if strays.failure:
+            found.append(f"sockets that were connected before their process was guarded can't be looked for: {strays.failure}")
+        if strays.open:
+            found.append(f"{strays.open} sockets of guarded processes, connected before, can't be ended: end the processes")
+        if enrolment.pending:
+            path, reason = next(iter(enrolment.pending.items()))
+            found.append(f"{len(enrolment.pending)} cgroups wait and are refused: {path}: {reason}")
+        return found + [f"network namespace {n['inode']}: {n['problem']}" for n in self._namespaces.facts() if n["problem"]]
+
+    def _name_problems(self) -> list[str]:
+        resources, names = self._resources, self._names
+        found = [] if names.ready.is_set() else ["the resolver is not running: guarded processes' names are not answered"]
+        found += [f"the name {name} of a resource can't be looked up: {why}" for name, why in resources.failures.items()]
+        found += [said for said, at in resources.disputes.values() if time.monotonic() - at < NEWS_S]
+        if names.figures is not None and names.figures.failure:
+            found.append(f"no name server answers: {names.figures.failure}")
+        return found
+
     def _log(self) -> dict[str, Any]:
-        log, durable = self._loop.services.log, self._loop.durable
+        log, strict = self._written, self._document.log.durability == "strict"
         return {
             "folder": str(Paths.of(self._document).log),
             "entries": log.position,
             "synced": log.synced_position,
-            "durability": "strict" if durable.strict else "batch",
-            "window_ms": 0 if durable.strict else self._document.log.batch_ms,
+            "durability": "strict" if strict else "batch",
+            "window_ms": 0 if strict else self._document.log.batch_ms,
             "payload_recipients": len(self._document.log.payload_recipients),
             "payload_above_bytes": self._document.log.payload_above_bytes,
-            "failure": self._loop.gate.failure or durable.failure,
+            "failure": self._drain.failure or self._crew.log_failure or ("" if log.available else self._records.failure),
             "sealed": self._sealing.checkpoint.size,
             "sealed_at": self._sealing.sealed_at,
             "seal_failure": self._sealing.failure,
@@ -134,8 +187,9 @@ class Status:
                 "owner": document.agents[workload.agent].owner,
                 "roles": list(document.agents[workload.agent].roles),
                 "selectors": workload_text(workload),
+                "loosened": list(workload.loosened),
                 **self._enrolment.facts(number, made_cgroup(document, name)),
-                "flows": sum(relay.flow.workload == name for relay in self._loop.relays),
+                "flows": sum(flow.rule.name == name for flow in self._crew.flows),
             }
             for number, (name, workload) in enumerate(document.workloads.items(), 1)
         ]
@@ -143,23 +197,12 @@ class Status:
     def _problems(self, hooks: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[str]:
         found = [f"hook {hook['name']} is not attached: {hook['detail']}" for hook in hooks if not hook["attached"]]
         found += [f"workload {w['name']} is not guarded: {w['problem']}" for w in workloads if not w["guarded"]]
-        if self._enrolment.failure:
-            found.append(f"a cgroup can't be filed, its processes are refused: {self._enrolment.failure}")
-        if self._strays.failure:
-            found.append(
-                f"sockets that were connected before their process was guarded can't be looked for: {self._strays.failure}"
-            )
-        if self._strays.open:
-            found.append(f"{self._strays.open} sockets of guarded processes, connected before, can't be ended: end the processes")
-        if self._enrolment.pending:
-            path, reason = next(iter(self._enrolment.pending.items()))
-            found.append(f"{len(self._enrolment.pending)} cgroups wait and are refused: {path}: {reason}")
-        if self._loop.namespaces:
-            found += [f"network namespace {n['inode']}: {n['problem']}" for n in self._loop.namespaces.facts() if n["problem"]]
+        found += self._identity_problems()
         if self._test.failure:
             found.append(f"self-test: {self._test.failure}")
         if self._reload.failure:
             found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
+        found += self._name_problems()
         log = self._log()
         if log["failure"]:
             found.append(f"the log can't be written, operations are refused: {log['failure']}")
@@ -168,7 +211,8 @@ class Status:
         if self._retention.failure:
             found.append(f"old segments can't be removed: {self._retention.failure}")
         found += [f"witness {w['name']} did not take the log's head: {w['failure']}" for w in log["witnesses"] if w["failure"]]
-        recent = [fault for fault in self._loop.faults if time.time() - fault["at"] < NEWS_S and fault["fault"] == "internal"]
+        found += self._crew.problems()
+        recent = self._faults.internal_since(time.time() - NEWS_S)
         if recent:
             found.append(f"{len(recent)} flows ended by an internal error in the last hour: {recent[-1]['reason']}")
         return found

@@ -1,15 +1,18 @@
 """What the log costs: appends, the latency that it adds, verification, payloads, bytes; beside a loop that records nothing.
 
 An operation is three entries in one append, as in the daemon: the note of the reply before, the operation, its decision. The bar
-is what batch mode adds to the loop for one operation. Exit code 1 when a bar is missed.
+is what batch mode adds to the loop for one operation through a journal, as in a worker, with the log writer in another process.
+Next to it: in one process with the log, where syncs and seals go on in threads. Exit code 1 when a bar is missed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import statistics
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,11 +29,15 @@ from rich.table import Table
 
 from hostguard.identity.auditors import Recipients
 from hostguard.recorder.entry import Decision, FlowOpen, Operation, Reply
+from hostguard.recorder.journal import Appender, Journal
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signer
 from hostguard.recorder.seal import Sealer
 from hostguard.recorder.verify import verify
 
+BURST = 256
+"""Operations."""
+REST_S = 0.004
 BATCH_S = 0.05
 SEAL_S = 2.0
 STATEMENT = "SELECT id, name, email FROM customers WHERE id = $1"
@@ -72,7 +79,7 @@ def opening() -> FlowOpen:
     return FlowOpen("support", "support-agent", "shop", "postgres", "127.0.0.1:50000", "127.0.0.1:5432", pid=1234)
 
 
-def record(log: Log, flow: int, number: int) -> int:
+def record(log: Appender, flow: int, number: int) -> int:
     """One operation as the gate records it; returns the position that strict mode waits for."""
     return log.append(
         flow,
@@ -82,37 +89,52 @@ def record(log: Log, flow: int, number: int) -> int:
     )
 
 
-async def worked(flows: int, seconds: float, step: Callable[[int, int], Awaitable[None]]) -> tuple[int, float]:
-    """Flows that do one operation after the other; returns how many were done, and the seconds on the loop's own clock."""
-    done = 0
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Microseconds of an operation, over bursts."""
 
-    async def flow(number: int) -> None:
-        nonlocal done
-        count = 0
-        while time.perf_counter() < end:
-            count += 1
-            await step(number, count)
+    median: float
+    mean: float
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.median - other.median, self.mean - other.mean)
+
+
+async def worked(flows: int, seconds: float, step: Callable[[int, int], Awaitable[None]]) -> Cost:
+    """Flows that do one operation after the other, in bursts with rests between, as a loop that has other work as well.
+
+    Only the bursts are measured, in real time. Flat out, what would be measured is how fast another process takes what comes.
+    """
+    count = 0
+
+    async def flow(number: int, operations: int) -> None:
+        for operation in range(operations):
+            await step(number, count + operation)
             await asyncio.sleep(0)
-            done += 1
 
-    begun = time.perf_counter()
-    end = begun + seconds
-    await asyncio.gather(*(flow(number) for number in range(flows)))
-    return done, time.perf_counter() - begun
+    bursts = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        each = BURST // flows
+        begun = time.perf_counter()
+        await asyncio.gather(*(flow(number, each) for number in range(flows)))
+        bursts.append((time.perf_counter() - begun) / (each * flows) * 1e6)
+        count += each
+        await asyncio.sleep(REST_S)
+    return Cost(statistics.median(bursts), statistics.fmean(bursts))
 
 
-async def nothing(flows: int, seconds: float) -> float:
-    """Microseconds of an operation that is not recorded: what the loop itself costs here."""
+async def nothing(flows: int, seconds: float) -> Cost:
+    """An operation that is not recorded: what the loop itself costs here."""
 
     async def step(flow: int, number: int) -> None:
         pass
 
-    done, took_s = await worked(flows, seconds, step)
-    return took_s / done * 1e6
+    return await worked(flows, seconds, step)
 
 
-async def batch(flows: int, seconds: float, sealed: bool) -> float:
-    """Microseconds of a recorded operation, with syncs and seals going on beside."""
+async def batch(flows: int, seconds: float, sealed: bool) -> Cost:
+    """A recorded operation, with syncs and seals going on beside in threads."""
     with opened(sealed) as (log, sealer, _), ThreadPoolExecutor(2) as threads:
         numbers = [log.open_flow(opening()) for _ in range(flows)]
         running = asyncio.get_running_loop()
@@ -128,10 +150,54 @@ async def batch(flows: int, seconds: float, sealed: bool) -> float:
         works = [asyncio.create_task(every(BATCH_S, log.sync))]
         if sealer is not None:
             works.append(asyncio.create_task(every(SEAL_S, sealer.seal)))
-        done, took_s = await worked(flows, seconds, step)
+        cost = await worked(flows, seconds, step)
         for work in works:
             work.cancel()
-        return took_s / done * 1e6
+        return cost
+
+
+@contextmanager
+def journalled(flows: int, sealed: bool) -> Iterator[tuple[Journal, list[int]]]:
+    """A journal with flows, whose log writer is a process of its own."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        words = [sys.executable, str(Path(__file__).with_name("writer.py")), str(theirs.fileno()), str(flows), str(int(sealed))]
+        writer = subprocess.Popen(words, pass_fds=[theirs.fileno()])
+        theirs.close()
+        data, fds, _, _ = socket.recv_fds(ours, 1 << 16, 4)
+        journal = Journal(fds, lambda: (time.time_ns(), time.monotonic_ns()))
+        numbers = [int(word) for word in data.split()]
+        for number in numbers:
+            journal.begin_flow(number)
+        try:
+            yield journal, numbers
+        finally:
+            journal.close()
+            ours.close()
+            if writer.wait(60):
+                raise RuntimeError("the log writer failed")
+
+
+async def journal(flows: int, seconds: float, sealed: bool) -> Cost:
+    """An operation that is recorded through a journal."""
+    with journalled(flows, sealed) as (opened_journal, numbers):
+
+        async def step(flow: int, number: int) -> None:
+            record(opened_journal, numbers[flow], number)
+
+        return await worked(flows, seconds, step)
+
+
+def sustained(operations: int) -> Line:
+    """How many operations a second go through a journal flat out: what the log writer takes, beside the worker."""
+    with journalled(1, False) as (opened_journal, (flow,)):
+        begun = time.perf_counter()
+        for number in range(1, operations + 1):
+            record(opened_journal, flow, number)
+        end = opened_journal.position
+        while opened_journal.synced_position < end:
+            time.sleep(0.001)
+        return Line("journal, flat out", 3 * operations / (time.perf_counter() - begun), "entries/s")
 
 
 async def strict(flows: int, seconds: float) -> float:
@@ -252,11 +318,18 @@ async def latencies(seconds: float) -> list[Line]:
     lines = []
     for flows in (1, 8, 64):
         plain = await nothing(flows, seconds / 2)
-        lines.append(Line(f"not recorded, {flows} flows", plain, "µs/operation"))
-        for name, sealed in (("batch", False), ("batch with seals", True)):
-            took = await batch(flows, seconds, sealed)
-            bar = BATCH_BAR_US if not sealed else None
-            lines.append(Line(f"{name} adds, {flows} flows", took - plain, "µs/operation", bar))
+        lines.append(Line(f"not recorded, {flows} flows", plain.median, "µs/operation"))
+        for name, way, sealed, bar in (
+            ("journal", journal, False, BATCH_BAR_US),
+            ("journal, seals", journal, True, BATCH_BAR_US),
+            ("one process", batch, False, None),
+            ("one process, seals", batch, True, None),
+        ):
+            took = await way(flows, seconds, sealed)
+            added = took - plain
+            lines.append(Line(f"batch adds, {name}, {flows} flows", added.median, "µs/operation, median", bar))
+            lines.append(Line(f"batch adds, {name}, {flows} flows", added.mean, "µs/operation, mean"))
+            lines.append(Line(f"recorded to not, {name}, {flows} flows", took.median / plain.median, "times"))
         lines.append(Line(f"strict waits, {flows} flows", await strict(flows, seconds), "µs, median"))
     return lines
 
@@ -267,7 +340,13 @@ async def latencies(seconds: float) -> list[Line]:
 def main(quick: bool, as_json: bool) -> None:
     """Measure what the log costs."""
     seconds, operations = (0.5, 10_000) if quick else (3.0, 200_000)
-    lines = [appends(operations), *asyncio.run(latencies(seconds)), *verification(operations), *payloads(operations // 1000)]
+    lines = [
+        appends(operations),
+        sustained(operations),
+        *asyncio.run(latencies(seconds)),
+        *verification(operations),
+        *payloads(operations // 1000),
+    ]
     if as_json:
         print(json.dumps([asdict(line) | {"met": line.met} for line in lines], indent=2))
     else:

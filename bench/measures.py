@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,23 +75,23 @@ def rows(way: Way, _effort: Effort) -> float:
 
 
 def idle_memory(way: Way, _effort: Effort) -> float:
-    """KiB that each of 500 idle connections adds to the process between."""
+    """KiB that each of 500 idle connections adds to the processes between."""
     for count in (50, IDLE_FLOWS):
-        before = resident_kib(way.pid)
+        before = resident_kib(way.pids)
         client = way.start([sys.executable, CLIENTS / "idle.py", str(count)])
         assert client.stdout is not None
         line = client.stdout.readline()
         if line != "ready\n":
             raise RuntimeError(f"{way.name}: {client.communicate()[1]}")
-        after = resident_kib(way.pid)
+        after = resident_kib(way.pids)
         client.communicate("over\n", timeout=60)
     return max(0, after - before) / IDLE_FLOWS
 
 
-def resident_kib(pid: int) -> int:
-    """Resident set of a process."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(figure(r"VmRSS:\s+(\d+) kB", status))
+def resident_kib(pids: Sequence[int]) -> int:
+    """Resident sets of some processes, added up."""
+    status = "".join(Path(f"/proc/{pid}/status").read_text(encoding="ascii") for pid in pids)
+    return sum(int(found) for found in re.findall(r"VmRSS:\s+(\d+) kB", status))
 
 
 MEASURES = (

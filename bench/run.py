@@ -23,7 +23,7 @@ Figures = dict[str, list[float]]
 
 def measured(measure: Measure, effort: Effort, all_ways: list[Way], talk: Console) -> Figures:
     """The figures of each way, one a round."""
-    found: Figures = {way.name: [] for way in all_ways if way.pid or not measure.without_direct}
+    found: Figures = {way.name: [] for way in all_ways if way.pids or not measure.without_direct}
     for number in range(1 if measure.without_direct else effort.rounds):
         talk.print(f"{measure.name}: round {number + 1}", style="dim")
         for way in all_ways:

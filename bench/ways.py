@@ -59,8 +59,8 @@ class Way:
     environment: Mapping[str, str]
     before: tuple[str, ...]
     """What stands before a client's command."""
-    pid: int
-    """The process between, whose memory is measured; 0 for none."""
+    pids: Sequence[int]
+    """The processes between, whose memory is measured."""
     masks: bool = False
 
     def start(self, command: Sequence[str | Path]) -> subprocess.Popen[str]:
@@ -131,12 +131,11 @@ def ways(version: int) -> Iterator[list[Way]]:
             )
         ) as guarded,
     ):
-        direct = Way("direct", server.environment(DATABASE), (), 0)
+        direct = Way("direct", server.environment(DATABASE), (), [])
         direct.run([server.bin / "pgbench", "--initialize", "--quiet", "--scale", "10"])
-        assert guarded.process is not None
         before = tuple(map(str, guarded.command("bench", [])))
         yield [
             direct,
-            Way("pgbouncer", {**server.environment(DATABASE), "PGPORT": str(port)}, (), bouncer),
-            Way("hostguard", server.environment(DATABASE), before, guarded.process.pid, masks=True),
+            Way("pgbouncer", {**server.environment(DATABASE), "PGPORT": str(port)}, (), [bouncer]),
+            Way("hostguard", server.environment(DATABASE), before, guarded.processes(), masks=True),
         ]

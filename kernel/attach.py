@@ -12,10 +12,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import libbpf
+from . import bcc, libbpf
 from .errors import KernelError
 from .hooks import HOOKS, Place
 from .layouts import SETTINGS
@@ -29,6 +30,8 @@ class Attempt:
     def __init__(self, cgroup: Path, pin_dir: Path, always: ExitStack, undo: ExitStack) -> None:
         self.remarks: list[str] = []
         """What was found and what was done about it, a sentence each."""
+        self.loader = "libbpf"
+        """Which loader loaded the required programs."""
         self._replaced: list[tuple[int, str]] = []
         self._aside: list[Path] = []
         self._pin_dir = pin_dir
@@ -54,13 +57,13 @@ class Attempt:
             raise KernelError.of(error, str(self._pin_dir), "another hostguard daemon holds these pins") from error
         return fd
 
-    def attach_all(self, heartbeat_limit_ms: int) -> None:
-        """Load the objects, maps made or taken over, then bring every hook to its new program."""
+    def attach_all(self, heartbeat_limit_ms: int, loader: str) -> None:
+        """Load the objects, maps made or taken over, then bring every hook to its new program.
+
+        loader: "libbpf", "bcc", or "auto" for the first that can.
+        """
         settings = SETTINGS.pack(heartbeat_limit_ms * 1_000_000, self._cgroup_id)
-        programs: dict[str, int] = {}
-        for path in dict.fromkeys(place.path for place in HOOKS.values() if place.required):
-            names = [name for name, place in HOOKS.items() if place.required and place.path == path]
-            programs |= self._load(path, names, settings)
+        programs = self._load_required(settings, loader)
         for name, place in HOOKS.items():
             if not place.required:
                 programs |= self._load_optional(name, settings)
@@ -77,12 +80,36 @@ class Attempt:
                     raise
                 self.remarks.append(f"{hook}: not attached, {place.remedy}: {error}")
 
-    def _load(self, path: Path, names: list[str], settings: bytes) -> dict[str, int]:
+    def _load_required(self, settings: bytes, loader: str) -> dict[str, int]:
+        """By one loader, or by the other: never some by each."""
+        if loader != "bcc":
+            try:
+                return self._load_each(libbpf.Object, settings)
+            except KernelError as error:
+                if loader == "libbpf":
+                    raise
+                self.remarks.append(f"libbpf does not load the programs, bcc is tried: {str(error).splitlines()[0]}")
+        programs = self._load_each(bcc.Object, settings)
+        self.loader = "bcc"
+        self.remarks.append("loaded by bcc: start times, executables, cgroups of sockets are not known at connect")
+        return programs
+
+    def _load_each(self, kind: Callable[[Path], libbpf.Object | bcc.Object], settings: bytes) -> dict[str, int]:
+        programs: dict[str, int] = {}
+        for path in dict.fromkeys(place.path for place in HOOKS.values() if place.required):
+            names = [name for name, place in HOOKS.items() if place.required and place.path == path]
+            programs |= self._load(kind, path, names, settings)
+        return programs
+
+    def _load(
+        self, kind: Callable[[Path], libbpf.Object | bcc.Object], path: Path, names: list[str], settings: bytes
+    ) -> dict[str, int]:
         """Program descriptors by hook."""
-        loaded = self._always.enter_context(libbpf.Object(path))
+        loaded = kind(path)
+        self._always.callback(loaded.close)
         loaded.only({f"hg_{name}" for name in names})
         for name in names:
-            if HOOKS[name].retyped:
+            if HOOKS[name].retyped and isinstance(loaded, libbpf.Object):
                 loaded.set_attach_type(f"hg_{name}", HOOKS[name].attach_type)
         for name in MAPS:
             self._pin_map(loaded, name)
@@ -92,12 +119,12 @@ class Attempt:
 
     def _load_optional(self, name: str, settings: bytes) -> dict[str, int]:
         try:
-            return self._load(HOOKS[name].path, [name], settings)
+            return self._load(libbpf.Object, HOOKS[name].path, [name], settings)
         except KernelError as error:
             self.remarks.append(f"{name}: not loaded, {HOOKS[name].remedy}: {str(error).splitlines()[0]}")
             return {}
 
-    def _pin_map(self, loaded: libbpf.Object, name: str) -> None:
+    def _pin_map(self, loaded: libbpf.Object | bcc.Object, name: str) -> None:
         path = map_path(self._pin_dir, name)
         with opened(path) as fd:
             if fd is None:

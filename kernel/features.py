@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cgroups, libbpf
+from . import bcc, cgroups, libbpf
 from .errors import KernelError
 from .hooks import HOOKS, Place
 from .mounts import BPF_MOUNT, mounts, tracefs
@@ -43,7 +43,7 @@ class Feature:
 def features() -> list[Feature]:
     """All checks, in the order in which one would mend them. Attaches nothing, pins nothing."""
     checks: list[Callable[[], Feature]] = [_privileges, _kernel, _cgroup2, _bpffs, _btf, _libbpf, _lockdown]
-    return [*(check() for check in checks), *(_hook(name) for name in HOOKS), _io_uring(), _ipv6(), _lsm()]
+    return [*(check() for check in checks), *(_hook(name) for name in HOOKS), _second_loader(), _io_uring(), _ipv6(), _lsm()]
 
 
 def _privileges() -> Feature:
@@ -125,6 +125,14 @@ def _missing_tracepoint(place: Place) -> str:
     if not place.tracepoint or mounted is None or (mounted / "events" / place.tracepoint / "id").exists():
         return ""
     return f"no tracepoint {place.tracepoint} in {mounted} (CONFIG_FTRACE_SYSCALLS)"
+
+
+def _second_loader() -> Feature:
+    try:
+        return Feature("second loader", True, bcc.version(), "", required=False)
+    except KernelError:
+        detail = f"bcc is not installed; only needed where a hook above does not load: {bcc.REMEDY}"
+        return Feature("second loader", True, detail, "", required=False)
 
 
 def _io_uring() -> Feature:

@@ -49,24 +49,28 @@ LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 class Redirect:
     """The attached redirect. One process holds it at a time; `close` lets go and leaves it attached, failing closed."""
 
-    def __init__(self, cgroup: Path, pin_dir: Path, lock_fd: int, map_fds: dict[str, int], remarks: tuple[str, ...]) -> None:
+    def __init__(
+        self, cgroup: Path, pin_dir: Path, lock_fd: int, map_fds: dict[str, int], remarks: tuple[str, ...], loader: str
+    ) -> None:
         self.cgroup = cgroup
         """Where the hooks are attached, as the cgroup2 mount names it."""
         self.pin_dir = pin_dir
         self.remarks = remarks
         """What attaching found and did about it, a sentence each, for the log."""
+        self.loader = loader
+        """``libbpf`` or ``bcc``: which loaded the programs."""
         self._lock_fd = lock_fd
         self._maps = map_fds
         self._beat_page = mmap.mmap(map_fds["heartbeat"], mmap.PAGESIZE)
         self._beat = memoryview(self._beat_page).cast("Q")
 
     @classmethod
-    def attach(cls, cgroup: Path, pin_dir: Path, heartbeat_limit_ms: int) -> Redirect:
+    def attach(cls, cgroup: Path, pin_dir: Path, heartbeat_limit_ms: int, loader: str = "auto") -> Redirect:
         """Attach all hooks at `cgroup` (a cgroup2 directory above all that will be guarded), pins below `pin_dir`.
 
-        heartbeat_limit_ms: with the last `beat` older than this, guarded connects are refused. Idempotent: maps with their
-        contents are taken over, programs are swapped. Raises KernelError, EWOULDBLOCK when another process holds the redirect;
-        then nothing of this call remains.
+        heartbeat_limit_ms: with the last `beat` older than this, guarded connects are refused. loader: "libbpf", "bcc", or "auto"
+        for the first that can load the programs. Idempotent: maps with their contents are taken over, programs are swapped.
+        Raises KernelError, EWOULDBLOCK when another process holds the redirect; then nothing of this call remains.
         """
         at = cgroups.path_of(cgroups.cgroup_id(cgroup)) or cgroup
         require_bpffs(pin_dir)
@@ -75,8 +79,8 @@ class Redirect:
                 attempt = Attempt(cgroup, pin_dir, always, undo)
                 attempt.make_directories()
                 lock_fd = attempt.lock()
-                attempt.attach_all(heartbeat_limit_ms)
-                redirect = cls(at, pin_dir, lock_fd, attempt.open_maps(), tuple(attempt.remarks))
+                attempt.attach_all(heartbeat_limit_ms, loader)
+                redirect = cls(at, pin_dir, lock_fd, attempt.open_maps(), tuple(attempt.remarks), attempt.loader)
                 attempt.finish()
                 undo.pop_all()
         except OSError as error:

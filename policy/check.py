@@ -11,6 +11,7 @@ from .asks import Ask
 from .catalogs import BUILT_IN_TAGS
 from .decide import Policy
 from .entities import tag_chain
+from .names import OF_RESOURCE
 from .paths import split
 from .rules import RESERVED_ID, Rule
 from .sql.functions import CONSEQUENCES
@@ -19,7 +20,7 @@ from .strict import suggest
 GROUPS = frozenset(["read", "write", "define", "administer", "session"])
 _DEPTH = {"Database": 2, "Schema": 3, "Table": 4, "Function": 4, "Column": 5}
 """Parts of the paths."""
-_WORDS = {"FunctionClass": "class of functions"}
+_WORDS = {"FunctionClass": "class of functions", "NameClass": "class of names"}
 _SHAPE = ("resource", "database", "schema", "table", "column")
 
 
@@ -68,10 +69,14 @@ def _unknown(policy: Policy, kind: str, name: str) -> str:
         "Environment": {r.environment for r in document.resources.values() if r.environment},
         "Tag": {part for tag in (*document.tags, *BUILT_IN_TAGS) for part in tag_chain(tag)},
         "FunctionClass": {*CONSEQUENCES, "unlocks"},
+        "NameClass": {OF_RESOURCE[1]},
     }
     if kind in known:
         names = set(known[kind])
         return "" if name in names else f"there is no such {_WORDS.get(kind, kind.lower())}{suggest(name, names)}"
+    if kind in ("Name", "Domain"):
+        wrong = name != name.lower() or name != name.strip(".") or "" in name.split(".")
+        return "a name is written in lower case without a final dot" if wrong and name != "." else ""
     if kind not in _DEPTH:
         return ""
     parts = split(name)

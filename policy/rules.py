@@ -100,7 +100,7 @@ def _parse_one(source: Source, piece: Piece, errors: list[RuleError]) -> Rule | 
     name = node.annotations.get("id", "")
     if not name.strip():
         return refuse('every policy needs an @id("…"): it is what refusals and records name')
-    if name.startswith(RESERVED_ID) and source is not base_source():
+    if name.startswith(RESERVED_ID) and source != base_source():
         return refuse(f'an @id that begins with "{RESERVED_ID}" is hostguard\'s own', name=name)
     return Rule(name, source.file, piece.line, piece.text, dataclasses.replace(node, id=name))
 

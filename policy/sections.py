@@ -13,6 +13,12 @@ Name = Annotated[
 
 AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/", description="an absolute path")]
 
+Family = Literal[
+    "unix", "inet", "inet6", "netlink", "packet", "rds", "can", "tipc", "bluetooth", "alg", "vsock", "kcm", "smc", "xdp"
+]
+SEEN_FAMILIES: tuple[Family, ...] = ("unix", "inet", "inet6", "netlink")
+"""What the kernel hooks see, with netlink, which never leaves the host."""
+
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of the file in which every key is known."""
@@ -29,6 +35,12 @@ class Daemon(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Directory in a BPF file system where the kernel hooks are pinned. Default ``/sys/fs/bpf/hostguard``."""
     attach: Annotated[str, msgspec.Meta(pattern=r"^(auto\Z|/)", description='"auto" or an absolute path')] = "auto"
     """The cgroup directory to attach the hooks to; ``auto`` is the root of the cgroup2 mount. Default ``auto``."""
+    workers: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
+    """Processes that carry the flows; 0 for one for each processor, at most 16. Default 0."""
+    worker_user: str = ""
+    """UNIX user that these processes run as. Default ``hostguard`` where the host has it, else ``nobody``."""
+    loader: Literal["auto", "libbpf", "bcc"] = "auto"
+    """What loads the kernel programs; ``auto``: libbpf, and bcc where it can't. Default ``auto``."""
 
 
 class Log(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +89,52 @@ class Limits(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of the largest protocol message; larger ones are refused. Default 16777216."""
     max_held: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
     """Operations that wait for a user at one time; further ones are denied. Default 1000."""
+
+
+RecordType = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(?!(ANY|AXFR|IXFR|MAILA|MAILB|OPT|TKEY|TSIG)\Z)[A-Z][A-Z0-9]*(-[A-Z]+)?\Z",
+        description="a type of records in capitals, such as TXT",
+    ),
+]
+_Often = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+
+
+class Dns(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[dns]``: the names that agents ask for."""
+
+    upstreams: tuple[
+        Annotated[
+            str,
+            msgspec.Meta(
+                pattern=r"^(\d{1,3}(\.\d{1,3}){3}|\[[0-9A-Fa-f:.]+\]):\d{1,5}\Z",
+                description="an address with its port, 127.0.0.53:53",
+            ),
+        ],
+        ...,
+    ] = ()
+    """Name servers to ask, ``IPv4:port`` or ``[IPv6]:port``, in this order. Default those of ``/etc/resolv.conf``."""
+    timeout_ms: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 1500
+    """Milliseconds to wait for one name server before the next is asked. Default 1500."""
+    types: tuple[RecordType, ...] = ("A", "AAAA", "CNAME", "HTTPS", "MX", "PTR", "SRV", "SVCB", "TXT")
+    """Types of records that are ordinary; others have the flag ``rare_type``. Default those that programs ask for."""
+    max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 128
+    """Questions of one agent that wait for name servers at one time; further ones are refused. Default 128."""
+    cache: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 10_000
+    """Answers kept for as long as they hold; 0 for none. Default 10000."""
+    grace_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 300
+    """Seconds after the end of an answer's time in which a connection to its address is still the name's. Default 300."""
+    max_name: Annotated[int, msgspec.Meta(ge=0, le=255)] = 150
+    """Characters above which a name has the flag ``long_name``; 0 for never. Default 150."""
+    max_coded: Annotated[int, msgspec.Meta(ge=0, le=255)] = 64
+    """Characters of random looks above which a name has the flag ``coded_name``; 0 for never. Default 64."""
+    names_per_minute: _Often = 120
+    """Different names below one domain in a minute, above which others have the flag ``many_names``; 0 for never. Default 120."""
+    coded_per_minute: _Often = 20
+    """The same for names with a piece of random looks. Default 20."""
+    texts_per_minute: _Often = 30
+    """Questions for TXT and the like in a minute, above which they have the flag ``many_texts``; 0 for never. Default 30."""
 
 
 class Metrics(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,7 +215,8 @@ class Executable(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Hashes that the program may have; with another it is refused. Default any."""
 
 
-class Workload(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+# Defaults are left out of the message that takes the document to a worker: they don't keep to what a file's values must.
+class Workload(Section, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """``[workloads.NAME]``: a set of processes on this host; one of cgroup, unit, slice, container, or user, or executable."""
 
     cgroup: Annotated[str, msgspec.Meta(pattern=r"^[^/]", description="a path below the cgroup2 mount, without a leading /")] = ""
@@ -174,6 +233,16 @@ class Workload(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The program that the processes run. Default any."""
     agent: str
     """Name of the agent that its traffic is attributed to. Required."""
+    families: Annotated[tuple[Family, ...], msgspec.Meta(min_length=1)] = SEEN_FAMILIES
+    """Families in which its programs, run by ``hostguard exec``, may make sockets. Default unix, inet, inet6, netlink."""
+    allow_io_uring: bool = False
+    """Whether ``hostguard exec`` leaves its programs io_uring, which makes sockets of any family. Default false."""
+
+    @property
+    def loosened(self) -> tuple[str, ...]:
+        """What its programs may have that the hooks don't see."""
+        more = tuple(f"{family} sockets" for family in self.families if family not in SEEN_FAMILIES)
+        return (*more, "io_uring") if self.allow_io_uring else more
 
 
 class Agent(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -205,7 +274,7 @@ class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The environment it belongs to, for policies to name. Default none."""
     capture_replies: bool = False
     """Whether the rows that agents get, as they get them, are kept as payloads. Default false."""
-    capture_max_bytes: Annotated[int, msgspec.Meta(ge=1, le=67_108_864)] = 1_048_576
+    capture_max_bytes: Annotated[int, msgspec.Meta(ge=1, le=8_388_608)] = 1_048_576
     """Bytes of one operation's reply that are kept; of a longer one the beginning, marked as such. Default 1048576."""
 
 
@@ -255,6 +324,7 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: Policies = Policies()
     approvals: Approvals = Approvals()
     limits: Limits = Limits()
+    dns: Dns = Dns()
     metrics: Metrics = Metrics()
     ship: Ship = Ship()
     forward: dict[Name, Forward] = {}

@@ -98,6 +98,8 @@ class FlowOpen(Entry, tag="flow.open"):
     gone: bool = False
     """The process had ended when it was looked at: the facts are the kernel's only."""
     details: Pairs = ()
+    journal: int = 0
+    """Journal through which the flow's later entries come; 0 when they are appended by the log's owner itself."""
 
 
 class FlowRefused(FlowOpen, tag="flow.refused"):
@@ -239,6 +241,55 @@ class Cancel(Entry, tag="cancel"):
     forwarded: bool = False
 
 
+class NameAsked(Entry, tag="name.asked"):
+    """A process asked for a name, and what policy said of that; written before anybody else is asked."""
+
+    question: str
+    """Id of the question, also in its ``name.answered``."""
+    agent: str
+    workload: str
+    name: Text
+    """In lower case, without a final dot; bytes that no host name has are escaped."""
+    type: str
+    """``A``, ``AAAA``, ``TXT``, …"""
+    verdict: str
+    """``allow`` or ``deny``."""
+    reason: Text = ""
+    policies: Texts = ()
+    flags: Texts = ()
+    """What looks like a tunnel in it."""
+    epoch: int = 0
+    """Number of the policy that was in force."""
+    transport: str = ""
+    """``udp`` or ``tcp``."""
+    server: str = ""
+    """Address and port of the name server that the process meant to ask."""
+    pid: int = 0
+    start_ticks: int = 0
+    uid: int = -1
+    comm: str = ""
+    exe: Text = ""
+    cgroup: Text = ""
+
+
+class NameAnswered(Entry, tag="name.answered"):
+    """What became of a question; written before the process gets the answer."""
+
+    question: str
+    status: str
+    """``NOERROR``, ``NXDOMAIN``, …; ``REFUSED``; ``SERVFAIL`` also where no name server answered."""
+    answers: Texts = ()
+    """The records, as ``A 192.0.2.1``."""
+    ttl_s: int = 0
+    """For how long the process may keep them."""
+    upstream: str = ""
+    """Name server that answered; empty for an answer from the cache, and for none."""
+    duration_us: int = 0
+    """From the question to here."""
+    reason: Text = ""
+    """Why there is no answer."""
+
+
 class PolicyLoad(Entry, tag="policy.load"):
     """A configuration came into force, or was refused."""
 
@@ -292,6 +343,31 @@ class LogResumed(Entry, tag="log.resumed"):
     """Wall time of the first failure, nanoseconds."""
 
 
+class JournalOpen(Entry, tag="journal.open"):
+    """A process got a journal for its entries; this entry's index is the journal's number."""
+
+    worker: str
+    """Name of the process."""
+    bytes: int
+    """How much the journal holds."""
+
+
+class JournalEnd(Entry, tag="journal.end"):
+    """A journal came to its end: all that was whole in it and allowed is in the log before this entry."""
+
+    journal: int
+    """Its number."""
+    reason: str
+    fault: str = ""
+    """Empty for an ordinary end, ``crash`` when it was found at the next start, ``worker`` for what no sound worker writes."""
+    position: int = 0
+    """Bytes of the journal, since its beginning, that were taken into the log."""
+    lost: int = 0
+    """Bytes behind them that were not."""
+    rejected: bytes = b""
+    """The first of those, up to 4,096."""
+
+
 class LogRemoved(Entry, tag="log.removed"):
     """The rule of retention removes old segments and payloads: this is on record, and sealed, before the first file goes."""
 
@@ -307,7 +383,8 @@ class LogRemoved(Entry, tag="log.removed"):
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Withdrawn, Request,
-    Approval, Cancel, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
+    Approval, Cancel, NameAsked, NameAnswered, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
+    JournalOpen, JournalEnd,
 )  # fmt: skip
 
 

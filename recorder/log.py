@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
+from ._ring_cffi import ffi, lib
 from .durable import SEGMENT_BYTES, LogUnavailable, LogWriter, Syscalls
-from .entry import Entry, FlowClose, FlowOpen, FlowRefused, LogBegin, LogCut, LogResumed, Stored
-from .packing import MAX_ENTRY_BYTES, frame
+from .entry import Captured, Entry, FlowClose, FlowOpen, FlowRefused, LogBegin, LogCut, LogResumed, Stored
+from .packing import MAX_ENTRY_BYTES, frame, pack, stamp
 from .payloads import PayloadStore
 from .wrapping import Encrypt
 
@@ -16,10 +19,14 @@ Clock = Callable[[], tuple[int, int]]
 
 _ENDS = (FlowClose, FlowRefused)
 """Entries after which a flow has no more in its order."""
+_ROOM: Final = 64 * 1024
+"""Appends up to about this size are stamped natively."""
+_frames: Final[Any] = lib.hg_frames
+_buffer: Final[Any] = ffi.buffer
 
 
 class Log:
-    """Open for writing; one process at a time (`LogBusy`). Not for use from several threads, but for `sync`."""
+    """Open for writing; one process at a time (`LogBusy`). Any thread may append, one at a time gets to."""
 
     def __init__(
         self,
@@ -35,12 +42,16 @@ class Log:
         encrypt: payloads, to those who may read them. payload_above: bytes above which an agent's own words are a payload.
         Raises LogBusy, LogUnavailable.
         """
-        self._clock = clock
+        self.folder = folder
+        self.clock = clock
+        self._lock = threading.RLock()
+        """Held for each append. Not for a sync, so that appends go on meanwhile."""
         self._sequences: dict[int, int] = {}
         """Last sequence number of each open flow."""
         self._failures = 0
         self._first_failure = ("", 0)
-        self._payload_above = payload_above
+        self.payload_above = payload_above
+        self._stamped: Any = ffi.new("char[]", _ROOM)
         self._writer = LogWriter(folder, segment_bytes, syscalls, encrypt)
         try:
             self._begin()
@@ -79,43 +90,66 @@ class Log:
         The number is the entry's index in the log: unique on this host for good, and where a reader begins.
         Raises LogUnavailable.
         """
-        self._resume()
-        flow = self._writer.position
-        self._sequences[flow] = 0
-        try:
-            self.append(flow, entry)
-        except LogUnavailable:
-            del self._sequences[flow]
-            raise
-        return flow
+        with self._lock:
+            self._resume()
+            flow = self._writer.position
+            self._sequences[flow] = 0
+            try:
+                self.append(flow, entry)
+            except LogUnavailable:
+                del self._sequences[flow]
+                raise
+            return flow
+
+    def hand_over(self, flow: int) -> int:
+        """Somebody else numbers the flow's entries from now on. Returns the number of its last one."""
+        with self._lock:
+            return self._sequences.pop(flow)
+
+    def take_back(self, flow: int, seq: int) -> None:
+        """The flow's entries are numbered here again, after `seq`."""
+        with self._lock:
+            self._sequences[flow] = seq
 
     def append(self, flow: int, *entries: Entry) -> int:
         """Append entries of one flow (0 for none) with one write: all of them, or LogUnavailable and none.
 
         Returns the position to wait for in `synced_position`. A `FlowClose` ends the flow; entries that come later still (an
-        approval) belong to it without a place in its order. The entries are the log's from here on.
+        approval), or from another than numbers them (`hand_over`), belong to it without a place in its order. The entries are the
+        log's from here on.
         """
-        if self._failures:
+        with self._lock:
+            if self._failures:
+                self._resume()
+            wall_ns, mono_ns = self.clock()
+            sequence = self._sequences.get(flow)
+            step = sequence is not None
+            number = sequence or 0
+            try:
+                # The native part knows nothing of words that are to be payloads.
+                size = -1
+                if self.payload_above >= MAX_ENTRY_BYTES and not any(type(entry) is Captured for entry in entries):
+                    array = pack(entries)
+                    size = _frames(array, len(array), flow, number, step, wall_ns, mono_ns, self._stamped, _ROOM)
+                if size >= 0:
+                    frames = _buffer(self._stamped, size)[:]
+                else:
+                    frames = self._framed(entries, wall_ns, mono_ns, flow, number, step)
+                position = self._writer.append(frames, len(entries))
+            except LogUnavailable as error:
+                self._count_failure(error, wall_ns)
+                raise
+            if step:
+                self._sequences[flow] = number + len(entries)
+                if isinstance(entries[-1], _ENDS):
+                    del self._sequences[flow]
+            return position
+
+    def append_frames(self, frames: bytes, count: int) -> int:
+        """Append entries that are stamped and framed already. Returns the position after them; LogUnavailable and none."""
+        with self._lock:
             self._resume()
-        wall_ns, mono_ns = self._clock()
-        sequence = self._sequences.get(flow)
-        step = sequence is not None
-        number = sequence or 0
-        parts = []
-        try:
-            for entry in entries:
-                number += step
-                entry.wall_ns, entry.mono_ns, entry.flow, entry.seq = wall_ns, mono_ns, flow, number
-                parts.append(frame(entry, self._writer.store, self._payload_above))
-            position = self._writer.append(b"".join(parts), len(parts))
-        except LogUnavailable as error:
-            self._count_failure(error, wall_ns)
-            raise
-        if step:
-            self._sequences[flow] = number
-            if isinstance(entries[-1], _ENDS):
-                del self._sequences[flow]
-        return position
+            return self._writer.append(frames, count)
 
     def sync(self) -> int:
         """Make what was appended durable; may run in another thread while appends go on. Returns `synced_position`.
@@ -127,7 +161,8 @@ class Log:
 
     def store(self, payload: bytes) -> Stored:
         """Keep a payload beside the log. Raises LogUnavailable."""
-        return self._writer.store(payload)
+        with self._lock:
+            return self._writer.store(payload)
 
     @property
     def payloads(self) -> PayloadStore:
@@ -137,6 +172,15 @@ class Log:
     def close(self) -> None:
         """Sync and close. Raises LogUnavailable when the sync fails; the log is closed all the same."""
         self._writer.close()
+
+    def _framed(self, entries: tuple[Entry, ...], wall_ns: int, mono_ns: int, flow: int, number: int, step: bool) -> bytes:
+        """What is too long for the native part, was stamped before, or may hold words that are to be payloads."""
+        parts = []
+        for entry in entries:
+            number += step
+            stamp(entry, wall_ns, mono_ns, flow, number)
+            parts.append(frame(entry, self._writer.store, self.payload_above))
+        return b"".join(parts)
 
     def _count_failure(self, error: LogUnavailable, wall_ns: int) -> None:
         if not self._failures:

@@ -13,18 +13,20 @@ from __future__ import annotations
 import functools
 import operator
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, get_args, get_type_hints
 from zlib import crc32
 
 import msgspec
 
-from .entry import KINDS, Entry, Operation, Stored, Unknown
+from .entry import KINDS, Captured, Entry, Operation, Stored, Unknown
 
 MAX_ENTRY_BYTES = 0xFFFF
 CRC_KEY = b"\xa3crc\xce"
 """The four bytes after this, the entry's last, are the CRC: msgpack for the key ``crc`` and the start of a 32-bit integer."""
 CRC_BYTES = 4
+NO_CRC = 0xFFFFFFFF
+"""In the place of the CRC until it is computed: five bytes of msgpack, as any CRC has there."""
 _MAP_16 = 0xDE
 """msgpack: a map with a 16-bit count, which entries of more than 15 fields have."""
 
@@ -44,16 +46,45 @@ WORDS: Final[dict[type[Entry], tuple[str, ...]]] = {Operation: ("text", "paramet
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Callable[[bytes], Entry] = msgspec.msgpack.Decoder(functools.reduce(operator.or_, KINDS)).decode
+_decode_all: Callable[[bytes], list[Entry]] = msgspec.msgpack.Decoder(
+    list[functools.reduce(operator.or_, KINDS)]  # type: ignore[misc]
+).decode
 _length: Final = struct.Struct(">H").pack
 _crc: Final = struct.Struct(">I").pack
+
+
+def pack(entries: Sequence[Entry]) -> bytes:
+    """Entries as one msgpack array, to be stamped by the native part (``ring.c``)."""
+    try:
+        return _encode(entries)
+    except UnicodeEncodeError:
+        for entry in entries:
+            _make_encodable(entry)
+        return _encode(entries)
+
+
+def unpack_all(array: bytes) -> list[Entry]:
+    """What `pack` made. Raises LogCorrupt for anything else, entries of unknown kinds included."""
+    try:
+        return _decode_all(array)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LogCorrupt(str(error)) from None
+
+
+def stamp(entry: Entry, wall_ns: int, mono_ns: int, flow: int, seq: int) -> None:
+    """Fill in what every entry has."""
+    entry.wall_ns, entry.mono_ns, entry.flow, entry.seq, entry.crc = wall_ns, mono_ns, flow, seq, NO_CRC
 
 
 def frame(entry: Entry, store: Store, payload_above: int = MAX_ENTRY_BYTES) -> bytes:
     """Pack an entry, length first, as it stands in a segment (C2SP tlog-tiles: "a big-endian uint16 length prefix").
 
-    What doesn't fit is given to `store`, and `WORDS` whose msgpack has more than `payload_above` bytes. Raises ValueError for an
-    entry that is too long without anything to move out.
+    What doesn't fit is given to `store`, as are captured replies, and `WORDS` whose msgpack has more than `payload_above` bytes.
+    Raises ValueError for an entry that is too long without anything to move out.
     """
+    if type(entry) is Captured and isinstance(entry.messages, bytes) and entry.messages:
+        # Never in the entry itself: a payload can be encrypted.
+        entry = msgspec.structs.replace(entry, messages=store(_encode(entry.messages)))
     try:
         data = _encode(entry)
     except UnicodeEncodeError:

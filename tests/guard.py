@@ -70,6 +70,7 @@ class Setup:
     """The ``[workloads.…]`` tables, with ``BELOW`` for the test's own cgroup; instead of one cgroup for each agent."""
     timeout_s: int = 60
     durability: str = "batch"
+    workers: int = 0
 
     def files(self, place: Place) -> Mapping[str, str]:
         """The configuration file, with the policies beside it."""
@@ -93,6 +94,7 @@ state_dir = "{place.folder}/state"
 run_dir = "{place.folder}/run"
 pin_dir = "{place.pins}"
 attach = "{place.cgroup}"
+workers = {self.workers}
 
 [log]
 durability = "{self.durability}"
@@ -124,6 +126,8 @@ class Guard:
     folder: Path
     cgroup: Path
     pins: Path
+    prefix: tuple[str, ...] = ()
+    """The beginning of the command that runs the daemon: what confines it, or where it runs (``nsenter``)."""
     process: subprocess.Popen[str] | None = None
     lines: list[str] = field(default_factory=list)
     """What the daemons of this guard printed, stderr included."""
@@ -133,15 +137,18 @@ class Guard:
         """The configuration file."""
         return self.folder / "hostguard.toml"
 
-    def start(self) -> None:
-        """Start the daemon; returns once it says that it guards. Raises RuntimeError with its words if it doesn't."""
-        command: list[str | Path] = [HOSTGUARD, "daemon", "--config", self.config]
+    def start(self, *, degraded: bool = False) -> None:
+        """Start the daemon; returns once it says that it guards. Raises RuntimeError with its words if it doesn't.
+
+        `degraded`: the test means it to have problems, which ``status`` tells.
+        """
+        command: list[str | Path] = [*self.prefix, HOSTGUARD, "daemon", "--config", self.config]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/"
         )
         up = threading.Event()
         threading.Thread(target=self._listen, args=(self.process, up), daemon=True).start()
-        if not up.wait(START_LIMIT_S) or not self.is_guarding():
+        if not up.wait(START_LIMIT_S) or not (self.lines[-1].startswith(UP) if degraded else self.is_guarding()):
             raise RuntimeError("the daemon did not start:\n" + "".join(self.lines))
 
     def _listen(self, process: subprocess.Popen[str], up: threading.Event) -> None:
@@ -180,10 +187,26 @@ class Guard:
             raise RuntimeError(f"hostguard {' '.join(arguments)}: {result.stderr or result.stdout}")
         return json.loads(result.stdout)
 
+    def ask_degraded(self) -> Any:
+        """What ``hostguard status`` tells, whether or not all is well."""
+        return json.loads(self.cli("status", "--json").stdout)
+
     def operations(self) -> int:
         """How many operations the daemon has judged so far; asked on its control socket, since it is asked often."""
-        facts = Client(self.folder / "run" / "control.sock").get("/v1/status")
-        return sum(facts["operations"].values())
+        return sum(self.status()["operations"].values())
+
+    def status(self) -> Any:
+        """What ``hostguard status --json`` shows, asked on the control socket."""
+        return Client(self.folder / "run" / "control.sock").get("/v1/status")
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers that serve."""
+        return [worker["pid"] for worker in self.status()["workers"]["running"] if worker["ready"]]
+
+    def processes(self) -> list[int]:
+        """Process ids of the supervisor, then of its workers."""
+        assert self.process is not None
+        return [self.process.pid, *self.workers()]
 
     def command(self, workload: str, program: Sequence[str | Path]) -> list[str | Path]:
         """The command that runs a program as a guarded workload."""
@@ -218,13 +241,13 @@ Running = AbstractContextManager[Guard]
 
 
 @contextmanager
-def prepared(setup: Configuration) -> Iterator[Guard]:
-    """A guard whose daemon does not run yet."""
+def prepared(setup: Configuration, prefix: tuple[str, ...] = ()) -> Iterator[Guard]:
+    """A guard whose daemon does not run yet; `prefix` as in `Guard`."""
     # In the order of undoing: the agents end before the hooks that guard them do.
     with pin_directory() as pins, attach_root() as cgroup, tempfile.TemporaryDirectory(prefix=f"{cgroup.name}-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        guard = Guard(folder, cgroup, pins)
+        guard = Guard(folder, cgroup, pins, prefix)
         for file, text in setup.files(Place(folder, cgroup, pins)).items():
             (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).write_text(text)

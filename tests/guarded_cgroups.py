@@ -115,7 +115,11 @@ class Namespace:
 
     def tcp_socket(self, family: socket.AddressFamily) -> socket.socket:
         """A TCP socket of this namespace."""
-        return in_namespace(self, lambda: socket.socket(family))
+        return self.make_socket(family, socket.SOCK_STREAM)
+
+    def make_socket(self, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int = 0) -> socket.socket:
+        """A socket of this namespace."""
+        return in_namespace(self, lambda: socket.socket(family, kind, protocol))
 
     def enter(self) -> None:
         """Move the calling thread into the namespace, for good."""

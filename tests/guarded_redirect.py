@@ -53,11 +53,11 @@ class Guarded:
         return sock, origin_of(sock, self.redirect, peer[:2])
 
 
-def attach(stack: ExitStack, netns: Namespace | None, limit_ms: int = 60_000) -> Guarded:
+def attach(stack: ExitStack, netns: Namespace | None, limit_ms: int = 60_000, loader: str = "auto") -> Guarded:
     """Everything that a redirect test needs; the heartbeat lasts a minute unless told otherwise."""
     root, pin_dir = stack.enter_context(attach_root()), stack.enter_context(pin_directory())
     sock4, sock6 = stack.enter_context(loop_listeners(netns.tcp_socket) if netns else loop_listeners())
-    redirect = Redirect.attach(root, pin_dir, limit_ms)
+    redirect = Redirect.attach(root, pin_dir, limit_ms, loader)
     stack.callback(redirect.close)
     redirect.set_listeners(sock4, sock6)
     redirect.beat(time.monotonic_ns())

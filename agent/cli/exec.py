@@ -8,15 +8,19 @@ from pathlib import Path
 
 import click
 
-from ...kernel import cgroups, pins
+from ...kernel import cgroups, confine, pins
 from ...kernel.errors import KernelError
+from ...kernel.inherited import road_past_the_guard
 from ...policy.document import Document
+from ...policy.sections import Workload
 from ...policy.workloads import workload_text
 from ..failures import Failure
 from ..paths import Paths, made_cgroup
 from .output import config_option, configured
 
-FIRST_INHERITED_FD = 3
+STANDARD = {0: "stdin", 1: "stdout", 2: "stderr"}
+LAST_FD = 0x7FFF_FFFF
+"""Not SC_OPEN_MAX: a limit that was lowered leaves descriptors open above it."""
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
@@ -30,15 +34,21 @@ def command(config: Path, workload: str, user: str | None, argv: tuple[str, ...]
     \b
       hostguard exec --workload support-bot --user agent -- python agent.py
 
-    Refused when the kernel does not guard that workload's cgroup, so that nothing ever runs unguarded by mistake. File
-    descriptors other than stdin, stdout and stderr are closed: a socket that was opened outside would not pass the hooks.
+    Refused when the kernel does not guard that workload's cgroup, so that nothing ever runs unguarded by mistake, and when stdin,
+    stdout or stderr is a socket from outside, which would not pass the hooks. Other file descriptors are closed.
+
+    CMD and its children have no io_uring (ENOSYS), no sockets but UNIX, IPv4, IPv6 and netlink (EAFNOSUPPORT), none of the
+    capabilities that could undo the guard even as root, and gain no privileges from setuid programs such as sudo.
+    `[workloads.NAME]` can allow more.
     """
     document = configured(config)
     account = _account(user)
     enter(document, workload)
-    os.closerange(FIRST_INHERITED_FD, os.sysconf("SC_OPEN_MAX"))
-    if account is not None:
-        _become(account)
+    for fd, name in STANDARD.items():
+        if road := road_past_the_guard(fd):
+            raise Failure(f"{name} is {road}: it would not pass the hooks, so nothing was run; give it a file or a pipe")
+    os.closerange(max(STANDARD) + 1, LAST_FD)
+    _confine(document.workloads[workload], account)
     try:
         os.execvp(argv[0], argv)
     except OSError as error:
@@ -74,6 +84,18 @@ def _account(user: str | None) -> pwd.struct_passwd | None:
         return pwd.getpwnam(user)
     except KeyError:
         raise click.UsageError(f"this host has no user {user!r}") from None
+
+
+def _confine(workload: Workload, account: pwd.struct_passwd | None) -> None:
+    """In this order: what needs privileges or reads files, the change of user, then what ends all privileges."""
+    try:
+        calls = confine.call_filter(workload.families, io_uring=workload.allow_io_uring)
+        confine.bound_capabilities()
+        if account is not None:
+            _become(account)
+        confine.renounce(calls)
+    except (KernelError, OSError) as error:
+        raise Failure(f"the program can't be confined, so nothing was run: {error}") from None
 
 
 def _become(account: pwd.struct_passwd) -> None:

@@ -21,12 +21,14 @@ COMMANDS = {
     "identity": ("whois", "Who a process is: its program, its workload, its agent."),
     "requests": ("requests", "Held operations: list, show, approve, deny, watch."),
     "recordings": ("recordings", "What happened: list, show, replay, search, export, rerun."),
+    "names": ("names", "Names that agents ask name servers for: list, explain."),
     "report": ("report", "Evidence for an audit: what agents could do, did, were denied, who approved."),
     "log": ("log", "The log's Merkle tree: verify, prove, check-proof, checkpoint, key."),
     "ship": ("ship", "Copy the sealed log to an S3 bucket."),
     "forward": ("forward", "Send entries to syslog or OpenTelemetry."),
     "policy": ("policy", "Author policy safely: check, explain, schema."),
-    "uninstall": ("uninstall", "Detach the kernel hooks and remove the pins and cgroups that the daemon made."),
+    "install": ("install", "Make hostguard a part of this host: systemd unit, user, folders, a first configuration."),
+    "uninstall": ("uninstall", "Take hostguard off this host: hooks, pins, cgroups, installed files."),
 }
 """Name to (module, help). Modules are imported when used: a status must not wait for what a daemon needs."""
 

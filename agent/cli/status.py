@@ -65,8 +65,13 @@ def show(facts: dict[str, Any]) -> None:
         out.print("  [red]✗[/] ", end="")
         out.print(problem, markup=False)
     _show_hooks(facts["hooks"])
+    if facts.get("loader") == "bcc":
+        out.print(
+            "           [yellow]! loaded by bcc: executables, start times, sockets' own cgroups are not known at connect[/]"
+        )
     if "workloads" not in facts:
         return
+    _show_workers(facts["workers"])
     _show_basis(facts)
     _show_workloads(facts["workloads"])
     _show_flows(facts["flows"])
@@ -83,6 +88,23 @@ def _show_hooks(hooks: list[dict[str, Any]]) -> None:
     marks = [f"[{'green' if h['attached'] else 'red'}]{'✓' if h['attached'] else '✗'} {h['name']}[/]" for h in hooks]
     where = {hook["cgroup"] for hook in hooks if hook["attached"] and hook["cgroup"]}
     out.print("hooks      " + "  ".join(marks) + (f"  [dim]at {escape(', '.join(sorted(where)))}[/]" if where else ""))
+
+
+def _show_workers(workers: dict[str, Any]) -> None:
+    """One line while all run in the same cage, which is the common case; else one for each cage."""
+    by_cage: dict[str, list[dict[str, Any]]] = {}
+    for worker in workers["running"]:
+        by_cage.setdefault(worker["sandbox"] if worker["ready"] else "", []).append(worker)
+    heading = "workers"
+    for cage, those in by_cage.items():
+        pids = ", ".join(f"{w['pid']} ({w['flows']})" for w in those)
+        within = f"caged: {escape(cage)}" if cage else "[yellow]starting, or silent[/]"
+        out.print(f"{heading:<10} {len(those)}, {within}  [dim]pid (flows): {pids}[/]")
+        heading = ""
+    for what in sorted({missing for worker in workers["running"] for missing in worker["missing"]}):
+        out.print(f"{'':<10} [yellow]![/] without {escape(what)}")
+    if workers["ended"]:
+        out.print(f"{'':<10} [yellow]{workers['ended']} ended and were replaced since the start[/]")
 
 
 def _show_basis(facts: dict[str, Any]) -> None:
@@ -103,9 +125,25 @@ def _show_basis(facts: dict[str, Any]) -> None:
         out.print(f"resource   {escape(resource['name'])}  {resource['protocol']}  {where}{captured}")
     denied = f"[yellow]{operations['denied']} denied[/]" if operations["denied"] else "0 denied"
     out.print(f"operations {operations['allowed']} allowed, {denied}, {operations['held']} held")
+    _show_names(facts["names"])
     pending = facts["requests"]["pending"]
     waiting = f"[yellow]{pending} wait for approval[/]: hostguard requests list" if pending else "none waits for approval"
     out.print(f"requests   {waiting}")
+
+
+def _show_names(names: dict[str, Any]) -> None:
+    if not names["running"]:
+        out.print("names      [red]the resolver is not running[/]")
+    if "questions" not in names:
+        return
+    counted = names["questions"]
+    denied = f"[yellow]{counted['denied']} refused[/]" if counted["denied"] else "0 refused"
+    out.print(f"names      {counted['allowed']} asked for, {denied}  [dim]{escape(', '.join(names['upstreams']))}[/]")
+    for alarm in names["alarms"]:
+        what = f"agent {alarm['agent']}: {alarm['questions']} questions below {alarm['domain']} looked like a tunnel"
+        when = f"({', '.join(alarm['flags'])}), {ago(time.time() - alarm['at'])} ago; refused"
+        out.print("           [yellow]![/] ", end="")
+        out.print(f"{what} {when}", markup=False)
 
 
 def _kept(log: dict[str, Any]) -> str:
@@ -138,6 +176,9 @@ def _show_workloads(workloads: list[dict[str, Any]]) -> None:
         )
     out.print()
     out.print(shown)
+    for w in workloads:
+        if w["loosened"]:
+            out.print(f"[yellow]! {escape(w['name'])} may use what the hooks don't see: {', '.join(w['loosened'])}[/]")
 
 
 def _show_flows(flows: dict[str, Any]) -> None:

@@ -74,15 +74,10 @@ static __always_inline struct hg_event *new_event(enum hg_counter kind, const st
 
 static __always_inline void describe_process(struct hg_event *event)
 {
-	struct task_struct *leader = bpf_get_current_task_btf()->group_leader;
-
-	event->start_boottime_ns = leader->start_boottime;
 	event->tgid = bpf_get_current_pid_tgid() >> 32;
 	event->uid = bpf_get_current_uid_gid();
 	event->cgroup = bpf_get_current_cgroup_id();
-	/* The leader's name: an io_uring worker calls itself iou-wrk-N. Byte by byte: the verifier allows no wider reads of char arrays. */
-	for (int i = 0; i < HG_COMM_LENGTH; i++)
-		event->comm[i] = leader->comm[i];
+	name_leader(&event->start_boottime_ns, event->comm);
 }
 
 /* Count and tell what the current process may not do; true when it is to be refused, false when it is only told. */

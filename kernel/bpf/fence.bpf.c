@@ -106,8 +106,10 @@ static __always_inline void walk_socket(struct __sk_buff *skb, struct bpf_sock *
 			innermost += step;
 	}
 	/* Through the packet's scratch space, or the verifier goes through the walk for each depth that it knows to be possible. */
+#ifndef HG_UAPI_ONLY /* as bcc compiles it, the verifier would then not see that the walk ends */
 	skb->cb[0] = innermost;
 	innermost = *(volatile __u32 *)&skb->cb[0];
+#endif
 	if (innermost == MAX_DEPTH - 1) {
 		guard->too_deep = true;
 		return;

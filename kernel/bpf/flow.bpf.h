@@ -96,27 +96,13 @@ static __always_inline void rewrite6(struct bpf_sock_addr *ctx, const struct wis
 	ctx->user_port = bpf_htons(port);
 }
 
-/* What it runs: /proc shows what it runs later. */
-static __always_inline void describe_program(struct hg_origin *origin)
-{
-	struct mm_struct *mm = bpf_get_current_task_btf()->mm;
-	struct file *file = mm ? mm->exe_file : NULL;
-	struct inode *inode = file ? file->f_inode : NULL;
-
-	origin->exe_inode = inode ? inode->i_ino : 0;
-	origin->exe_device = inode ? inode->i_sb->s_dev : 0;
-	origin->zero = 0;
-}
-
 /* Who asks, and for what: the record that the loop or the resolver will find. */
 static __always_inline void describe_origin(struct bpf_sock_addr *ctx, struct hg_origin *origin, const struct guard *guard,
 					    const struct wish *to, __u16 port)
 {
-	struct task_struct *leader = bpf_get_current_task_btf()->group_leader;
 	__u64 uid_gid = bpf_get_current_uid_gid();
 
 	origin->connect_ns = bpf_ktime_get_ns();
-	origin->start_boottime_ns = leader->start_boottime;
 	origin->socket_cookie = bpf_get_socket_cookie(ctx);
 	origin->task_cgroup = bpf_get_current_cgroup_id();
 	origin->socket_cgroup = 0;
@@ -130,10 +116,9 @@ static __always_inline void describe_origin(struct bpf_sock_addr *ctx, struct hg
 	origin->family = to->family;
 	origin->listener_port = port;
 	origin->ambiguous = 0;
-	describe_program(origin);
-	/* The leader's name, byte by byte: see describe_process. */
-	for (int i = 0; i < HG_COMM_LENGTH; i++)
-		origin->comm[i] = leader->comm[i];
+	describe_program(&origin->exe_inode, &origin->exe_device);
+	origin->zero = 0;
+	name_leader(&origin->start_boottime_ns, origin->comm);
 }
 
 /* The record of a socket whose peer, as the hook has it, has the port that we gave it. */

@@ -12,8 +12,8 @@
 
 #include <stdbool.h>
 
-#include "kernel_types.bpf.h"
 #include "maps.bpf.h"
+#include "process.bpf.h"
 
 /*
  * The walk from a cgroup to the root needs an end that the verifier can see; deeper ones are refused, not passed. Each program unrolls
@@ -58,7 +58,35 @@ static __always_inline bool judge(struct guard *guard, __u64 id, bool innermost)
 	return guard->inside;
 }
 
-static __always_inline void walk(struct cgroup *cgroup, struct guard *guard)
+#ifdef HG_UAPI_ONLY
+
+static __always_inline void walk_socket_cgroup(struct cgroup *cgroup, struct guard *guard)
+{
+}
+
+/* There is an ancestor at each level down to the innermost, and none below it. */
+static __always_inline void walk_task(struct guard *guard)
+{
+	int innermost = 0;
+
+	guard->cleared = false;
+	for (int step = MAX_DEPTH / 2; step; step /= 2) {
+		if (bpf_get_current_ancestor_cgroup_id(innermost + step))
+			innermost += step;
+	}
+	if (innermost == MAX_DEPTH - 1) {
+		guard->too_deep = true;
+		return;
+	}
+	for (int depth = 0; depth < MAX_DEPTH; depth++) {
+		if (depth > innermost || judge(guard, bpf_get_current_ancestor_cgroup_id(innermost - depth), depth == 0))
+			return;
+	}
+}
+
+#else
+
+static __always_inline void walk_socket_cgroup(struct cgroup *cgroup, struct guard *guard)
 {
 	guard->cleared = false;
 	for (int depth = 0; depth < MAX_DEPTH; depth++) {
@@ -74,28 +102,39 @@ static __always_inline void walk(struct cgroup *cgroup, struct guard *guard)
 	guard->too_deep = true;
 }
 
+static __always_inline void walk_task(struct guard *guard)
+{
+	walk_socket_cgroup(bpf_get_current_task_btf()->cgroups->dfl_cgrp, guard);
+}
+
+#endif
+
+static __always_inline __u32 *find_by_executable(void)
+{
+#ifdef HG_UAPI_ONLY
+	return NULL;
+#else
+	struct mm_struct *mm = bpf_get_current_task_btf()->mm;
+	struct file *file = mm ? mm->exe_file : NULL;
+	struct inode *inode = file ? file->f_inode : NULL;
+	struct hg_program_key program = {};
+
+	if (!inode)
+		return NULL;
+	program.inode = inode->i_ino;
+	program.device = inode->i_sb->s_dev;
+	return bpf_map_lookup_elem(&hg_programs, &program);
+#endif
+}
+
 /* By user, then by executable. */
 static __always_inline void find_by_process(struct guard *guard)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 uid = bpf_get_current_uid_gid();
-	struct hg_program_key program = {};
-	struct inode *inode;
-	struct mm_struct *mm;
-	struct file *file;
-	__u32 *workload;
+	__u32 *workload = bpf_map_lookup_elem(&hg_users, &uid);
 
-	workload = bpf_map_lookup_elem(&hg_users, &uid);
-	if (!workload) {
-		mm = task->mm;
-		file = mm ? mm->exe_file : NULL;
-		inode = file ? file->f_inode : NULL;
-		if (!inode)
-			return;
-		program.inode = inode->i_ino;
-		program.device = inode->i_sb->s_dev;
-		workload = bpf_map_lookup_elem(&hg_programs, &program);
-	}
+	if (!workload)
+		workload = find_by_executable();
 	if (workload) {
 		guard->workload = *workload;
 		guard->found = true;
@@ -120,10 +159,10 @@ static __always_inline void find_guard(struct guard *guard, struct cgroup *of_so
 {
 	bool inside;
 
-	walk(bpf_get_current_task_btf()->cgroups->dfl_cgrp, guard);
+	walk_task(guard);
 	inside = guard->inside;
 	if (is_undecided(guard) && of_socket)
-		walk(of_socket, guard);
+		walk_socket_cgroup(of_socket, guard);
 	if (is_undecided(guard) && inside)
 		find_by_process(guard);
 	if (is_undecided(guard) && mark && mark->workload) {

@@ -28,14 +28,6 @@
 
 #include "flow.bpf.h"
 
-static __always_inline bool has_ip_options(struct tcp_sock *tcp)
-{
-	struct inet_sock *inet = &tcp->inet_conn.icsk_inet;
-	struct ipv6_pinfo *v6 = inet->pinet6;
-
-	return inet->inet_opt || (v6 && v6->opt);
-}
-
 /* What a connect comes to when it can't be redirected: a negative errno, or 0 to let it pass. */
 static __always_inline int fail(enum hg_counter why, const struct guard *guard, const struct wish *to, int number)
 {
@@ -74,7 +66,7 @@ static __always_inline int remember(struct bpf_sock_addr *ctx, struct cgroup *of
 		keep_mark(bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE), guard);
 	describe_origin(ctx, &state->origin, guard, to, port);
 	if (of_socket)
-		state->origin.socket_cgroup = of_socket->kn->id;
+		state->origin.socket_cgroup = id_of_cgroup(of_socket);
 	state->unpublished = 1;
 	return port;
 }
@@ -82,7 +74,7 @@ static __always_inline int remember(struct bpf_sock_addr *ctx, struct cgroup *of
 /* Who connects. First of all, and before the address is read: most connects are nobody's, and each branch before the walk doubles it. */
 static __always_inline bool find_connecting(struct bpf_sock_addr *ctx, struct tcp_sock *tcp, struct guard *guard)
 {
-	struct cgroup *of_socket = tcp ? tcp->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup : NULL;
+	struct cgroup *of_socket = tcp ? cgroup_of_socket(tcp) : NULL;
 
 	find_guard(guard, of_socket, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
 	/* A socket can be connected again after connect(AF_UNSPEC): nothing of an earlier redirection may stick. */
@@ -104,7 +96,7 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, struct tcp_sock *tc
 	if (tcp && has_ip_options(tcp))
 		return fail(HG_COUNT_refused_ip_options, guard, to, ECONNREFUSED);
 	port = find_port(ctx, guard, to);
-	return port > 0 ? remember(ctx, tcp ? tcp->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup : NULL, guard, to, port) : port;
+	return port > 0 ? remember(ctx, tcp ? cgroup_of_socket(tcp) : NULL, guard, to, port) : port;
 }
 
 /* Port to rewrite the connect to; 0 to leave it alone; a negative errno to refuse it. */
@@ -119,7 +111,7 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, struct tcp_sock *
 
 static __always_inline struct tcp_sock *tcp_of(struct bpf_sock_addr *ctx)
 {
-	return ctx->protocol == IPPROTO_TCP ? bpf_skc_to_tcp_sock(ctx->sk) : NULL;
+	return ctx->protocol == IPPROTO_TCP ? tcp_sock_of(ctx->sk) : NULL;
 }
 
 static __always_inline int finish(const struct wish *to, int port)

@@ -11,8 +11,6 @@ import pytest
 
 from hostguard.agent.flow import Flow, Tally
 from hostguard.agent.gate import LOG_REFUSAL, MAX_NOTES, Gate
-from hostguard.identity.process import Process
-from hostguard.kernel.layouts import Origin
 from hostguard.policy.decide import Decider, FlowPolicy, Policy
 from hostguard.policy.document import load
 from hostguard.policy.sql.catalog import Catalog
@@ -55,8 +53,7 @@ def log(tmp_path: Path, disk: Disk) -> Iterator[Log]:
 @pytest.fixture
 def flow(log: Log) -> Flow:
     number = log.open_flow(entry.FlowOpen(agent="support-bot", workload="support-bot", resource="shop"))
-    origin = Origin("127.0.0.1", 40000, "127.0.0.1", 5432, False, 1, 1, 0, 0, "psql", 1, 1, 1, 1, 1, 1, 1)
-    return Flow(number, origin, Process(1, 1, 0, 0, "psql"), "support-bot", "support-bot", "shop", 0.0)
+    return Flow(number, "support-bot", "support-bot", "shop")
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ import pytest
 from hostguard.agent.flow import Flow
 from hostguard.agent.loop import Loop
 from hostguard.agent.relay import Relay
-from hostguard.identity.process import Process
-from hostguard.kernel.layouts import Origin
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import load
 from hostguard.protocols.events import Effect, ToClient
@@ -22,7 +20,6 @@ from hostguard.protocols.postgres.conversation import PostgresConversation
 from hostguard.protocols.postgres.limits import Limits
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop" / "hostguard.toml"
-ORIGIN = Origin("127.0.0.1", 40000, "127.0.0.1", 5432, False, 1, 1, 0, 0, "psql", 1, 1, 1, 1, 1, 1, 1)
 
 
 class Owner:
@@ -75,7 +72,7 @@ def test_a_bug_ends_the_flow_closed(feed: Callable[[Relay, bytes], None], answer
         with theirs:
             transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
             owner = Owner()
-            flow = Flow(1, ORIGIN, Process(1, 1, 0, 0, "psql"), "support-bot", "support-bot", "shop", 0.0)
+            flow = Flow(1, "support-bot", "support-bot", "shop")
             policy = Decider(Policy(load(SHOP))).open("support-bot", "shop")
             conversation = cast(PostgresConversation, Broken(answer))
             feed(Relay(cast(Loop, owner), flow, policy, conversation, transport), b"x")

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,10 +27,17 @@ class Talk:
 
         Without any the agent begins a new session.
         """
+        return self.begin(*texts)()
+
+    def begin(self, *texts: str | bool) -> Callable[[], list[str]]:
+        """The same without waiting; what is returned waits for the answer."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(texts) + "\n")
         self._process.stdin.flush()
+        return self._answer
+
+    def _answer(self) -> list[str]:
+        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, self._process.stderr.read() if self._process.stderr else ""
         answer: list[str] = json.loads(line)

@@ -57,7 +57,6 @@ def test_what_the_server_has_is_on_record_after_a_kill(strict: guard.Guard, post
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_each_statement_is_synced_before_it_is_forwarded(strict: guard.Guard, postgres18: Server, tmp_path: Path) -> None:
     """Seen from outside: between the write of a statement to the log and the one to the server an fdatasync ends."""
-    assert strict.process is not None
     out = tmp_path / "trace"
     with (
         postgres18.database("strict", "CREATE TABLE kept (n int)") as database,
@@ -65,10 +64,12 @@ def test_each_statement_is_synced_before_it_is_forwarded(strict: guard.Guard, po
     ):
         assert talk("SELECT 0") == ["0"]
         calls = "trace=fdatasync,write,pwrite64,writev,sendto,sendmsg"
-        command = ["strace", "-f", "-qq", "-s", "4096", "-e", calls, "-o", str(out), "-p", str(strict.process.pid)]
+        pids = strict.processes()
+        command = ["strace", "-f", "-qq", "-s", "4096", "-e", calls, "-o", str(out), *(f"-p{pid}" for pid in pids)]
         tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         try:
-            _wait_until_traced(strict.process.pid)
+            for pid in pids:
+                _wait_until_traced(pid)
             for number in range(1, 6):
                 assert talk(f"INSERT INTO kept VALUES ({number})") == ["INSERT 0 1"]
         finally:

@@ -1,0 +1,101 @@
+"""What the supervisor does for its workers, one message at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+
+from . import messages
+from .berth import Berth
+from .cancels import Cancels
+from .crew import Crew
+from .dialling import Dialler
+from .faults import Faults
+from .flows import OpenFlow
+from .holds import Holds
+from .messages import BadMessage
+
+CATALOG_PAUSE_S = 0.2
+"""Workers hear of a catalog's change at once, then again at most this often: to read one costs a database something."""
+
+
+class Desk:
+    """Carries out what `messages.FromWorker` asks for. Raises BadMessage for what no worker of ours would say."""
+
+    def __init__(self, crew: Crew, holds: Holds, cancels: Cancels, faults: Faults, dialler: Dialler) -> None:
+        self._dialler = dialler
+        self._crew = crew
+        self._holds = holds
+        self._cancels = cancels
+        self._faults = faults
+        self._works: set[asyncio.Task[None]] = set()
+        self._told: dict[tuple[str, str, bool], float] = {}
+        """(resource, database, seen) to when workers heard of it last, or are going to."""
+
+    def handle(self, berth: Berth, flow: OpenFlow | None, message: messages.FromWorker) -> None:
+        """Carry out one message of a worker, about one of its flows or about none."""
+        if isinstance(message, messages.CatalogChanged):
+            self._catalog(berth, message)
+        if flow is None:
+            return
+        match message:
+            case messages.Dial():
+                self._dial(flow)
+            case messages.Hold():
+                self._holds.file(flow, message)
+            case messages.Withdraw():
+                self._holds.withdraw(flow, message.reason)
+            case messages.Judged():
+                self._holds.judged(flow, message)
+            case messages.CancelKey():
+                self._cancels.add(flow, message.key)
+            case messages.Cancel():
+                self._work(self._cancels.cancel(flow, message.key, message.request))
+            case messages.Fault():
+                self._faults.add(flow.id, flow.agent, message.fault, message.reason)
+            case messages.Closed():
+                self.closed(flow, "the flow ended")
+
+    def closed(self, flow: OpenFlow, reason: str) -> None:
+        """Forget what was kept for a flow that has ended."""
+        self._holds.withdraw(flow, reason)
+        self._cancels.remove(flow)
+
+    def _dial(self, flow: OpenFlow) -> None:
+        if flow.dialled:
+            raise BadMessage(f"it dialled twice for flow {flow.id}")
+        flow.dialled = True
+        self._work(self._connect(flow))
+
+    async def _connect(self, flow: OpenFlow) -> None:
+        try:
+            sock = await self._dialler.dial(flow)
+        except OSError as error:
+            flow.berth.say(messages.Dialled(flow.id, messages.cut(str(error))))
+            return
+        flow.berth.say(messages.Dialled(flow.id, ""), sock)
+
+    def _catalog(self, berth: Berth, message: messages.CatalogChanged) -> None:
+        """Tell the other workers now or, if they have just heard it, a little later: the last change is always told."""
+        now = time.monotonic()
+        place = message.resource, message.database, message.seen
+        self._told = {known: at for known, at in self._told.items() if at > now - CATALOG_PAUSE_S}
+        last = self._told.get(place)
+        if last is None:
+            self._told[place] = now
+            self._crew.broadcast(message, but=berth)
+        elif last <= now:
+            self._told[place] = last + CATALOG_PAUSE_S
+            asyncio.get_running_loop().call_at(last + CATALOG_PAUSE_S, self._crew.broadcast, message)
+
+    def _work(self, work: Coroutine[None, None, None]) -> None:
+        """Run this beside everything else; a bug in it is a fault that is shown."""
+        task = asyncio.create_task(work)
+        self._works.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._works.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._faults.add(0, "", "internal", repr(task.exception()))

@@ -1,0 +1,250 @@
+"""Where redirected connections come in: each is identified, put on record, given to a worker; or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..kernel.flows import origin_of
+from ..kernel.layouts import Origin
+from ..kernel.loader import Redirect, netns_cookie
+from ..recorder import entry
+from ..recorder.durable import LogUnavailable
+from .attribution import Attribution, Attributor
+from .crew import Crew
+from .faults import Faults
+from .flows import OpenFlow
+from .names.keeper import DNS_PORT, Keeper
+from .origins import asker_of
+from .records import Records
+from .resources import Resources
+
+BACKLOG = 1024
+ACCEPTS_AT_ONCE = 32
+"""After so many the event loop gets its turn."""
+PAUSE_S = 0.5
+"""Before the next attempt after an accept that failed for want of descriptors or memory."""
+
+
+class Door:
+    """A listening socket that is accepted on."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def close(self) -> None:
+        """Stop accepting, close the socket."""
+        if self._sock.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+            self._sock.close()
+
+
+class Entrance:
+    """Accepts, and asks who that is. Not a byte of what they send is read here."""
+
+    def __init__(
+        self,
+        redirect: Redirect,
+        attributor: Attributor,
+        resources: Resources,
+        names: Keeper,
+        crew: Crew,
+        records: Records,
+        faults: Faults,
+        self_test: Callable[[Origin], bool],
+        max_flows: int,
+    ) -> None:
+        self.listeners: list[socket.socket] = []
+        self.opened = 0
+        """Flows since the start."""
+        self.refused = 0
+        self._redirect = redirect
+        self._attributor = attributor
+        self._resources = resources
+        self._names = names
+        self._crew = crew
+        self._records = records
+        self._faults = faults
+        self._self_test = self_test
+        self._max_flows = max_flows
+        self._waiting: set[asyncio.Task[None]] = set()
+        """One for each accepted connection of which it is not known yet whose it is."""
+
+    def listen(self) -> None:
+        """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError."""
+        self.listeners = _listeners()
+        for sock in self.listeners:
+            self._resume(sock)
+        self._redirect.set_listeners(*self.listeners)
+
+    def close(self) -> None:
+        """Stop listening: the kernel refuses guarded connects from here on."""
+        for sock in self.listeners:
+            Door(sock).close()
+        self.listeners = []
+        for task in self._waiting:
+            task.cancel()
+
+    async def open_door(self, sock: socket.socket) -> Door:
+        """Accept on a listener of another network namespace, which the kernel knows of, until the door is closed."""
+        sock.setblocking(False)
+        self._resume(sock)
+        return Door(sock)
+
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                sock, source = listener.accept()
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                # No descriptor or no memory is free: what waits stays in the backlog for a moment.
+                self._faults.add(0, "", "internal", f"accept: {error.strerror}")
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listener.fileno())
+                loop.call_later(PAUSE_S, self._resume, listener)
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            try:
+                origin = self._origin(sock, source[:2])
+            except Exception as error:  # the supervising handler of connections that are no flow yet
+                self._faults.add(0, "", "internal", repr(error))
+                _reset(sock)
+                continue
+            if origin is not None:
+                task = asyncio.get_running_loop().create_task(self._identify(sock, source[:2], origin))
+                self._waiting.add(task)
+                task.add_done_callback(self._waiting.discard)
+
+    def _resume(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
+
+    def _origin(self, sock: socket.socket, source: tuple[str, int]) -> Origin | None:
+        """Where the connection comes from; None after refusing it, and for one that is nobody's but ours."""
+        origin = origin_of(sock, self._redirect, source)
+        if origin is None:
+            self._refuse(sock, _stranger(source))
+        elif self._self_test(origin):
+            sock.close()  # no reset: it could reach the probe before its connect() returns, which would then fail
+            return None
+        elif len(self._waiting) >= self._max_flows:
+            reason = f"limits.max_flows ({self._max_flows}) connections wait for the hash of their program"
+            self._refuse(sock, _stranger(source, reason))
+            return None
+        return origin
+
+    async def _identify(self, sock: socket.socket, source: tuple[str, int], origin: Origin) -> None:
+        """Find out who connected, and hand the connection on."""
+        try:
+            self._admit(sock, source, origin, await self._attributor.attribute(origin))
+        except asyncio.CancelledError:
+            _reset(sock)
+            raise
+        except Exception as error:  # the supervising handler of connections that are no flow yet
+            self._faults.add(0, "", "internal", repr(error))
+            _reset(sock)
+
+    def _admit(self, sock: socket.socket, source: tuple[str, int], origin: Origin, found: Attribution) -> None:
+        """Open the flow, or refuse it."""
+        facts, process, rule = _facts(origin, source, found), found.process, found.rule
+        if rule is None:
+            self._refuse(sock, entry.FlowRefused(**facts, reason=found.reason))
+            return
+        netns = netns_cookie(sock)
+        place = self._resources.at((rule.agent, netns), origin.host, origin.port, time.monotonic())
+        names = (("name", place.name),) if place.name else ()
+        barred = (("barred", place.reason),) if place.instead_of else ()
+        facts["details"] = (*names, *barred, *found.details)
+        resource = place.resource or place.instead_of
+        if not resource and origin.port == DNS_PORT:
+            self._names.give(asker_of(origin, process, rule, netns), sock)
+            return
+        if not resource:
+            self._refuse(sock, entry.FlowRefused(**facts, reason=place.reason))
+            return
+        facts["resource"] = resource
+        if self._crew.count >= self._max_flows:
+            reason = f"limits.max_flows ({self._max_flows}) is reached"
+            self._refuse(sock, entry.FlowRefused(**facts, reason=reason))
+            return
+        berth = self._crew.pick()
+        if berth is None:
+            self._refuse(sock, entry.FlowRefused(**facts, reason="no worker is ready to carry it"))
+            return
+        try:
+            number = berth.open_flow(entry.FlowOpen(**facts))
+        except LogUnavailable as error:
+            self._records.failure = str(error)
+            _reset(sock)
+            return
+        self.opened += 1
+        berth.give(OpenFlow(number, origin, process, rule, resource, berth, place.reason), sock)
+
+    def _refuse(self, sock: socket.socket, record: entry.FlowRefused) -> None:
+        self.refused += 1
+        self._records.refuse(record)
+        _reset(sock)
+
+
+def _listeners() -> list[socket.socket]:
+    """127.0.0.1 and ::1 on the same free port; the kernel rewrites to either (interception.md, section 2)."""
+    for _ in range(16):
+        four = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        six = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        four.bind(("127.0.0.1", 0))
+        try:
+            six.bind(("::1", four.getsockname()[1]))
+        except OSError:
+            four.close()
+            six.close()
+            continue
+        for sock in (four, six):
+            sock.setblocking(False)
+            sock.listen(BACKLOG)
+        return [four, six]
+    raise OSError("no port is free on both 127.0.0.1 and ::1")
+
+
+def _reset(sock: socket.socket) -> None:
+    """Close so that the process sees a reset at once, not an orderly end of a server that never spoke."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def _stranger(
+    source: tuple[str, int], reason: str = "no record of a redirect: somebody dialled the loop directly"
+) -> entry.FlowRefused:
+    return entry.FlowRefused(agent="", workload="", resource="", source=f"{source[0]}:{source[1]}", reason=reason)
+
+
+def _facts(origin: Origin, source: tuple[str, int], found: Attribution) -> dict[str, Any]:
+    """The fields that an opened and a refused flow have in common."""
+    process, rule = found.process, found.rule
+    return {
+        "agent": rule.agent if rule else "",
+        "workload": rule.name if rule else "",
+        "resource": "",
+        "protocol": "postgres",
+        "source": f"{source[0]}:{source[1]}",
+        "destination": f"{origin.host}:{origin.port}",
+        "pid": process.pid,
+        "start_ticks": process.start_ticks,
+        "uid": process.uid,
+        "gid": process.gid,
+        "comm": process.comm,
+        "exe": process.exe,
+        "cmdline": process.cmdline,
+        "cgroup": process.cgroup,
+        "ancestors": tuple(f"{ancestor.pid} {ancestor.exe}" for ancestor in process.ancestors),
+        "gone": process.gone,
+        "details": found.details,
+    }

@@ -1,0 +1,79 @@
+"""The open flows as the supervisor knows them: who opened each, where it was going, which worker carries it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ..identity.process import Process
+from ..identity.workload import WorkloadRule
+from ..kernel.layouts import Origin
+from .messages import FlowFacts
+
+if TYPE_CHECKING:
+    from .berth import Berth
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class OpenFlow:
+    """One redirected connection. Nothing in here comes from a worker but what says so."""
+
+    id: int
+    """Its number in the log: unique on this host for good."""
+    origin: Origin
+    process: Process
+    rule: WorkloadRule
+    resource: str
+    berth: Berth
+    """The worker that carries it."""
+    barred: str = ""
+    """Why its server must not be dialled, a sentence for the agent; empty when it may be."""
+    holding: str = ""
+    """Id of the request for approval that it waits for; empty when it waits for none."""
+    cancel_key: bytes = b""
+    """As the worker told it."""
+    dialled: bool = False
+    """Its server was dialled, which happens once."""
+    cancelled: bool = False
+    """It has asked to cancel what another flow does, which happens once as well."""
+
+    @property
+    def agent(self) -> str:
+        """The agent that it is attributed to."""
+        return self.rule.agent
+
+    @property
+    def destination(self) -> str:
+        """Where the process asked to connect to."""
+        return f"{self.origin.host}:{self.origin.port}"
+
+    def process_facts(self) -> dict[str, object]:
+        """Who opened it, for the person who decides a request."""
+        return {
+            "pid": self.process.pid,
+            "executable": self.process.exe,
+            "command": " ".join(self.process.cmdline),
+            "uid": self.process.uid,
+            "workload": self.rule.name,
+        }
+
+    def facts(self, told: FlowFacts | None) -> dict[str, Any]:
+        """What a list of flows shows of it. `told`: what its worker says of it."""
+        return {
+            "id": self.id,
+            "agent": self.agent,
+            "workload": self.rule.name,
+            "resource": self.resource,
+            "destination": self.destination,
+            "database": told.database if told else "",
+            "user": told.user if told else "",
+            "pid": self.process.pid,
+            "executable": self.process.exe,
+            "holding": self.holding,
+            "worker": self.berth.pid,
+            "operations": {
+                "allowed": told.allowed if told else 0,
+                "denied": told.denied if told else 0,
+                "held": told.held if told else 0,
+            },
+        }

@@ -1,0 +1,80 @@
+"""A flow's held operation, from the supervisor's first answer to its last.
+
+While an operation is held, `Relay.operation` and `Relay.pending` are set; `Flow.holding` names its request once that is on
+record. An answer that comes late, for what was withdrawn meanwhile, finds another state and does nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..policy.asks import Approval
+from ..policy.judgement import Judgement
+from ..protocols.events import Decision, Verdict
+from ..recorder import entry
+from .gate import decision_entry, operation_entry
+
+if TYPE_CHECKING:
+    from .messages import Filed
+    from .relay import Relay
+
+
+def filed(relay: Relay, answer: Filed) -> None:
+    """The request is open, or could not be opened: on record, then the client may know."""
+    operation, judgement = relay.operation, relay.pending
+    if operation is None or judgement is None or operation.id != answer.operation or relay.closing:
+        return
+    if answer.refusal:
+        refused = Decision(Verdict.DENY, reason=answer.refusal, hint="Try again once open requests are decided.")
+        relay.decided(operation, judgement, refused, "")
+        return
+    refusal = relay.loop.gate.hold(relay.flow, operation, judgement, answer)
+    if refusal is not None:
+        relay.loop.asks.withdraw(relay.flow, operation.id, refusal.reason)
+        relay.decided(operation, judgement, refusal, "")
+        return
+    relay.flow.holding = answer.request
+    waits = f"this statement waits for approval as request {answer.request}"
+    relay.notice(waits, f"It would do: {judgement.summary}. Who may approve: {_listed(judgement)}.")
+
+
+def approved(relay: Relay, approval: Approval, request: str) -> None:
+    """Users said yes: judge the held operation once more, with their approval, and carry that out."""
+    operation = relay.operation
+    if operation is None or relay.flow.holding != request or relay.closing:
+        return
+    relay.flow.holding = ""
+    judgement = relay.policy.decide(operation, approval)
+    decision = judgement.decision
+    if decision.verdict is Verdict.HOLD:
+        # The policy has changed since: what was approved no longer suffices, and a request is decided only once.
+        decision = Decision(Verdict.DENY, reason=f"the policy changed after {request} was approved", hint="Ask again.")
+    relay.decided(operation, judgement, decision, request)
+
+
+def refused(relay: Relay, reason: str, hint: str, code: bytes, request: str) -> None:
+    """A user said no, or its time is up."""
+    operation, judgement = relay.operation, relay.pending
+    if operation is None or judgement is None or relay.flow.holding != request or relay.closing:
+        return
+    relay.flow.holding = ""
+    relay.decided(operation, judgement, Decision(Verdict.DENY, reason=reason, hint=hint, refusal=code), request)
+
+
+def given_up(relay: Relay, operation: int, reason: str) -> None:
+    """Nobody wants the held operation any more, or the one whose record is being synced."""
+    note_unfiled(relay)
+    relay.loop.asks.withdraw(relay.flow, operation, reason)
+    relay.operation = relay.pending = None
+    relay.loop.gate.note(relay.flow, entry.Withdrawn(operation=operation, reason=reason))
+
+
+def note_unfiled(relay: Relay) -> None:
+    """An operation that ends before its request was filed is on record nowhere yet."""
+    if relay.operation is not None and relay.pending is not None and not relay.flow.holding:
+        decided = decision_entry(relay.operation, relay.pending, relay.pending.decision, "")
+        relay.loop.gate.note(relay.flow, operation_entry(relay.operation), decided)
+
+
+def _listed(judgement: Judgement) -> str:
+    return ", ".join(judgement.helped_by) or "nobody"

@@ -1,0 +1,300 @@
+"""What is said between the supervisor, which has root, on one side, the workers on the other.
+
+Structs in msgpack, one a message, over a `Channel`. A worker parses hostile bytes, so it may be somebody else's by the time it
+speaks: everything in `FromWorker` has a length here, is about a flow that the supervisor gave to this very worker (`Berth` sees
+to that), and is never more than a wish. What breaks a rule ends the worker.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from ..policy.document import Document
+from ..protocols.events import Operation, Verdict
+from .sandbox.cage import Applied, Cage
+
+MAX_TEXT = 8192
+"""Characters of a sentence, a name, a list's item. `cut` sees to it at the sender's."""
+MAX_ITEMS = 4096
+SPARE_BYTES = 1 << 20
+"""Of a message, beside what an agent may make long: the text and the parameters of a held operation."""
+
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+Texts = Annotated[tuple[Text, ...], msgspec.Meta(max_length=MAX_ITEMS)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Bytes = Annotated[bytes, msgspec.Meta(max_length=1024)]
+LATENCIES = 41
+"""Buckets of `Latency`."""
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """One thing said."""
+
+
+def max_from_worker(document: Document) -> int:
+    """Bytes of a worker's longest message: a held operation, whose text and parameters may each be as long as may be sent."""
+    return 2 * document.limits.max_message_bytes + SPARE_BYTES
+
+
+def cut(text: str) -> str:
+    """A text as it may stand in a message: not too long, and UTF-8 whatever an agent had a hand in it."""
+    return text[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()[:MAX_TEXT]
+
+
+def cut_all(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """`cut` for each of them."""
+    return tuple(cut(text) for text in texts[:MAX_ITEMS])
+
+
+# Supervisor to worker.
+
+
+class Begin(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The first message: what the worker works by."""
+
+    document: Document
+    epoch: int
+    hash_key: bytes
+
+
+class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """A connection of an agent's, on record; its socket comes along."""
+
+    flow: int
+    agent: str
+    workload: str
+    resource: str
+
+
+class Dialled(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The answer to `Dial`; the connected socket comes along when `error` is empty."""
+
+    flow: int
+    error: str
+
+
+class Filed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The answer to `Hold`: users can see the request, or it was refused."""
+
+    flow: int
+    operation: int
+    request: str = ""
+    digest: bytes = b""
+    expires_ns: int = 0
+    refusal: str = ""
+
+
+class Judge(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Judge the held operation with these users' approval, and say what came of it (`Judged`); carry nothing out."""
+
+    flow: int
+    operation: int
+    by: tuple[str, ...]
+
+
+class Approved(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Users said yes, and it suffices: judge with their approval and carry that out."""
+
+    flow: int
+    operation: int
+    request: str
+    by: tuple[str, ...]
+
+
+class Refuse(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Refuse the held operation: a user said no, or nobody said anything in time."""
+
+    flow: int
+    operation: int
+    request: str
+    reason: str
+    hint: str
+    code: bytes
+
+
+class Recall(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Withdraw what the flow has held, because its client cancelled it over another connection."""
+
+    flow: int
+    reason: str
+    code: bytes
+
+
+class End(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Close the flow."""
+
+    flow: int
+    reason: str
+
+
+class NewPolicy(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Another policy is in force from the next operation on."""
+
+    document: Document
+    epoch: int
+
+
+class CatalogChanged(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """A database's catalog is not what it was. Goes both ways: what one worker finds the others hear."""
+
+    resource: Text
+    database: Text
+    seen: bool
+    """True: it was read, and is another. False: a statement that may change it goes out; who begins after this must read it."""
+
+
+class Ping(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Report. `flows`: how many of them to describe."""
+
+    number: int
+    flows: int = 0
+
+
+class Stop(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Withdraw what is held, end what is idle, give the rest this long, then end."""
+
+    grace_s: float
+
+
+ToRelay = Filed | Approved | Refuse | Recall | End
+ToWorker = Begin | NewFlow | Dialled | Judge | NewPolicy | CatalogChanged | Ping | Stop | ToRelay
+
+# Worker to supervisor.
+
+
+class Ready(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The worker is caged and waits for flows."""
+
+    cage: Applied
+
+
+class Dial(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Connect the flow to where it was going; once for each flow."""
+
+    flow: int
+
+
+class Hold(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Open a request for approval of an operation."""
+
+    flow: int
+    operation: Operation
+    accesses: Annotated[tuple[tuple[Text, Text], ...], msgspec.Meta(max_length=MAX_ITEMS)]
+    flags: Texts
+    policies: Texts
+    helped_by: Texts
+    needs: Texts
+    summary: Text
+    depends: tuple[str, ...]
+
+
+class Withdraw(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The flow no longer waits for its held operation."""
+
+    flow: int
+    operation: int
+    reason: Text
+
+
+class Judged(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The answer to `Judge`."""
+
+    flow: int
+    operation: int
+    verdict: Verdict
+    reason: Text
+    policies: Texts
+    helped_by: Texts
+
+
+class CancelKey(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The server gave this flow its cancel key."""
+
+    flow: int
+    key: Bytes
+
+
+class Cancel(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """This flow asks to cancel what the flow with that key is doing."""
+
+    flow: int
+    key: Bytes
+    request: Bytes
+
+
+class Closed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The flow has ended, and its record is complete; it gets no message any more."""
+
+    flow: int
+
+
+class Fault(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Something unexpected happened in a flow, by whose fault."""
+
+    flow: int
+    fault: Annotated[str, msgspec.Meta(pattern=r"^(client|server|unsafe|internal)\Z")]
+    reason: Text
+
+
+class PolicyTaken(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The policy of this epoch is in force here."""
+
+    epoch: int
+
+
+class FlowFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What only the worker knows of a flow."""
+
+    flow: int
+    database: Text
+    user: Text
+    allowed: Count
+    denied: Count
+    held: Count
+
+
+class Report(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The answer to `Ping`: counts since the worker's start."""
+
+    number: int
+    allowed: Count
+    denied: Count
+    held: Count
+    added: Annotated[tuple[Count, ...], msgspec.Meta(min_length=LATENCIES, max_length=LATENCIES)]
+    """Buckets of the added latency."""
+    added_ns: Count
+    log_failure: Text
+    flows: tuple[FlowFacts, ...]
+
+
+FromWorker = Ready | Dial | Hold | Withdraw | Judged | CancelKey | Cancel | Closed | Fault | PolicyTaken | CatalogChanged | Report
+
+_encode = msgspec.msgpack.Encoder().encode
+_to_worker: Any = msgspec.msgpack.Decoder(ToWorker)
+_from_worker: Any = msgspec.msgpack.Decoder(FromWorker)
+
+
+class BadMessage(Exception):
+    """Bytes that are no message; says why."""
+
+
+def encode(message: Message | Cage) -> bytes:
+    """Its bytes. Raises UnicodeEncodeError for text that is none."""
+    return _encode(message)
+
+
+def to_worker(data: bytes) -> ToWorker:
+    """What the supervisor said."""
+    message: ToWorker = _to_worker.decode(data)
+    return message
+
+
+def from_worker(data: bytes) -> FromWorker:
+    """What a worker said. Raises BadMessage."""
+    try:
+        message: FromWorker = _from_worker.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadMessage(f"it sent what is no message: {error}") from None
+    return message

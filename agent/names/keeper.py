@@ -1,0 +1,357 @@
+"""The supervisor's side of the resolver: its process, its record, who asks it; nothing that it says is believed.
+
+The UDP sockets are the supervisor's: when the resolver's process ends, another takes them over, and questions that came in
+between wait in them. Who asks is known here alone, under a number; what is put on record about a question gets the asker's
+facts from here, whatever the entry says of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ...policy.document import Document
+from ...recorder import entry
+from ...recorder.durable import LogUnavailable
+from ...recorder.log import Log
+from ..channel import Channel, pair
+from ..faults import Faults
+from ..resources import Resources
+from ..sandbox import seccomp
+from ..sandbox.cage import Applied, Cage
+from . import messages
+from .asker import Asker
+from .forward import NoAnswer, servers_of
+from .hosts import own_addresses
+
+DNS_PORT = 53
+MODULE = "hostguard.agent.names.process"
+START_S = 30.0
+"""A process that is not ready after this long is killed."""
+PING_S = 5.0
+HUNG_S = 10.0
+AGAIN_S = (0.1, 0.5, 2.0, 5.0)
+"""Before each next start of a process that ended; the last of them from then on."""
+LOOK_UP_S = 15.0
+MAX_ASKERS = 65_536
+"""Askers remembered; the one known for longest is forgotten, and a question of its is then refused."""
+MAX_QUEUED_BYTES = 64 << 20
+FILES = 8192
+RECEIVE_BYTES = 1 << 20
+"""Of a UDP socket's buffer: some thousand questions while the resolver is busy, or another is being started."""
+
+WhoAsks = Callable[[socket.socket, tuple[str, int]], Asker | None]
+"""Who sent to this socket from there, with a `ref` of 0; None for nobody who is guarded."""
+
+
+class Keeper:
+    """Keeps one resolver running."""
+
+    def __init__(
+        self, document: Document, epoch: int, user: tuple[int, int], log: Log, resources: Resources, faults: Faults
+    ) -> None:
+        """`user`: the ids that the process takes."""
+        self._begin = messages.Begin(_settled(document), epoch)
+        self._user = user
+        self._log = log
+        self._strict = document.log.durability == "strict"
+        self._resources = resources
+        self._faults = faults
+        self.sockets = _sockets()
+        self.ready = asyncio.Event()
+        self.applied: Applied | None = None
+        self.ended = 0
+        """How often its process ended without being told to."""
+        self.failure = ""
+        """Why the last question could not be put on record; empty when it could."""
+        self.figures: messages.Figures | None = None
+        """The last that it told."""
+        self.pid = 0
+        self._who_asks: WhoAsks = lambda _sock, _source: None
+        self._askers: OrderedDict[int, Asker] = OrderedDict()
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._channel: Channel | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._heard_at = 0.0
+        self._syncing: asyncio.Task[str] | None = None
+        self._works: set[asyncio.Task[None]] = set()
+
+    # -- its process ------------------------------------------------------------------------------------------------------------
+
+    async def run(self, who_asks: WhoAsks) -> None:
+        """Have a resolver, another one when it ends; runs until cancelled, and takes it along then."""
+        self._who_asks = who_asks
+        for pause_s in itertools.chain(AGAIN_S, itertools.repeat(AGAIN_S[-1])):
+            try:
+                why = await self._live()
+            finally:
+                self.ready.clear()
+                self._end()
+            self.ended += 1
+            self._faults.add(0, "", "internal", f"the resolver {why}; names were not answered until another took over")
+            await asyncio.sleep(pause_s)
+
+    async def _live(self) -> str:
+        """One process from its start to its end; returns why it ended."""
+        ours, theirs = pair()
+        fds = (theirs.fileno(), *(sock.fileno() for sock in self.sockets))
+        try:
+            self._channel = Channel(
+                ours,
+                self._heard,
+                self._broken,
+                takes_sockets=False,
+                max_message_bytes=messages.MAX_MESSAGE_BYTES,
+                max_queued_bytes=MAX_QUEUED_BYTES,
+            )
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-m", MODULE, *map(str, fds)),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=fds,
+                env={"LANG": "C.UTF-8"},
+                cwd="/",
+            )
+        finally:
+            theirs.close()
+        self.pid = self._process.pid
+        self._say(self._cage())
+        self._say(self._begin)
+        watch = asyncio.create_task(self._watch())
+        try:
+            code = await self._process.wait()
+        finally:
+            watch.cancel()
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+    def _cage(self) -> Cage:
+        try:
+            program = seccomp.compiled_dialling()
+        except seccomp.NoSeccomp:
+            program = b""
+        uid, gid = self._user
+        return Cage(uid=uid, gid=gid, files=FILES, parent=os.getpid(), program=program, name="hostguard-names", dials=True)
+
+    async def _watch(self) -> None:
+        """Kill one that does not get ready, or does not answer."""
+        self._heard_at = time.monotonic() + START_S - HUNG_S
+        while time.monotonic() - self._heard_at < HUNG_S:
+            if self.ready.is_set():
+                self._say(messages.Ping(0))
+            await asyncio.sleep(PING_S)
+        self._kill("it does not answer")
+
+    def _broken(self, reason: str) -> None:
+        self._kill(reason or "it let its channel go")
+
+    def _kill(self, reason: str) -> None:
+        if self._process is not None and self._process.returncode is None:
+            print(f"the resolver's process is killed: {reason}", file=sys.stderr, flush=True)
+            self._process.kill()
+
+    def _end(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+        for waiting in self._waiting.values():
+            waiting.cancel()
+
+    def close(self) -> None:
+        """No question is answered any more."""
+        self._end()
+        for sock in self.sockets:
+            sock.close()
+
+    # -- what it is told --------------------------------------------------------------------------------------------------------
+
+    def give(self, asker: Asker, sock: socket.socket) -> None:
+        """A connection to port 53 is the resolver's from here on."""
+        if self._channel is None or not self.ready.is_set():
+            sock.close()
+            return
+        self._channel.send(messages.encode(messages.Opened(self._known(asker))), sock)
+
+    def reload(self, document: Document, epoch: int) -> None:
+        """Put another policy in force, for questions that come after the process has heard of it."""
+        self._begin = messages.Begin(_settled(document), epoch)
+        if self.ready.is_set():
+            self._say(self._begin)
+
+    async def look_up(self, name: str) -> Sequence[str]:
+        """The addresses of a resource's name, for hostguard itself, this host's own file first. Raises NoAnswer."""
+        if found := own_addresses(name):
+            return found
+        answer = await self._ask(lambda number: messages.LookUp(number, name), LOOK_UP_S)
+        if answer is None:
+            raise NoAnswer("the resolver does not answer")
+        if answer.failure:
+            raise NoAnswer(answer.failure)
+        addresses: Sequence[str] = answer.addresses
+        return addresses
+
+    async def facts(self) -> dict[str, Any]:
+        """For ``status``: as the resolver tells now, or told last."""
+        await self._ask(messages.Ping, 1.0)
+        figures = self.figures
+        return {
+            "listening": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self.sockets if sock.fileno() >= 0],
+            "running": self.ready.is_set(),
+            "pid": self.pid,
+            "cage": str(self.applied or ""),
+            "ended": self.ended,
+            "log_failure": self.failure,
+            **({} if figures is None else msgspec.to_builtins(figures)),
+        }
+
+    async def _ask(self, ask: Callable[[int], messages.ToResolver], limit_s: float) -> Any:
+        """Its answer; None when there is none in time."""
+        if not self.ready.is_set():
+            return None
+        number = next(self._numbers)
+        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._say(ask(number))
+            async with asyncio.timeout(limit_s):
+                return await future
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and not future.cancelled():
+                raise
+            return None
+        finally:
+            del self._waiting[number]
+
+    def _say(self, message: messages.ToResolver | Cage) -> None:
+        if self._channel is not None:
+            self._channel.send(messages.encode(message))
+
+    # -- what it says -----------------------------------------------------------------------------------------------------------
+
+    def _heard(self, data: bytes, _: socket.socket | None) -> None:
+        self._heard_at = max(self._heard_at, time.monotonic())
+        try:
+            self._take(messages.from_resolver(data))
+        except msgspec.MsgspecError as error:
+            self._kill(f"it sent what is no message: {error}")
+
+    def _take(self, message: messages.FromResolver) -> None:
+        match message:
+            case messages.Ready(applied):
+                self.applied = applied
+                self.ready.set()
+            case messages.Who(number, index, host, port):
+                asker = self._who_asks(self.sockets[index], (host, port))
+                self._say(messages.Told(number, None if asker is None else self._known(asker)))
+            case messages.Put():
+                self._work(self._put(message))
+            case messages.Learnt():
+                self._learn(message)
+            case messages.Pong(number, figures):
+                self.figures = figures
+                self._resolve(number, figures)
+            case messages.Found(number):
+                self._resolve(number, message)
+            case messages.Crashed(error):
+                self._faults.add(0, "", "internal", f"a question broke the resolver: {error.splitlines()[-1:]}")
+                self._append(entry.Fault(where="names", error=error))
+
+    def _resolve(self, number: int, value: object) -> None:
+        future = self._waiting.get(number)
+        if future is not None and not future.done():
+            future.set_result(value)
+
+    def _known(self, asker: Asker) -> Asker:
+        """The asker under a number of its own."""
+        found = msgspec.structs.replace(asker, ref=next(self._numbers))
+        if len(self._askers) >= MAX_ASKERS:
+            self._askers.popitem(last=False)
+        self._askers[found.ref] = found
+        return found
+
+    async def _put(self, put: messages.Put) -> None:
+        asker = self._askers.get(put.ref)
+        if asker is None:
+            self._say(messages.Recorded(put.id, "who asked is not known any more"))
+            return
+        failure = self._append(*(_attributed(each, asker) for each in put.entries))
+        if not failure and self._strict:
+            failure = await self._synced()
+        self._say(messages.Recorded(put.id, failure))
+
+    def _append(self, *entries: entry.Entry) -> str:
+        try:
+            self._log.append(0, *entries)
+        except LogUnavailable as error:
+            self.failure = str(error)
+        else:
+            self.failure = ""
+        return self.failure
+
+    async def _synced(self) -> str:
+        """Wait until what was appended is on disk; one sync serves all that wait when it begins."""
+        if self._syncing is not None and not self._syncing.done():
+            await asyncio.shield(self._syncing)
+        if self._syncing is None or self._syncing.done():
+            self._syncing = asyncio.create_task(self._sync())
+        return await asyncio.shield(self._syncing)
+
+    async def _sync(self) -> str:
+        try:
+            await asyncio.to_thread(self._log.sync)
+        except LogUnavailable as error:
+            self.failure = str(error)
+            return self.failure
+        return ""
+
+    def _learn(self, learnt: messages.Learnt) -> None:
+        asker = self._askers.get(learnt.ref)
+        try:
+            if asker is not None:
+                self._resources.learn((asker.agent, asker.netns), learnt.name, learnt.addresses, learnt.ttl_s, time.monotonic())
+        except ValueError:
+            self._kill("it sent what is no address")
+        self._say(messages.Recorded(learnt.id, ""))
+
+    def _work(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+
+
+def _attributed(each: entry.NameAsked | entry.NameAnswered, asker: Asker) -> entry.Entry:
+    """The entry, with who asked as the kernel told it."""
+    each.v = entry.FORMAT_VERSION
+    if isinstance(each, entry.NameAsked):
+        each.agent, each.workload, each.server = asker.agent, asker.workload, asker.server
+        each.pid, each.start_ticks, each.uid = asker.pid, asker.start_ticks, asker.uid
+        each.comm, each.exe, each.cgroup = asker.comm, asker.exe, asker.cgroup
+    return each
+
+
+def _settled(document: Document) -> Document:
+    """The document with the name servers in it, since the resolver's process can read no file."""
+    servers = tuple(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in servers_of(document.dns.upstreams))
+    return msgspec.structs.replace(document, dns=msgspec.structs.replace(document.dns, upstreams=servers))
+
+
+def _sockets() -> list[socket.socket]:
+    """127.0.0.1 and ::1, each on a port of its own. Raises OSError."""
+    found = []
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        found.append(sock)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        sock.setblocking(False)
+        sock.bind((host, 0))
+    return found

@@ -1,0 +1,50 @@
+"""A process in a worker's cage that then runs hostile code, and tells how each attempt ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from hostguard.agent.sandbox import seccomp
+
+PREPARE = """
+import ctypes, errno, json, os, socket, sys
+from hostguard.agent.sandbox import cage
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+def call(number, *words):
+    result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(w) if isinstance(w, int) else w for w in words])
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+"""
+CLOSE = """
+wanted = cage.Cage(65534, 65534, 64, os.getppid(), bytes.fromhex(sys.argv[1]))
+if sys.argv[2] == "caged":
+    print(str(cage.close(wanted)), file=sys.stderr)
+try:
+    attempt()
+except OSError as error:
+    print(errno.errorcode[error.errno], flush=True)
+else:
+    print("done", flush=True)
+"""
+
+
+def attempt(before: str, code: str, *, caged: bool, fds: Sequence[int] = ()) -> str:
+    """What became of `code`, run after `before` and the closing of the cage: ``done``, an errno's name, or ``SIG…``."""
+    body = "def attempt():\n" + "".join(f"    {line}\n" for line in code.strip().splitlines())
+    script = PREPARE + before + "\n" + body + CLOSE
+    command = [sys.executable, "-I", "-c", script, seccomp.compiled().hex(), "caged" if caged else "free"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, pass_fds=fds)
+    if result.returncode < 0:
+        return f"signal {-result.returncode}"
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def facts_of(pid: int) -> dict[str, str]:
+    """``/proc/PID/status``."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as status:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in status)}
