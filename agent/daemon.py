@@ -26,12 +26,13 @@ import uvloop
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
-from ..kernel.enrol import sweep
 from ..kernel.errors import KernelError
+from ..kernel.layouts import Mode
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document
+from ..policy.sections import SEEN_FAMILIES
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.handover import KEY_DETAIL
@@ -58,9 +59,10 @@ from .retention import Retention
 from .rotation import finish, keys
 from .s3 import place_of
 from .sealing import Sealing
-from .selftest import SelfTest
+from .selftest import EVERY_S, SelfTest
 from .shipping import Arrived, arrived
 from .status import Status
+from .strays import Strays
 from .witnesses import Witnesses
 
 BEAT_S = 0.1
@@ -127,8 +129,11 @@ class Daemon:
         for remark in redirect.remarks:
             print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
+        strays = Strays(redirect, log)
+        # What was connected before it was guarded ends before anything is said to be guarded.
+        await strays.look()
         # Agents may ask there, and are told in words that they may not.
-        redirect.set_unix({os.fsencode(paths.control): None})
+        redirect.set_unix(dict.fromkeys((os.fsencode(paths.control), *map(_unix_address, document.daemon.unix_allow))))
         decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
@@ -142,7 +147,7 @@ class Daemon:
         undo.callback(names.close)
         desk = Desk(crew, holds, Cancels(records), faults)
         entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, document.limits.max_flows)
-        _keep(undo, _beat(redirect), holds.run())
+        _keep(undo, _beat(redirect), holds.run(), strays.run())
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
         undo.push_async_callback(crew.close)
         await crew.start(desk.handle, desk.closed)
@@ -150,6 +155,7 @@ class Daemon:
         undo.callback(entrance.close)
         entrance.listen()
         await test.run()
+        _keep(undo, test.repeat(EVERY_S))
         reload = Reload(decider, crew, names, holds, log)
         status = Status(
             decider=decider,
@@ -163,6 +169,7 @@ class Daemon:
             faults=faults,
             holds=holds,
             test=test,
+            strays=strays,
             reload=reload,
             log=log,
             sealing=sealing,
@@ -278,14 +285,18 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: A
         redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
     except KernelError as error:
         raise Failure(f"the workloads' cgroups can't be guarded: {error}") from None
+    loosened = {name for name, workload in document.workloads.items() if not set(SEEN_FAMILIES).issuperset(workload.families)}
+    redirect.set_modes({number: Mode.FAMILIES for number, rule in enumerate(workloads.rules, 1) if rule.name in loosened})
     for identifier, number in wanted.items():
         redirect.guard(identifier, number)
     for identifier in redirect.guarded():
         if identifier not in wanted:
             redirect.unguard(identifier)
-    for stray in sweep(redirect):
-        end = "ended" if stray.ended else f"not ended: {stray.detail}"
-        print(f"process {stray.pid} held a socket to {stray.peer or 'nobody'} that no hook had seen: {end}", flush=True)
+
+
+def _unix_address(text: str) -> bytes:
+    """A UNIX socket's address as connect(2) takes it: an abstract name begins with a zero byte (unix(7))."""
+    return b"\0" + os.fsencode(text[1:]) if text.startswith("@") else os.fsencode(text)
 
 
 def _remove_on_failure(path: Path) -> Callable[..., None]:

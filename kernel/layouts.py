@@ -90,6 +90,8 @@ class Mode(enum.IntFlag):
     """UNIX sockets are not restricted."""
     INBOUND = 4
     """Servers of this workload may answer peers that are not on loopback."""
+    FAMILIES = 8
+    """Its configuration allows socket families that no hook sees: nobody is ended for one."""
 
 
 class OriginKey(NamedTuple):

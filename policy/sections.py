@@ -35,6 +35,10 @@ class Daemon(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Directory in a BPF file system where the kernel hooks are pinned. Default ``/sys/fs/bpf/hostguard``."""
     attach: Annotated[str, msgspec.Meta(pattern=r"^(auto\Z|/)", description='"auto" or an absolute path')] = "auto"
     """The cgroup directory to attach the hooks to; ``auto`` is the root of the cgroup2 mount. Default ``auto``."""
+    unix_allow: tuple[
+        Annotated[str, msgspec.Meta(pattern=r"^[/@].{0,106}\Z", description="an absolute path, or @ and an abstract name")], ...
+    ] = ("/dev/log", "/run/systemd/journal/dev-log", "/run/systemd/journal/socket", "/run/systemd/journal/stdout")
+    """UNIX sockets that guarded processes may reach, by the exact address that they use. Default those of the system's log."""
     workers: Annotated[int, msgspec.Meta(ge=0, le=16)] = 0
     """Processes that carry the flows; 0 for one for each processor, at most 16. Default 0."""
     worker_user: str = ""

@@ -43,6 +43,8 @@ static __always_inline void end_if_guarded(enum hg_counter kind, int family, int
 	if (is_allowed(family, protocol))
 		return;
 	find_guard(&guard, NULL, NULL);
+	if (guard.mode & HG_MODE_FAMILIES)
+		return;
 	/* Only a verdict kills: the cgroup that is not classified yet may be anybody's. */
 	if (guard.found && report(kind, &guard, &wish))
 		bpf_send_signal(SIGKILL);

@@ -36,6 +36,7 @@
 #define HG_MODE_OBSERVE 1 /* nothing is refused, everything is told */
 #define HG_MODE_UNIX_OPEN 2 /* UNIX sockets are not restricted */
 #define HG_MODE_INBOUND 4 /* servers may answer peers that are not on loopback */
+#define HG_MODE_FAMILIES 8 /* its configuration allows families that no hook sees: nobody is ended for one */
 
 /* What a rule for a UNIX socket's address says. */
 #define HG_UNIX_ALLOW 1
