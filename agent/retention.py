@@ -59,7 +59,7 @@ class Retention:
         self._log = log
         self._sealing = sealing
         self._rule = Rule(section.keep_days * DAY_NS, section.keep_bytes)
-        self._arrived = arrived
+        self.arrived = arrived
         self.failure = ""
         """Why old segments could not be removed the last time; empty when they could."""
         self.waiting: Waiting | None = None
@@ -103,9 +103,9 @@ class Retention:
 
     def _plan(self) -> Plan | None:
         sealed = self._sealing.checkpoint.size
-        if self._arrived is None:
+        if self.arrived is None:
             return self._plan_within(sealed)
-        has = self._arrived()
+        has = self.arrived()
         found = self._plan_within(min(sealed, has.reached))
         wanted = self._plan_within(sealed)
         late = wanted is not None and (found is None or found.before < wanted.before)

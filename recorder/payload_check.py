@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from .entry import Stored
 from .findings import Fault, Report
 from .payloads import payload_path, payload_paths
+from .stored import Stored
 from .treefiles import read_file
 from .wrapping import Decrypt, value_in
 

@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from .entry import Stored
+from .stored import Stored
 from .wrapping import COMPRESSED, ENCRYPTED, PLAIN, Decrypt, Encrypt, file_hash, file_name, unwrap, wrap
 
 _NAME = re.compile("[0-9a-f]{64}(" + "|".join(map(re.escape, (PLAIN, COMPRESSED, ENCRYPTED))) + ")")

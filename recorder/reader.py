@@ -15,10 +15,11 @@ import msgspec
 
 from .carried import carried
 from .durable import read_segment, segment_names
-from .entry import KINDS, Entry, Stored, Unknown
+from .entry import KINDS, Entry, Unknown
 from .frames import LENGTH_BYTES, frames
 from .packing import LogCorrupt, kind_of, tag_of, unpack
 from .payloads import payload_path, read_payload
+from .stored import Stored
 from .wrapping import Decrypt
 
 CHUNK_BYTES = 1 << 20

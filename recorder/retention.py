@@ -23,11 +23,12 @@ import msgspec
 
 from .carried import CARRIED, Carried, Needed, carried, to_bytes
 from .durable import segment_names, segment_path
-from .entry import Entry, LogCut, LogRemoved, Stored
+from .entry import Entry, LogCut, LogRemoved
 from .frames import LENGTH_BYTES
 from .packing import unpack
 from .payloads import PayloadStore, payload_path, payload_paths
 from .raw import Cursor
+from .stored import Stored
 from .tiles import WIDTH, bundle_path
 from .treefiles import TreeFiles
 

@@ -14,11 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from sqlite3 import Connection
 
-from .entry import Approval, Decision, Entry, FlowOpen, Operation, Reply, Session, Stored, Unknown
+from .entry import Approval, Decision, Entry, FlowOpen, Operation, Reply, Session, Unknown
 from .exchanges import text_of
 from .filters import Filters
 from .packing import Fetch, restore
 from .reader import Reader, Record
+from .stored import Stored
 from .visible import visible
 
 VERSION = 2

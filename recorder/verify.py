@@ -16,7 +16,7 @@ from pathlib import Path
 from .carried import check_carried
 from .checkpoint import Checkpoint, open_checkpoint
 from .durable import segment_names
-from .entry import DaemonStart, LogKey, LogRemoved, Stored
+from .entry import DaemonStart, LogKey, LogRemoved
 from .findings import Finding, Head, Report
 from .frames import LENGTH_BYTES
 from .handover import Keys, keys_of
@@ -26,6 +26,7 @@ from .payload_check import check_payloads
 from .payloads import payload_path
 from .raw import Cursor, leaf_hashes
 from .retention import PAYLOAD_KEY, references
+from .stored import Stored
 from .tiles import HEIGHT, WIDTH, Edge, Tile, bundle_path, parse_path, partial_tiles
 from .tree import HASH_BYTES
 from .treefiles import CHECKPOINT, read_file, read_tile, tree_file_paths

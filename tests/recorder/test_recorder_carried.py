@@ -25,7 +25,6 @@ from hostguard.recorder.entry import (
     Operation,
     PolicyLoad,
     Session,
-    Stored,
 )
 from hostguard.recorder.exchanges import histories, history
 from hostguard.recorder.packing import LogCorrupt, frame, restore
@@ -33,6 +32,7 @@ from hostguard.recorder.payloads import payload_path
 from hostguard.recorder.prove import check_proof, prove
 from hostguard.recorder.reader import Reader
 from hostguard.recorder.retention import Plan, Rule, plan, remove
+from hostguard.recorder.stored import Stored
 from hostguard.recorder.treefiles import CHECKPOINT
 
 NOW_NS = ticking()[0] + 10**15

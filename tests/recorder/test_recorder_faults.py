@@ -18,8 +18,9 @@ import pyrage
 import pytest
 from sealed_log import SealedLog, assert_whole
 
-from hostguard.recorder.entry import Cancel, Operation, Stored
+from hostguard.recorder.entry import Cancel, Operation
 from hostguard.recorder.reader import Reader
+from hostguard.recorder.stored import Stored
 
 STRACE = shutil.which("strace")
 pytestmark = pytest.mark.skipif(STRACE is None, reason="strace is not installed")
