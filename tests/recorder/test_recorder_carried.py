@@ -156,6 +156,7 @@ def test_it_can_be_proven(kept: Kept) -> None:
 def test_a_crash_at_any_step_leaves_all_of_it(kept: Kept) -> None:
     """Before the file is replaced, after it, and after each segment, of a first removal and of a second."""
     for _ in range(2):
+        kept.log.open_flow(opened())
         kept.work()
         found = kept.plan()
         kept.log.append(0, found.record(OLD))
@@ -164,6 +165,8 @@ def test_a_crash_at_any_step_leaves_all_of_it(kept: Kept) -> None:
         for step in (lambda: None, replacing, *(path.unlink for path in found.segments)):
             step()
             assert_whole(kept.folder)
+            indices = [index for index, _ in Reader(kept.folder).entries()]
+            assert indices == sorted(set(indices))
             (one,) = (one for one in histories(Reader(kept.folder).entries(), lambda _: None) if one.index == kept.long)
             assert one.user == "again"
             if plan(kept.folder, OLD, kept.sealer.checkpoint.size, NOW_NS) is not None:
