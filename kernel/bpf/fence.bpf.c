@@ -137,6 +137,22 @@ static __always_inline void find_owner(struct __sk_buff *skb, struct bpf_sock *s
 	find_mode(guard);
 }
 
+/* A guarded task that sends, by a call, on a socket of somebody else: from here on it is theirs. */
+static __always_inline bool find_sender(struct __sk_buff *skb, struct bpf_sock *sk, struct guard *guard)
+{
+	struct socket_mark *mark;
+
+	if (!is_sending_now(skb, sk))
+		return false;
+	find_guard(guard, NULL, NULL);
+	if (guard->found && sk->protocol == IPPROTO_TCP) {
+		mark = bpf_sk_storage_get(&hg_marks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+		if (mark)
+			mark->workload = guard->workload;
+	}
+	return is_guarded(guard);
+}
+
 static __always_inline bool is_to_loop(const struct packet *packet, const struct bpf_sock *sk, const struct socket_state *state)
 {
 	return state && packet->is_read && packet->is_local && is_loopback(packet->to.address) &&
@@ -171,10 +187,13 @@ static __always_inline void publish_query(struct __sk_buff *skb, struct bpf_sock
 	count(HG_COUNT_queries_published);
 }
 
-static __always_inline int drop(struct __sk_buff *skb, struct bpf_sock *sk, const struct guard *guard, const struct packet *packet)
+static __always_inline int drop(struct __sk_buff *skb, struct bpf_sock *sk, const struct guard *guard, const struct packet *packet,
+				bool by_sender)
 {
 	struct hg_event *event = new_event(guard->pending ? HG_COUNT_refused_pending : HG_COUNT_dropped, guard, &packet->to);
 
+	if (event && by_sender)
+		describe_process(event);
 	if (event) {
 		event->cgroup = bpf_sk_cgroup_id(sk);
 		event->uid = bpf_get_socket_uid(skb);
@@ -191,12 +210,15 @@ int hg_egress(struct __sk_buff *skb)
 	struct socket_state *state;
 	struct socket_mark *mark;
 	struct guard guard = {};
+	bool by_sender = false;
 
 	if (!sk)
 		return PASS;
 	mark = bpf_sk_storage_get(&hg_marks, sk, NULL, 0);
 	find_owner(skb, sk, mark, &guard);
 	state = bpf_sk_storage_get(&hg_sockets, sk, NULL, 0);
+	if (!is_guarded(&guard))
+		by_sender = find_sender(skb, sk, &guard);
 	if (!is_guarded(&guard) && !state)
 		return PASS;
 	read_packet(skb, &packet);
@@ -207,7 +229,7 @@ int hg_egress(struct __sk_buff *skb)
 	}
 	if (!is_guarded(&guard) || is_of_server(&packet, sk, mark, &guard))
 		return PASS;
-	return drop(skb, sk, &guard, &packet);
+	return drop(skb, sk, &guard, &packet, by_sender);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
