@@ -31,12 +31,12 @@ struct trace_event_raw_tcp_sendmsg_locked {
 	int size_goal;
 } __attribute__((preserve_access_index));
 
-/* Make it the sender's, for the fence. What was redirected or accepted goes on as before; all else is told. */
+/* Make it the sender's, for the fence. What is told: that it came from outside. */
 static __always_inline void mark_sender(struct sock *sk, int protocol)
 {
 	struct wish wish = {.family = sk->__sk_common.skc_family, .protocol = protocol};
 	struct socket_mark *mark;
-	struct guard guard = {};
+	struct guard guard = {}, maker = {};
 
 	find_guard(&guard, NULL, NULL);
 	/* While a cgroup is not classified its packets are refused, but its sockets are nobody's. */
@@ -46,7 +46,8 @@ static __always_inline void mark_sender(struct sock *sk, int protocol)
 	if (!mark || mark->workload == guard.workload)
 		return;
 	mark->workload = guard.workload;
-	if (!mark->passive)
+	walk_socket_cgroup(sk->sk_cgrp_data.cgroup, &maker);
+	if (!mark->passive && !is_guarded(&maker))
 		report(HG_COUNT_tainted, &guard, &wish);
 }
 

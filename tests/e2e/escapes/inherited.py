@@ -161,7 +161,7 @@ def _closed_window(room: int = 4 << 20) -> socket.socket:
     return sock
 
 
-def _queue(sock: socket.socket, send: Callable[[], object]) -> None:
+def _queue(send: Callable[[], object]) -> None:
     """Queue without a packet, then have the peer read: its acknowledgements send what is queued."""
     enter()
     send()
@@ -173,7 +173,7 @@ def _queue(sock: socket.socket, send: Callable[[], object]) -> None:
 @escape("queued behind a closed window, sent by the peer's acknowledgement", outside=True)
 def window_closed() -> None:
     sock = _closed_window()
-    _queue(sock, lambda: sock.send(NONCE))
+    _queue(lambda: sock.send(NONCE))
 
 
 @escape("queued behind a closed window by a call that never returns", outside=True)
@@ -185,7 +185,7 @@ def window_closed_blocking() -> None:
         threading.Thread(target=lambda: sock.sendall(NONCE + bytes(2 << 20)), daemon=True).start()
         time.sleep(0.1)
 
-    _queue(sock, send)
+    _queue(send)
     os._exit(0)
 
 
@@ -193,7 +193,7 @@ def window_closed_blocking() -> None:
 def window_closed_uring() -> None:
     sock = _closed_window()
     payload = ctypes.create_string_buffer(NONCE)
-    _queue(sock, lambda: ring.Ring().do(ring.OP_SEND, sock.fileno(), addr=ring.address_of(payload), length=len(NONCE)))
+    _queue(lambda: ring.Ring().do(ring.OP_SEND, sock.fileno(), addr=ring.address_of(payload), length=len(NONCE)))
 
 
 @escape("spliced from a pipe into a socket from outside", outside=True)
@@ -211,7 +211,7 @@ def sendfile_outside() -> None:
     sock = _closed_window()
     file = os.memfd_create("payload")
     os.write(file, NONCE)
-    _queue(sock, lambda: os.sendfile(sock.fileno(), file, 0, len(NONCE)))
+    _queue(lambda: os.sendfile(sock.fileno(), file, 0, len(NONCE)))
 
 
 @escape("io_uring SEND on a socket from outside", outside=True)
