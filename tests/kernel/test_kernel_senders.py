@@ -7,7 +7,6 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from guarded_cgroups import in_namespace
 from guarded_redirect import Guarded, attach
 from guarded_wire import wire
 
@@ -39,6 +38,8 @@ def test_once_a_guarded_process_has_sent_nobody_sends_on_it_any_more(stack: Exit
     server = stack.enter_context(cable.far.tcp_socket(socket.AF_INET))
     server.bind(("10.77.0.2", 443))
     server.listen()
+    datagrams = stack.enter_context(cable.far.make_socket(socket.AF_INET, socket.SOCK_DGRAM))
+    datagrams.bind(("10.77.0.2", 443))
     if observed:
         guarded.redirect.set_modes({7: Mode.OBSERVE})
     child = guarded.start(CARRIED, str(guarded.agent), kind, str(guarded.outside), cgroup=guarded.outside)
@@ -75,13 +76,8 @@ def test_a_busy_server_s_answers_in_the_time_slice_of_the_guarded_are_its_own(gu
     for server in servers:
         server.start()
     children = [guarded_netns.start(PUMP) for _ in servers]
-    datagrams = (
-        in_namespace(guarded_netns.netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        if guarded_netns.netns
-        else None
-    )
-    assert datagrams is not None
-    with datagrams:
+    assert guarded_netns.netns is not None
+    with guarded_netns.netns.make_socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         while any(child.poll() is None for child in children):
             datagrams.sendto(b"x", ("127.0.0.1", 9))
     for child in children:
