@@ -41,7 +41,11 @@ demo: setup ## the main job on a real PostgreSQL, told as a story
 	$(PYTHON) examples/shop/demo.py
 
 test: lint ## lint, then the whole suite: real servers, real clients, real kernel hooks
-	$(PYTHON) -m pytest -m "not soak"
+	@# Side by side, as both wait more than they compute; what the rooms' tests say is shown behind the other.
+	@mkdir -p build; \
+	$(PYTHON) -m pytest -m "not soak" -p no:cacheprovider --ignore tests/e2e >build/rooms.log 2>&1 & rooms=$$!; \
+	$(PYTHON) -m pytest -m "not soak" tests/e2e; e2e=$$?; \
+	wait $$rooms; status=$$?; cat build/rooms.log; exit $$((e2e | status))
 
 lint: setup ## ruff and mypy (strict), shellcheck where installed
 	.venv/bin/ruff check .

@@ -26,7 +26,6 @@ import uvloop
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
-from ..kernel.enrol import sweep
 from ..kernel.errors import KernelError
 from ..kernel.layouts import Mode
 from ..kernel.loader import Redirect
@@ -60,9 +59,10 @@ from .retention import Retention
 from .rotation import finish, keys
 from .s3 import place_of
 from .sealing import Sealing
-from .selftest import SelfTest
+from .selftest import EVERY_S, SelfTest
 from .shipping import Arrived, arrived
 from .status import Status
+from .strays import Strays
 from .witnesses import Witnesses
 
 BEAT_S = 0.1
@@ -129,6 +129,9 @@ class Daemon:
         for remark in redirect.remarks:
             print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
+        strays = Strays(redirect, log)
+        # What was connected before it was guarded ends before anything is said to be guarded.
+        await strays.look()
         # Agents may ask there, and are told in words that they may not.
         redirect.set_unix(dict.fromkeys((os.fsencode(paths.control), *map(_unix_address, document.daemon.unix_allow))))
         decider = Decider(policy)
@@ -144,7 +147,7 @@ class Daemon:
         undo.callback(names.close)
         desk = Desk(crew, holds, Cancels(records), faults)
         entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, document.limits.max_flows)
-        _keep(undo, _beat(redirect), holds.run())
+        _keep(undo, _beat(redirect), holds.run(), strays.run())
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
         undo.push_async_callback(crew.close)
         await crew.start(desk.handle, desk.closed)
@@ -152,6 +155,7 @@ class Daemon:
         undo.callback(entrance.close)
         entrance.listen()
         await test.run()
+        _keep(undo, test.repeat(EVERY_S))
         reload = Reload(decider, crew, names, holds, log)
         status = Status(
             decider=decider,
@@ -165,6 +169,7 @@ class Daemon:
             faults=faults,
             holds=holds,
             test=test,
+            strays=strays,
             reload=reload,
             log=log,
             sealing=sealing,
@@ -287,9 +292,6 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: A
     for identifier in redirect.guarded():
         if identifier not in wanted:
             redirect.unguard(identifier)
-    for stray in sweep(redirect):
-        end = "ended" if stray.ended else f"not ended: {stray.detail}"
-        print(f"process {stray.pid} held a socket to {stray.peer or 'nobody'} that no hook had seen: {end}", flush=True)
 
 
 def _unix_address(text: str) -> bytes:

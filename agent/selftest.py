@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -18,6 +19,8 @@ WORKLOAD = 0xFFFF_FFFF
 TARGETS = (("127.0.0.1", 9), ("::1", 9), ("::ffff:127.0.0.1", 9))
 """Loopback with the discard port (RFC 863): should a hook be missing, the probe reaches nobody."""
 TIMEOUT_S = 10.0
+EVERY_S = 60.0
+"""Between two probes of a daemon that guards."""
 
 
 class SelfTest:
@@ -53,8 +56,15 @@ class SelfTest:
             raise Failure(f"self-test: {self.failure}") from None
         self.failure = self._judge(results)
         if self.failure:
-            raise Failure(f"self-test: {self.failure}; the daemon refuses to run, guarded processes are refused meanwhile")
+            raise Failure(f"self-test: {self.failure}")
         self.passed_at = time.time()
+
+    async def repeat(self, every_s: float) -> None:
+        """Probe again and again; runs until cancelled. What goes wrong is kept in `failure` until a probe goes well."""
+        while True:
+            await asyncio.sleep(every_s)
+            with contextlib.suppress(Failure):
+                await self.run()
 
     async def _probe(self) -> list[probe.ProbeResult]:
         argv = probe.command(self._cgroup, TARGETS)

@@ -27,6 +27,7 @@ from .resources import Resources
 from .retention import Retention
 from .sealing import Sealing
 from .selftest import SelfTest
+from .strays import Strays
 from .witnesses import Witnesses
 
 MAX_FLOWS_SHOWN = 200
@@ -51,6 +52,7 @@ class Status:
         faults: Faults,
         holds: Holds,
         test: SelfTest,
+        strays: Strays,
         reload: Reload,
         log: Log,
         sealing: Sealing,
@@ -69,6 +71,7 @@ class Status:
         self._faults = faults
         self._holds = holds
         self._test = test
+        self._strays = strays
         self._reload = reload
         self._written = log
         self._sealing = sealing
@@ -100,6 +103,7 @@ class Status:
             "loader": self._redirect.loader,
             "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._entrance.listeners],
             "self_test": {"ok": not test.failure, "at": test.passed_at, "failure": test.failure},
+            "strays": {"open": self._strays.open, "shown": list(self._strays.shown)},
             "workers": {"wanted": self._crew.wanted, "ended": self._crew.died, "running": self._crew.facts()},
             "workloads": workloads,
             "resources": [
@@ -178,6 +182,12 @@ class Status:
         found += [f"workload {w['name']} is not guarded: {w['problem']}" for w in workloads if not w["guarded"]]
         if self._test.failure:
             found.append(f"self-test: {self._test.failure}")
+        if self._strays.open:
+            found.append(
+                f"{self._strays.open} sockets of guarded processes that no hook has seen can't be ended: see `strays` in --json"
+            )
+        if self._strays.failure:
+            found.append(f"the sockets of guarded processes can't be looked through: {self._strays.failure}")
         if self._reload.failure:
             found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
         found += self._name_problems()

@@ -143,7 +143,7 @@ class Guard:
         """
         up = self.launch().wait(START_LIMIT_S)
         if not up or not (self.lines[-1].startswith(UP) if degraded else self.is_guarding()):
-            raise RuntimeError("the daemon did not start:\n" + "".join(self.lines))
+            raise RuntimeError("the daemon did not start:\n" + "".join(self.lines) + self.cli("status").stdout)
 
     def launch(self) -> threading.Event:
         """Begin to start the daemon; the event is set once it says that it guards, or ends."""

@@ -16,7 +16,7 @@ import ctypes
 import errno
 import fcntl
 import mmap
-import tempfile
+import os
 import termios
 from collections.abc import Callable
 from typing import Any
@@ -92,7 +92,8 @@ def _compiled(otherwise: Callable[[Any], int], fill: Callable[[Any, Any], None])
     try:
         made = pyseccomp.SyscallFilter(otherwise(pyseccomp))
         fill(made, pyseccomp)
-        with tempfile.TemporaryFile() as file:
+        # In memory: the unit leaves the daemon no folder for temporary files.
+        with os.fdopen(os.memfd_create("hostguard-seccomp"), "w+b") as file:
             made.export_bpf(file)
             file.seek(0)
             return file.read()

@@ -55,7 +55,7 @@ def assert_says(result: subprocess.CompletedProcess[str], exit_code: int, *words
     [
         ("hostguard.toml", "state_dir", "state_dri", ("hostguard.toml", "daemon", "state_dri")),
         ("hostguard.toml", "timeout_s = 60", 'timeout_s = "soon"', ("hostguard.toml", "approvals", "timeout_s")),
-        ("hostguard.toml", "[log]", "[log", ("hostguard.toml:8: ",)),
+        ("hostguard.toml", "[log]", "[log", ("hostguard.toml:9: ",)),
         ("hostguard.toml", 'owner = "alice"', 'owner = "nobody-we-know"', ("hostguard.toml", "agents.one", "nobody-we-know")),
         ("hostguard.toml", 'agent = "one"', 'agent = "two"', ("hostguard.toml", "workloads.one", "two")),
         ("hostguard.toml", '["127.0.0.1:5999"]', '["127.0.0.1:port"]', ("hostguard.toml", "resources.pg", "127.0.0.1:port")),
