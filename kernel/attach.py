@@ -91,7 +91,9 @@ class Attempt:
                 self.remarks.append(f"libbpf does not load the programs, bcc is tried: {str(error).splitlines()[0]}")
         programs = self._load_each(bcc.Object, settings)
         self.loader = "bcc"
-        self.remarks.append("loaded by bcc: start times, executables, cgroups of sockets are not known at connect")
+        self.remarks.append(
+            "loaded by bcc: start times, executables, cgroups of sockets are not known at connect, nor who sends at the fence"
+        )
         return programs
 
     def _load_each(self, kind: Callable[[Path], libbpf.Object | bcc.Object], settings: bytes) -> dict[str, int]:

@@ -40,6 +40,9 @@ PROGRAM_TYPES = {
     22: CGROUP_SOCKOPT,
 }
 
+LIBBPF_ALONE = {"kernel_types.bpf.h", "sending.bpf.h"}
+"""Headers of what only BTF can find."""
+
 _INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 _LIBRARY_INCLUDE = re.compile(r"^#include <(?:bpf/.+|linux/types\.h|stdbool\.h)>$", re.MULTILINE)
 _MAP = re.compile(r'^struct \{\n(?:\t__.*\n)+\} hg_\w+ SEC\("\.maps"\);$', re.MULTILINE)
@@ -130,11 +133,11 @@ def translate(source: Path, fds: dict[str, int], settings: str) -> str:
 
 
 def _inlined(source: Path, seen: set[str]) -> str:
-    """With our own headers in it, each once; kernel_types.bpf.h is libbpf's alone."""
+    """With our own headers in it, each once."""
 
     def include(found: re.Match[str]) -> str:
         name = found[1]
-        if name in seen or name == "kernel_types.bpf.h":
+        if name in seen or name in LIBBPF_ALONE:
             return ""
         seen.add(name)
         return _inlined(source.with_name(name), seen)

@@ -47,6 +47,8 @@ class Place:
 _UNIX_REMEDY = "run Linux 6.7 or newer, or keep sockets of databases out of the agents' reach (InaccessiblePaths= in their units)"
 _FAMILY_REMEDY = "set RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK in the agents' units"
 _URING_REMEDY = f"{_FAMILY_REMEDY}, with sysctl kernel.io_uring_disabled=2"
+_TCP_SEND_REMEDY = "run Linux 6.16 or newer, or hand agents no connected sockets (hostguard exec hands on none)"
+_SEND_REMEDY = "run Linux 6.3 or newer, or hand agents no sockets (hostguard exec hands on none)"
 _MKDIR_REMEDY = "do not remove agents' cgroups and make them again while the daemon is down"
 
 # What restores and publishes stands before what redirects, so that nothing is ever redirected without a record; what marks
@@ -62,6 +64,8 @@ HOOKS = {
     "setsockopt": Place("sockets", 22),
     "egress": Place("fence", 1),
     "cgroup_mkdir": Place("cgroups", TRACE_RAW_TP, remedy=_MKDIR_REMEDY),
+    "tcp_send": Place("senders", TRACE_RAW_TP, remedy=_TCP_SEND_REMEDY),
+    "send": Place("senders", TRACE_RAW_TP, remedy=_SEND_REMEDY),
     "unix_connect": Place("unix", 49, retyped=True, remedy=_UNIX_REMEDY),
     "unix_sendmsg": Place("unix", 50, retyped=True, remedy=_UNIX_REMEDY),
     "sys_enter_socket": Place("families", PERF_EVENT, "syscalls/sys_enter_socket", remedy=_FAMILY_REMEDY),

@@ -58,6 +58,8 @@ COUNTERS = (
     "observed",
     "events_suppressed",
     "events_lost",
+    "tainted",
+    "killed_send",
 )
 """In the order of `enum hg_counter`; the meanings are beside `HG_COUNTERS` in the header. Kinds of events have the same names."""
 

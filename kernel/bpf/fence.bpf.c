@@ -10,8 +10,9 @@
  *   - or it belongs to a server: the answer of a listener, or a connection that one accepted. Such a connection carries data out to
  *     whoever dialled in, so only over loopback, unless the workload may serve others (HG_MODE_INBOUND).
  *
- * Whose packet it is, is told by the socket alone: its cgroup, its mark, its user. The current task is anyone's here: a third of these
- * packets leave in the time slice of another process.
+ * Whose packet it is, is told by the socket first: its cgroup, its user, its mark, who redirected it. The current task is anyone's here: a
+ * third of these packets leave in the time slice of another process. It only counts where it is seen to send by a call of its own
+ * (is_sending_now): a socket from outside in a guarded hand. See senders.bpf.c.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -120,7 +121,8 @@ static __always_inline void walk_socket(struct __sk_buff *skb, struct bpf_sock *
 	}
 }
 
-static __always_inline void find_owner(struct __sk_buff *skb, struct bpf_sock *sk, const struct socket_mark *mark, struct guard *guard)
+static __always_inline void find_owner(struct __sk_buff *skb, struct bpf_sock *sk, const struct socket_mark *mark,
+				       const struct socket_state *state, struct guard *guard)
 {
 	__u32 uid = bpf_get_socket_uid(skb);
 	__u32 *workload;
@@ -134,7 +136,27 @@ static __always_inline void find_owner(struct __sk_buff *skb, struct bpf_sock *s
 		guard->workload = mark->workload;
 		guard->found = true;
 	}
+	if (is_undecided(guard) && state) {
+		guard->workload = state->origin.workload;
+		guard->found = true;
+	}
 	find_mode(guard);
+}
+
+/* A guarded task that sends, by a call, on a socket of somebody else: from here on it is theirs. */
+static __always_inline bool find_sender(struct __sk_buff *skb, struct bpf_sock *sk, struct guard *guard)
+{
+	struct socket_mark *mark;
+
+	if (!is_sending_now(skb, sk))
+		return false;
+	find_guard(guard, NULL, NULL);
+	if (guard->found && sk->protocol == IPPROTO_TCP) {
+		mark = bpf_sk_storage_get(&hg_marks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+		if (mark)
+			mark->workload = guard->workload;
+	}
+	return is_guarded(guard);
 }
 
 static __always_inline bool is_to_loop(const struct packet *packet, const struct bpf_sock *sk, const struct socket_state *state)
@@ -171,10 +193,13 @@ static __always_inline void publish_query(struct __sk_buff *skb, struct bpf_sock
 	count(HG_COUNT_queries_published);
 }
 
-static __always_inline int drop(struct __sk_buff *skb, struct bpf_sock *sk, const struct guard *guard, const struct packet *packet)
+static __always_inline int drop(struct __sk_buff *skb, struct bpf_sock *sk, const struct guard *guard, const struct packet *packet,
+				bool by_sender)
 {
 	struct hg_event *event = new_event(guard->pending ? HG_COUNT_refused_pending : HG_COUNT_dropped, guard, &packet->to);
 
+	if (event && by_sender)
+		describe_process(event);
 	if (event) {
 		event->cgroup = bpf_sk_cgroup_id(sk);
 		event->uid = bpf_get_socket_uid(skb);
@@ -191,13 +216,16 @@ int hg_egress(struct __sk_buff *skb)
 	struct socket_state *state;
 	struct socket_mark *mark;
 	struct guard guard = {};
+	bool by_sender = false;
 
 	if (!sk)
 		return PASS;
 	mark = bpf_sk_storage_get(&hg_marks, sk, NULL, 0);
-	find_owner(skb, sk, mark, &guard);
 	state = bpf_sk_storage_get(&hg_sockets, sk, NULL, 0);
-	if (!is_guarded(&guard) && !state)
+	find_owner(skb, sk, mark, state, &guard);
+	if (!is_guarded(&guard))
+		by_sender = find_sender(skb, sk, &guard);
+	if (!is_guarded(&guard))
 		return PASS;
 	read_packet(skb, &packet);
 	if (is_to_loop(&packet, sk, state)) {
@@ -205,9 +233,9 @@ int hg_egress(struct __sk_buff *skb)
 			publish_query(skb, sk, state, &packet);
 		return PASS;
 	}
-	if (!is_guarded(&guard) || is_of_server(&packet, sk, mark, &guard))
+	if (is_of_server(&packet, sk, mark, &guard))
 		return PASS;
-	return drop(skb, sk, &guard, &packet);
+	return drop(skb, sk, &guard, &packet, by_sender);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -68,8 +68,24 @@ struct sock_cgroup_data {
 	struct cgroup *cgroup;
 };
 
+struct sock_common {
+	unsigned short skc_family;
+};
+
+typedef struct {
+	int owned;
+} socket_lock_t;
+
 struct sock {
+	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
+	__u16 sk_protocol;
+	__u8 sk_kern_sock : 1;
 	struct sock_cgroup_data sk_cgrp_data;
+};
+
+struct sk_buff {
+	struct sock *sk;
 };
 
 struct ipv6_txoptions;

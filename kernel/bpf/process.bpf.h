@@ -45,6 +45,12 @@ static __always_inline int has_ip_options(struct tcp_sock *tcp)
 	return 0;
 }
 
+/* Nobody can tell: the fence then judges by the socket alone. */
+static __always_inline int is_sending_now(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	return 0;
+}
+
 #else
 
 static __always_inline struct cgroup *cgroup_of_socket(struct tcp_sock *tcp)
@@ -79,6 +85,8 @@ static __always_inline int has_ip_options(struct tcp_sock *tcp)
 
 	return inet->inet_opt || (v6 && v6->opt);
 }
+
+#include "sending.bpf.h"
 
 #endif
 #endif

@@ -153,7 +153,9 @@ struct hg_settings {
 	X(cgroups_filed) /* new cgroups filed by their path, before a process could enter */                   \
 	X(observed) /* what would have been refused, dropped or ended, had the workload not been observed */   \
 	X(events_suppressed) /* events above HG_EVENTS_PER_SECOND */                                           \
-	X(events_lost) /* events that found the ring full */
+	X(events_lost) /* events that found the ring full */                                                      \
+	X(tainted) /* sockets from outside on which a guarded process has sent: nothing of theirs leaves any more */ \
+	X(killed_send) /* processes ended for sending on a socket of a family that no hook sees */
 
 enum hg_counter {
 #define HG_COUNTER(name) HG_COUNT_##name,

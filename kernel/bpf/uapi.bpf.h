@@ -9,6 +9,7 @@
 #define AF_NETLINK 16
 #define NETLINK_ROUTE 0
 
+#define SOCK_STREAM 1
 #define SOCK_RAW 3
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6

@@ -21,7 +21,6 @@
 
 #define FAMILY_BYTES 2
 
-extern void *bpf_cast_to_kern_ctx(void *) __ksym;
 extern int bpf_sock_addr_set_sun_path(struct bpf_sock_addr_kern *, const __u8 *sun_path, __u32 sun_path__sz) __ksym;
 
 /* A key with room for the NUL behind a path that uses all its bytes. */

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ SENTINEL_PORT = 7071
 ETH_P_ALL = 3
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
 PACKET_OUTGOING = 4
+SO_RCVBUFFORCE = 33
 # What a host says of its own accord: neighbour discovery, router solicitation (RFC 4861), MLD (RFC 2710, RFC 3810).
 HOUSEKEEPING6 = {130, 131, 132, 133, 134, 135, 136, 137, 143}
 IGMP, HOP_BY_HOP, ICMPV6, TCP, UDP = 2, 0, 58, 6, 17
@@ -62,6 +63,8 @@ class Arena:
         self._ears = peer.make_socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self._ears.bind((FAR, 0))
         self._ears.settimeout(5)
+        # Some escapes send much, and the sentinel comes behind it all.
+        self._ears.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self._open = [self._listener(socket.AF_INET, PEER4), self._listener(socket.AF_INET6, PEER6)]
         self._open += [self._datagrams(socket.AF_INET, PEER4), self._datagrams(socket.AF_INET6, PEER6)]
         self._voice = agents.make_socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -122,6 +125,8 @@ class Arena:
         line = program.stdout.readline().strip()
         if line.startswith("listens "):
             self._dial(int(line.split()[1]))
+        if line == "drain":
+            self._drain()
         out, errors = program.communicate(timeout=PROGRAM_LIMIT_S)
         saw = (line + "\n" + out).strip().splitlines()[-1] if line or out.strip() else ""
         if program.returncode < 0:
@@ -137,6 +142,21 @@ class Arena:
                 caller.recv(100)
             except OSError:
                 return
+
+    def _drain(self) -> None:
+        """Read what connections have brought, so that their windows open."""
+        listener = self._open[0]
+        listener.setblocking(False)
+        while True:
+            try:
+                accepted, _ = listener.accept()
+            except BlockingIOError:
+                return
+            with accepted:
+                accepted.settimeout(0.2)
+                with suppress(OSError):
+                    while accepted.recv(1 << 20):
+                        pass
 
     def _quiet(self) -> tuple[str, ...]:
         """What has arrived, up to a packet of the harness's own that is sent now."""
