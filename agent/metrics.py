@@ -57,6 +57,8 @@ class Metrics(Collector):
         yield GaugeMetricFamily("hostguard_start_time_seconds", "When the daemon began, since 1970.", facts["started_at"])
         yield from self._flows(facts)
         yield from _log(facts["log"])
+        if facts["shipped"] is not None:
+            yield from _shipped(facts["shipped"], facts["log"]["sealed"])
         yield histogram(
             "hostguard_added_latency_seconds",
             "From the decoding of an allowed operation to its release; held ones are not in here.",
@@ -90,10 +92,22 @@ def _log(log: dict[str, Any]) -> Iterator[Metric]:
     yield GaugeMetricFamily("hostguard_log_entries", "Entries of the log.", log["entries"])
     lag = log["entries"] - log["synced"]
     yield GaugeMetricFamily("hostguard_log_lag_entries", "Entries that a power cut would lose now.", lag)
+    behind = log["journals_behind_bytes"]
+    yield GaugeMetricFamily("hostguard_journal_lag_bytes", "Written by workers, and not yet in the log.", behind)
     yield GaugeMetricFamily("hostguard_log_available", "1 while the log can be written.", not log["failure"])
     for name, what in (("sealed", "Entries under a signed checkpoint."), ("witnessed", "Entries vouched for by a witness.")):
         if name in log:
             yield GaugeMetricFamily(f"hostguard_log_{name}_entries", what, log[name])
+
+
+def _shipped(shipped: dict[str, Any], sealed: int) -> Iterator[Metric]:
+    arrived, tried_at = shipped["entries"], shipped["tried_at"]
+    yield GaugeMetricFamily("hostguard_shipped_entries", "Entries that have arrived in the bucket.", arrived)
+    yield GaugeMetricFamily("hostguard_ship_lag_entries", "Sealed entries that have not arrived yet.", max(0, sealed - arrived))
+    yield GaugeMetricFamily(
+        "hostguard_ship_last_pass_time_seconds", "When the newest pass ended, since 1970; 0 for never.", tried_at
+    )
+    yield GaugeMetricFamily("hostguard_ship_failing", "1 when the newest pass failed.", bool(shipped["failure"]))
 
 
 def histogram(name: str, what: str, latency: Latency) -> Metric:

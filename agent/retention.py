@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ..policy.sections import Log as LogSection
 from ..recorder.durable import LogUnavailable
-from ..recorder.entry import LogRemoved
 from ..recorder.log import Log
 from ..recorder.packing import LogCorrupt
 from ..recorder.retention import Plan, Rule, plan, remove
@@ -60,7 +59,7 @@ class Retention:
         self._log = log
         self._sealing = sealing
         self._rule = Rule(section.keep_days * DAY_NS, section.keep_bytes)
-        self._arrived = arrived
+        self.arrived = arrived
         self.failure = ""
         """Why old segments could not be removed the last time; empty when they could."""
         self.waiting: Waiting | None = None
@@ -96,8 +95,7 @@ class Retention:
             self._log.payloads.remove(())
 
     async def _carry_out(self, found: Plan) -> None:
-        record = LogRemoved(found.before, len(found.segments), len(found.payloads), found.bytes, str(self._rule))
-        position = self._log.append(0, record)
+        position = self._log.append(0, found.record(self._rule))
         await self._sealing.seal()
         # Nothing goes whose removal is not under a signed head: else it would look like theft.
         if self._sealing.checkpoint.size >= position:
@@ -105,9 +103,9 @@ class Retention:
 
     def _plan(self) -> Plan | None:
         sealed = self._sealing.checkpoint.size
-        if self._arrived is None:
+        if self.arrived is None:
             return self._plan_within(sealed)
-        has = self._arrived()
+        has = self.arrived()
         found = self._plan_within(min(sealed, has.reached))
         wanted = self._plan_within(sealed)
         late = wanted is not None and (found is None or found.before < wanted.before)

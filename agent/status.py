@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
+import sqlite3
 import time
 from importlib.metadata import version
 from typing import Any
@@ -87,6 +89,7 @@ class Status:
         """Everything as JSON; `state` is ``guarding`` when `problems` is empty, else ``degraded``. Asks the workers first."""
         told = await self._crew.reports(MAX_FLOWS_SHOWN)
         names = await self._names.facts()
+        shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
         workloads = self._workloads()
@@ -125,6 +128,7 @@ class Status:
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
             "names": names,
             "log": self._log(),
+            "shipped": shipped,
             "kernel": self._redirect.counters(),
             "faults": list(self._faults.latest),
         }
@@ -148,6 +152,7 @@ class Status:
             "window_ms": 0 if strict else self._document.log.batch_ms,
             "payload_recipients": len(self._document.log.payload_recipients),
             "payload_above_bytes": self._document.log.payload_above_bytes,
+            "journals_behind_bytes": self._drain.behind,
             "failure": self._drain.failure or self._crew.log_failure or ("" if log.available else self._records.failure),
             "sealed": self._sealing.checkpoint.size,
             "sealed_at": self._sealing.sealed_at,
@@ -159,6 +164,16 @@ class Status:
                 for shown in self._witnesses.shown
             ],
         }
+
+    def _shipped(self) -> dict[str, Any] | None:
+        """How far the bucket has come; None where nothing is shipped. Reads the ledger of `hostguard ship`."""
+        if self._retention.arrived is None:
+            return None
+        try:
+            has = self._retention.arrived()
+        except sqlite3.Error as error:
+            return {"entries": 0, "tried_at": 0.0, "failure": f"its ledger can't be read: {error}"}
+        return {"entries": has.reached, "tried_at": has.tried_at, "failure": has.failure}
 
     def _workloads(self) -> list[dict[str, Any]]:
         document = self._document

@@ -117,6 +117,13 @@ class Drain:
         """Why the log can't be written or synced; empty while it can."""
         return self._append_failure or self._sync_failure
 
+    @property
+    def behind(self) -> int:
+        """Bytes that workers have written and that are not in the log yet."""
+        with self._lock:
+            lags = (min(max(0, one.control.published - one.read), one.size) for one in self._open.values())
+            return sum(lags)
+
     def open_journal(self, worker: str, size: int = RING_BYTES) -> Handle:
         """Make a journal of `size` bytes (a power of two) for a new worker. Raises LogUnavailable."""
         with self._lock:

@@ -33,9 +33,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .entry import Stored
 from .frames import whole_frames
 from .payloads import PayloadStore, close, sync_folder
+from .stored import Stored
 from .wrapping import Encrypt
 
 SEGMENT_BYTES = 64 * 1024 * 1024

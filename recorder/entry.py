@@ -14,22 +14,11 @@ from __future__ import annotations
 
 import msgspec
 
+from .stored import Stored
+
 FORMAT_VERSION = 1
 
-
-class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Stands for a field's value that is not in the entry: the value's msgpack is a payload beside the log (`wrapping`)."""
-
-    length: int
-    """Bytes of the value's msgpack."""
-    sha256: bytes
-    """Of the value's msgpack; of an encrypted one with the payload's salt before it."""
-    file: bytes = b""
-    """SHA-256 of the payload's file, and its name; absent in older logs, where the file is the value as it is."""
-    encrypted: bool = False
-    """Whether the file is encrypted; absent when it is not."""
-
-
+Hash = bytes
 Text = str | Stored
 Texts = tuple[str, ...] | Stored
 Pairs = tuple[tuple[str, str], ...] | Stored
@@ -381,6 +370,8 @@ class LogRemoved(Entry, tag="log.removed"):
     """Of the files."""
     reason: str
     """The rule."""
+    carried: Hash = b""
+    """SHA-256 of what is kept of removed entries that later ones need (`carried`); empty in older logs."""
 
 
 class LogKey(Entry, tag="log.key"):

@@ -21,12 +21,12 @@ from .entry import (
     Reply,
     Request,
     Session,
-    Stored,
     Unknown,
     Withdrawn,
 )
 from .packing import Fetch, restore
 from .reader import Record
+from .stored import Stored
 from .wrapping import file_hash
 
 ENDS = frozenset({"approved", "denied", "withdrawn", "expired"})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .entry import Approval, Decision, Reply, Session, Stored
+from .entry import Approval, Decision, Reply, Session
+from .stored import Stored
 
 
 @dataclass(frozen=True, slots=True)

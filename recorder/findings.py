@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from .checkpoint import Checkpoint
 
@@ -41,6 +42,8 @@ class Report:
     """Entries before this one were not read: a remembered head vouches for them."""
     removed: int = 0
     """Entries before this one were removed by retention: only their hashes were checked."""
+    carried: int = 0
+    """So many of them are kept all the same, because later ones need them: they are what was sealed."""
     keys: tuple[str, ...] = ()
     """Verifier keys that signed the log, oldest first; each was introduced under the one before."""
     handed_over: tuple[int, ...] = ()
@@ -56,3 +59,9 @@ class Report:
     payloads_removed: int = 0
     """Payloads that retention has removed, by its record."""
     findings: list[Finding] = field(default_factory=list)
+
+
+class Fault(Protocol):
+    """Takes a finding: where, what is wrong, what was expected, what was found."""
+
+    def __call__(self, place: str, problem: str, expected: str = "", found: str = "") -> None: ...

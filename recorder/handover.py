@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .checkpoint import Checkpoint, open_checkpoint
-from .entry import DaemonStart, LogKey, Stored
+from .entry import DaemonStart, LogKey
 from .note import BadNote, Verifier, parse_verifier
 from .packing import LogCorrupt, unpack
 from .prove import check_proof, extra_of
+from .stored import Stored
 from .tree import BadProof
 from .treefiles import FRESH, TreeFiles, read_file
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from ._ring_cffi import ffi, lib
 from .durable import SEGMENT_BYTES, LogUnavailable, LogWriter, Syscalls
-from .entry import Captured, Entry, FlowClose, FlowOpen, FlowRefused, LogBegin, LogCut, LogResumed, Stored
+from .entry import Captured, Entry, FlowClose, FlowOpen, FlowRefused, LogBegin, LogCut, LogResumed
 from .packing import MAX_ENTRY_BYTES, frame, pack, stamp
 from .payloads import PayloadStore
+from .stored import Stored
 from .wrapping import Encrypt
 
 Clock = Callable[[], tuple[int, int]]

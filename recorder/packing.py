@@ -19,7 +19,8 @@ from zlib import crc32
 
 import msgspec
 
-from .entry import KINDS, Captured, Entry, Operation, Stored, Unknown
+from .entry import KINDS, Captured, Entry, Operation, Unknown
+from .stored import Stored
 
 MAX_ENTRY_BYTES = 0xFFFF
 CRC_KEY = b"\xa3crc\xce"

@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
 
-from .entry import Stored
-from .findings import Report
+from .findings import Fault, Report
 from .payloads import payload_path, payload_paths
+from .stored import Stored
 from .treefiles import read_file
 from .wrapping import Decrypt, value_in
-
-
-class Fault(Protocol):
-    """Takes a finding: where, what is wrong, what was expected, what was found."""
-
-    def __call__(self, place: str, problem: str, expected: str = "", found: str = "") -> None: ...
 
 
 def check_payloads(

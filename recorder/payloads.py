@@ -19,14 +19,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from .entry import Stored
+from .stored import Stored
 from .wrapping import COMPRESSED, ENCRYPTED, PLAIN, Decrypt, Encrypt, file_hash, file_name, unwrap, wrap
 
 _NAME = re.compile("[0-9a-f]{64}(" + "|".join(map(re.escape, (PLAIN, COMPRESSED, ENCRYPTED))) + ")")
 MAX_UNSYNCED = 64
 """Payloads whose file is kept open until the next sync; beyond it they are synced at once."""
-MAX_KNOWN = 4096
-"""Values stored by this process that are recognised when they come again: a prepared statement comes with each execution."""
+MAX_KNOWN = 8192
+"""Values stored by this process that are recognised when they come again: a prepared statement comes with each execution.
+More than one append can store, since retention spares what is known."""
 MAX_WRAPPING_BYTES = 1 << 20
 """A file that is longer than its value by more (and a 64th) was not made by `wrap`: headers take some hundred bytes a key."""
 
@@ -93,7 +94,8 @@ class PayloadStore:
         reference, data = wrap(value, self._encrypt)
         self._keep(reference, data)
         if len(self._known) >= MAX_KNOWN:
-            self._known.clear()
+            # The oldest: what was stored a moment ago may have no entry yet, and `watch` goes by these.
+            del self._known[next(iter(self._known))]
         self._known[key] = reference
         return reference
 
@@ -104,19 +106,28 @@ class PayloadStore:
         return reference
 
     def watch(self) -> None:
-        """Retention is about to ask which payloads nothing refers to: from now on those taken into use are noted."""
+        """Retention is about to ask which payloads nothing refers to: those known, and those taken into use from now on, stay."""
         with self._names:
             self._used = set(map(file_name, self._known.values()))
 
     def remove(self, paths: Iterable[Path]) -> None:
-        """Remove payloads, but none that was taken into use since `watch`, which ends with this. Raises OSError."""
+        """Remove payloads, but none that was taken into use since `watch`, which ends with this. Raises OSError.
+
+        One that was only known is forgotten: it goes the next time.
+        """
+        spared = set()
         try:
             for path in paths:
                 with self._names:
                     if self._used is None or path.name not in self._used:
                         path.unlink(missing_ok=True)
+                    else:
+                        spared.add(path.name)
         finally:
             self._used = None
+            for key, reference in list(self._known.items()):
+                if file_name(reference) in spared:
+                    self._known.pop(key, None)
 
     def sync(self) -> None:
         """Make all that was stored durable: first what the files hold, then their names. Raises OSError; call it again then."""

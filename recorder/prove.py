@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .carried import carried
 from .checkpoint import Checkpoint, open_checkpoint
 from .frames import LENGTH_BYTES
 from .note import BadNote, Verifier, decode_base64
@@ -66,13 +67,20 @@ def prove(folder: Path, index: int, checkpoint: Checkpoint, note: str) -> str:
     """
     if not 0 <= index < checkpoint.size:
         raise ValueError(f"entry {index} is not under a checkpoint yet: the newest is over {checkpoint.size} entries")
-    (frame,) = Cursor(folder, index).read(index + 1)
-    entry = frame[LENGTH_BYTES:]
+    entry = _entry(folder, index)
     hashes = hashes_of(folder, inclusion_ranges(index, checkpoint.size), checkpoint.size)
     # What can't be checked by whoever gets it must not leave the house.
     check_inclusion(leaf_hash(entry), index, checkpoint.size, hashes, checkpoint.root)
     lines = [HEADER, f"extra {_base64(entry)}", f"index {index}", *map(_base64, hashes), "", note]
     return "\n".join(lines)
+
+
+def _entry(folder: Path, index: int) -> bytes:
+    for one in carried(folder):
+        if one.index == index:
+            return one.data
+    (frame,) = Cursor(folder, index).read(index + 1)
+    return frame[LENGTH_BYTES:]
 
 
 @dataclass(frozen=True, slots=True)

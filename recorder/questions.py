@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from .entry import NameAnswered, NameAsked, Stored, Texts
+from .entry import NameAnswered, NameAsked, Texts
 from .packing import restore
 from .reader import Reader
+from .stored import Stored
 from .visible import visible
 
 MAX_SHOWN = 10_000

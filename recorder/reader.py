@@ -2,6 +2,8 @@
 
 A reader takes no lock and needs no daemon. It sees an entry as soon as it is written, which is before it is durable: an append
 that fails halfway is taken back, so in that instant a follower can see an entry that the log then doesn't keep.
+
+Of entries that retention removed those come first that later ones need (`carried`), but for `poll`, which follows the log.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from pathlib import Path
 
 import msgspec
 
+from .carried import carried
 from .durable import read_segment, segment_names
-from .entry import KINDS, Entry, Stored, Unknown
+from .entry import KINDS, Entry, Unknown
 from .frames import LENGTH_BYTES, frames
 from .packing import LogCorrupt, kind_of, tag_of, unpack
 from .payloads import payload_path, read_payload
+from .stored import Stored
 from .wrapping import Decrypt
 
 CHUNK_BYTES = 1 << 20
@@ -64,7 +68,7 @@ class Reader:
         """All entries that there are now, of these kinds only. Others are passed over by a look at their first bytes."""
         every = kinds is KINDS
         tags = frozenset(tag_of(kind).encode() for kind in kinds)
-        while found := self._poll_raw():
+        for found in self._all_raw():
             for index, data in found:
                 if every or kind_of(data) in tags:
                     yield index, self._unpack(index, data)
@@ -77,7 +81,7 @@ class Reader:
         if number not in range(MAX_INDEX):
             return
         mark = b"\xa4flow" + msgspec.msgpack.encode(number) + b"\xa3seq"
-        while found := self._poll_raw():
+        for found in self._all_raw():
             for index, data in found:
                 if mark in data:
                     entry = self._unpack(index, data)
@@ -97,6 +101,13 @@ class Reader:
             return unpack(data)
         except LogCorrupt as error:
             raise LogCorrupt(f"entry {index}: {error}") from None
+
+    def _all_raw(self) -> Iterator[list[tuple[int, bytes]]]:
+        names = segment_names(self._folder)
+        if self._segment < 0 and names and self._start < names[0]:
+            yield [(one.index, one.data) for one in carried(self._folder) if self._start <= one.index < names[0]]
+        while found := self._poll_raw():
+            yield found
 
     def _poll_raw(self) -> list[tuple[int, bytes]]:
         """The next frames, from `start` on; whole chunks before it are passed over."""

@@ -20,7 +20,6 @@ from .entry import (
     Reply,
     Request,
     Session,
-    Stored,
     Text,
     Texts,
     Unknown,
@@ -30,6 +29,7 @@ from .packing import Fetch, tag_of
 from .parameters import render
 from .reader import Record
 from .recording import Approved, Event, Facts, Recording, Replied, Rows, Step
+from .stored import Stored
 from .visible import visible, visible_lines
 
 

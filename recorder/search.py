@@ -14,11 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from sqlite3 import Connection
 
-from .entry import Approval, Decision, Entry, FlowOpen, Operation, Reply, Session, Stored, Unknown
+from .entry import Approval, Decision, Entry, FlowOpen, Operation, Reply, Session, Unknown
 from .exchanges import text_of
 from .filters import Filters
 from .packing import Fetch, restore
 from .reader import Reader, Record
+from .stored import Stored
 from .visible import visible
 
 VERSION = 2
@@ -79,13 +80,12 @@ def update(connection: Connection, reader: Reader, origin: bytes, *, rebuild: bo
     if rebuild or position(connection, origin) == 0:
         _begin(connection, origin)
     batch: list[Record] = []
-    while found := reader.poll():
-        batch += found
+    for record in reader.entries(_KINDS):
+        batch.append(record)
         if len(batch) >= BATCH_ENTRIES:
-            _write(connection, batch, reader.payload)
+            _write(connection, batch, record[0] + 1, reader.payload)
             batch = []
-    if batch:
-        _write(connection, batch, reader.payload)
+    _write(connection, batch, reader.position, reader.payload)
     return position(connection, origin)
 
 
@@ -104,7 +104,7 @@ def _begin(connection: Connection, origin: bytes) -> None:
     connection.execute("INSERT INTO state VALUES (?, ?, 0)", (VERSION, origin))
 
 
-def _write(connection: Connection, batch: list[Record], fetch: Fetch) -> None:
+def _write(connection: Connection, batch: list[Record], reached_now: int, fetch: Fetch) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         (reached,) = connection.execute("SELECT position FROM state").fetchone()
@@ -112,7 +112,7 @@ def _write(connection: Connection, batch: list[Record], fetch: Fetch) -> None:
             # Another search may have come first; what it wrote is the same.
             if index >= reached and isinstance(entry, _KINDS):
                 _add(connection, index, restore(entry, fetch))
-        connection.execute("UPDATE state SET position = max(position, ?)", (batch[-1][0] + 1,))
+        connection.execute("UPDATE state SET position = max(position, ?)", (reached_now,))
     except BaseException:
         connection.execute("ROLLBACK")
         raise

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .entry import Approval, Decision, Entry, FlowClose, FlowOpen, FlowRefused, Reply, Session, Stored
+from .entry import Approval, Decision, Entry, FlowClose, FlowOpen, FlowRefused, Reply, Session
 from .filters import Filters, masked, touches, user_of
 from .packing import restore
 from .reader import Reader
+from .stored import Stored
 from .visible import visible
 
 _KINDS = (Decision, FlowClose, FlowOpen, FlowRefused)

@@ -13,21 +13,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from .carried import check_carried
 from .checkpoint import Checkpoint, open_checkpoint
 from .durable import segment_names
-from .entry import DaemonStart, LogKey, LogRemoved, Stored
+from .entry import DaemonStart, LogKey, LogRemoved
 from .findings import Finding, Head, Report
 from .frames import LENGTH_BYTES
 from .handover import Keys, keys_of
 from .note import BadNote, Verifier
 from .packing import LogCorrupt, is_whole, kind_of, tag_of, unpack
 from .payload_check import check_payloads
+from .payloads import payload_path
 from .raw import Cursor, leaf_hashes
 from .retention import PAYLOAD_KEY, references
+from .stored import Stored
 from .tiles import HEIGHT, WIDTH, Edge, Tile, bundle_path, parse_path, partial_tiles
 from .tree import HASH_BYTES
 from .treefiles import CHECKPOINT, read_file, read_tile, tree_file_paths
-from .wrapping import Decrypt
+from .wrapping import Decrypt, file_name
 
 MAX_FINDINGS = 20
 """After so many there is nothing more to learn."""
@@ -103,6 +106,8 @@ class _Verification:
         """Payloads that entries refer to, with the index of the first."""
         self._allowed = 0
         """Retention was allowed to remove entries before this one, by the newest record."""
+        self._carried: set[bytes] = set()
+        """By the records: what the file of entries that were carried over may have as its hash."""
 
     def run(self) -> Report:
         report = self._report
@@ -317,6 +322,8 @@ class _Verification:
 
     def _note_removal(self, entry: LogRemoved) -> None:
         self._allowed = entry.before
+        if entry.before >= self._report.removed > 0:
+            self._carried.add(entry.carried)
         self._report.payloads_removed += entry.payloads
 
     # After the pass.
@@ -337,7 +344,18 @@ class _Verification:
                 self._fault(path, "no entries are there for it")
         for level, index in sorted(self._full):
             self._fault(bundle_path(index) if level < 0 else Tile(level, index, WIDTH).path, "no entries are there for it")
+        self._check_carried()
         check_payloads(self._folder, self._payloads, self._allowed, self._decrypt, report, self._fault)
+
+    def _check_carried(self) -> None:
+        for one in check_carried(self._folder, self._carried, self._fault):
+            self._report.carried += 1
+            for reference in references(unpack(one.data)):
+                self._payloads.setdefault(reference, one.index)
+                if not payload_path(self._folder, reference).is_file():
+                    self._fault(
+                        f"entry {one.index}", f"its payload {file_name(reference)} is not there, though it was carried over"
+                    )
 
 
 def _hash(data: bytes, number: int) -> bytes:

@@ -26,7 +26,7 @@ from typing import Final
 
 import zstandard
 
-from .entry import Stored
+from .stored import Stored
 
 Encrypt = Callable[[bytes], bytes]
 """To an age file for those who may read it."""

@@ -10,9 +10,10 @@ import pyrage
 from sealed_log import ticking
 
 from hostguard.identity.auditors import Identities, Recipients
-from hostguard.recorder.entry import Operation, Stored
+from hostguard.recorder.entry import Operation
 from hostguard.recorder.log import Log
 from hostguard.recorder.reader import Reader
+from hostguard.recorder.stored import Stored
 
 
 class Auditor:

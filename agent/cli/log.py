@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ...policy.document import Document
 from ...recorder.checkpoint import Checkpoint, open_checkpoint
-from ...recorder.findings import Head, Report
+from ...recorder.findings import Finding, Head, Report
 from ...recorder.handover import Keys, keys_of
 from ...recorder.note import BadNote, Verifier, parse_note, parse_verifier
 from ...recorder.packing import LogCorrupt, unpack
@@ -58,22 +59,38 @@ class Subject:
     document: Document | None
     """None when everything was given on the command line."""
 
-    def witnessed(self) -> list[Witnessed]:
-        """What witnesses have, largest first; cosignatures are checked with the keys that the configuration has."""
-        names = set(kept_names(self.folder))
-        keys = {} if self.document is None else {name: to.key for name, to in self.document.witnesses.items()}
-        try:
-            found = [kept(self.folder, name, self.keys, keys.get(name, "")) for name in sorted(names)]
-            found += self._files()
-        except BadNote as error:
-            raise Failure(f"what is kept of a witness is not right: {error}") from None
-        return sorted((one for one in found if one is not None), key=lambda one: one.checkpoint.size, reverse=True)
+    def witnessed(self) -> tuple[list[Witnessed], list[Finding]]:
+        """What witnesses have, largest first, and what is not right of it.
 
-    def _files(self) -> list[Witnessed]:
+        Cosignatures are checked with the keys that the configuration has.
+        """
+        found, wrong = [], []
+        for place, read in (*self._kept(), *self._files()):
+            try:
+                one = read()
+            except FileNotFoundError:
+                continue
+            except (BadNote, OSError) as error:
+                wrong.append(Finding(place, f"what is kept of a witness is not right: {error}"))
+                continue
+            if one is not None:
+                found.append(one)
+        return sorted(found, key=lambda one: one.checkpoint.size, reverse=True), wrong
+
+    def _kept(self) -> Iterator[tuple[str, Callable[[], Witnessed | None]]]:
+        keys = {} if self.document is None else {name: to.key for name, to in self.document.witnesses.items()}
+        for name in kept_names(self.folder):
+            yield f"witness/{name}", partial(kept, self.folder, name, self.keys, keys.get(name, ""))
+
+    def _files(self) -> Iterator[tuple[str, Callable[[], Witnessed | None]]]:
         """Heads in files elsewhere say more than what is kept of them here."""
         witnesses = {} if self.document is None else self.document.witnesses
-        texts = {name: _text(Path(to.file)) for name, to in witnesses.items() if to.file and Path(to.file).exists()}
-        return [taken(f"{name} ({witnesses[name].file})", text, self.keys) for name, text in texts.items()]
+        for name, to in witnesses.items():
+            if to.file:
+                yield to.file, partial(self._read, f"{name} ({to.file})", Path(to.file))
+
+    def _read(self, name: str, path: Path) -> Witnessed:
+        return taken(name, path.read_text(encoding="utf-8", errors="replace"), self.keys)
 
 
 def subject_options(command: Command) -> Command:
@@ -146,7 +163,7 @@ def verify_log(
     """
     decrypt = decrypt_with(identity) or (lambda _: None)
     subject = _subject(config, folder, key)
-    witnessed = subject.witnessed()
+    witnessed, wrong = subject.witnessed()
     heads = [Head(f"witness {one.name}", one.checkpoint) for one in witnessed]
     start = _remembered(subject, remembered)
     if start is not None and whole:
@@ -154,6 +171,7 @@ def verify_log(
         start = None
     with _progress(_expected(subject)) as progress:
         report = verify(subject.folder, subject.keys.trusted, heads, start, progress, decrypt)
+    report.findings += wrong
     if as_json:
         print_json(_facts(report, witnessed))
     else:
@@ -213,6 +231,8 @@ def _show_report(report: Report, witnessed: list[Witnessed]) -> None:
         out.print(f"  those before entry {report.begun_at} by the remembered checkpoint, without reading them")
     if report.removed:
         out.print(f"  those before entry {report.removed} were removed by retention, on record: their hashes only were checked")
+    if report.carried:
+        out.print(f"  {report.carried} of them are kept, because later ones need them, and are what was sealed")
     if report.payloads:
         out.print(f"[green]✓[/] {report.payloads} payloads have the content that their names say")
         _show_encrypted(report)
@@ -302,7 +322,7 @@ def prove_entry(config: Path, folder: Path | None, key: str | None, as_json: boo
     """
     subject = _subject(config, folder, key)
     found, note = _checkpoint(subject)
-    cosigned = (one for one in subject.witnessed() if one.cosigned_s is not None and one.checkpoint.size > entry)
+    cosigned = (one for one in subject.witnessed()[0] if one.cosigned_s is not None and one.checkpoint.size > entry)
     # One that only an earlier key signed would not be checked with the key that is in force.
     best = next((one for one in cosigned if subject.keys.current.of(parse_note(one.note))), None)
     if best is not None:

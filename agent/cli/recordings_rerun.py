@@ -12,9 +12,10 @@ import msgspec
 from ...policy.decide import FlowPolicy, Policy
 from ...policy.explain import SEARCH_PATH, offline_decider
 from ...protocols.events import Operation, OperationKind, Session
-from ...recorder.entry import PolicyLoad, Stored
+from ...recorder.entry import PolicyLoad
 from ...recorder.exchanges import Exchange, History
 from ...recorder.reader import Reader
+from ...recorder.stored import Stored
 from ...recorder.visible import visible
 from ..failures import Failure
 from ..paths import Paths

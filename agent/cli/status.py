@@ -117,6 +117,8 @@ def _show_basis(facts: dict[str, Any]) -> None:
     health = f"[red]{escape(log['failure'])}[/]" if log["failure"] else "[green]writable[/]"
     out.print(f"log        {health}, {log['entries']} entries, {window}  [dim]{escape(log['folder'])}[/]")
     out.print(f"           {log['sealed']} sealed {ago(time.time() - log['sealed_at'])} ago, {_witnessed(log)}")
+    if facts["shipped"] is not None:
+        out.print(f"           {_shipped(facts['shipped'])}")
     if log["retention_waits"]:
         out.print(f"           [yellow]retention waits for shipping[/]: {escape(log['retention_waits'])}")
     out.print(f"           {_kept(log)}")
@@ -153,6 +155,12 @@ def _kept(log: dict[str, Any]) -> str:
     keys = log["payload_recipients"]
     how = f"payloads encrypted to {keys} key{'s' * (keys != 1)}" if keys else "payloads [yellow]not encrypted[/]"
     return f"{how}, statements above {log['payload_above_bytes']} bytes are payloads"
+
+
+def _shipped(shipped: dict[str, Any]) -> str:
+    when = f"last pass {ago(time.time() - shipped['tried_at'])} ago" if shipped["tried_at"] else "no pass yet"
+    failed = f" [red]failed[/]: {escape(shipped['failure'])}" if shipped["failure"] else ""
+    return f"{shipped['entries']} arrived in the bucket, {when}{failed}"
 
 
 def _witnessed(log: dict[str, Any]) -> str:

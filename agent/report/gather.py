@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ...policy.decide import Policy
-from ...recorder.entry import DaemonStart, FlowRefused, PolicyLoad, Stored
+from ...recorder.entry import DaemonStart, FlowRefused, PolicyLoad
 from ...recorder.exchanges import ENDS, Exchange, History, histories, text_of
 from ...recorder.reader import Reader, Record
+from ...recorder.stored import Stored
 from ...recorder.visible import visible
 from .facts import AgentReport, Answered, Did, Loaded, MaskedColumn, PolicyFacts, Refusal, Report, Stance, Statement
 from .in_force import Configuration, InForce

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ...policy.decide import Policy
 from ...policy.document import ConfigErrors, of_texts
 from ...policy.rules import Source
-from ...recorder.entry import PolicyLoad, Stored
+from ...recorder.entry import PolicyLoad
 from ...recorder.packing import Fetch, restore
+from ...recorder.stored import Stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
-from ..entry import Approval, FlowOpen, FlowRefused, Stored
+from ..entry import Approval, FlowOpen, FlowRefused
 from ..exchanges import Exchange, History, text_of
 from ..parameters import render
+from ..stored import Stored
 
 VERSION = "1.6.0"
 CATEGORY_UID = 6

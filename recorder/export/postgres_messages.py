@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from ..entry import Operation, Session, Stored
+from ..entry import Operation, Session
 from ..exchanges import Exchange, text_of
+from ..stored import Stored
 
 UNSEEN = "-- prepared out of hostguard's sight"
 SYNC = b"S\0\0\0\4"

@@ -117,12 +117,20 @@ def test_an_entry_that_is_not_sealed_has_no_proof_yet(folder: Path) -> None:
     assert "not under a checkpoint yet" in result.output
 
 
-def test_a_witness_s_file_that_was_changed_is_told(folder: Path) -> None:
+def test_a_witness_s_file_that_was_changed_is_a_finding_among_others(folder: Path) -> None:
+    """The rest is checked all the same, with what the other witnesses have."""
     (folder / "witness").mkdir()
     (folder / "witness" / "w1").write_text("nonsense")
-    result = log("verify", folder=folder)
+    (folder / "witness" / "w2").write_text((folder / "checkpoint").read_text())
+    (folder / "tile" / "0" / "000").unlink()
+    result = log("verify", "--json", folder=folder)
     assert result.exit_code == 1
-    assert "witness" in result.output
+    facts = json.loads(result.stdout)
+    assert [finding["place"] for finding in facts["findings"]] == ["tile/0/000", "witness/w1"]
+    assert [one["name"] for one in facts["witnesses"]] == ["w2"]
+    shown = log("verify", folder=folder)
+    assert "witness/w1: what is kept of a witness is not right" in shown.output
+    assert log("prove", "290", folder=folder).exit_code == 0
 
 
 def test_a_log_without_a_checkpoint_says_so(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from recorded import DELETE, START_NS, log_in, opened, record
 
 from hostguard.agent.cli.main import main
 from hostguard.policy.document import load
-from hostguard.recorder.entry import Approval, Decision, FlowClose, Operation, PolicyLoad, Request, Stored
+from hostguard.recorder.entry import Approval, Decision, FlowClose, Operation, PolicyLoad, Request
 from hostguard.recorder.reader import Reader
+from hostguard.recorder.stored import Stored
 
 SHOP = Path(__file__).resolve().parents[2] / "examples" / "shop"
 ATTACK = "<script>alert(1)</script> =cmd"

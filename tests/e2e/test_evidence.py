@@ -15,6 +15,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from servers import Server
 
+from hostguard.agent.paths import Paths
+from hostguard.agent.s3 import place_of
+from hostguard.agent.shipping import Ledger
+from hostguard.policy.document import load
+
 POLICY = """
 @id("agents read and write")
 permit (principal in Role::"worker", action in [Action::"read", Action::"write", Action::"session"], resource);
@@ -55,7 +60,7 @@ def guarded(postgres18: Server, scraped: str) -> Iterator[guard.Guard]:
         agents={"one": guard.Agent(("worker",))},
         resources={"pg": f"{postgres18.host}:{postgres18.port}"},
         policies=POLICY,
-        tags=f'[metrics]\nlisten = "{scraped}"\n',
+        tags=f'[metrics]\nlisten = "{scraped}"\n[ship]\nbucket = "evidence"\n',
     )
     with guard.guarding(setup) as running:
         done = running.run("one", [sys.executable, "-c", AGENT], postgres18.environment())
@@ -99,8 +104,36 @@ def test_prometheus_reads_the_same_figures_from_the_control_socket_and_the_addre
     assert 0 < found["hostguard_added_latency_seconds_sum", ""] < 1
     assert found["hostguard_log_sync_seconds_count", ""] >= 1
     assert found["hostguard_log_entries", ""] >= 8
+    assert found["hostguard_log_lag_entries", ""] >= 0
+    assert found["hostguard_journal_lag_bytes", ""] == 0
     assert found["hostguard_guarding", ""] == 1
     assert found["hostguard_faults_total", "internal"] == 0
+
+
+def test_the_lag_of_shipping_is_what_the_ledger_says(guarded: guard.Guard, scraped: str) -> None:
+    """The ledger is `hostguard ship`'s; the daemon reads it when it is asked."""
+
+    def told() -> dict[tuple[str, str], float]:
+        there = http.client.HTTPConnection(scraped)
+        try:
+            return samples(get(there))
+        finally:
+            there.close()
+
+    before = told()
+    assert before["hostguard_shipped_entries", ""] == before["hostguard_ship_last_pass_time_seconds", ""] == 0
+    assert before["hostguard_ship_lag_entries", ""] == before["hostguard_log_sealed_entries", ""]
+    document = load(str(guarded.config))
+    ledger = Ledger(Paths.of(document).ledger)
+    ledger.begin(place_of(document.ship, socket.gethostname()))
+    ledger.reach(3)
+    ledger.try_ended(1_800_000_000.0, "no route")
+    ledger.close()
+    after = told()
+    assert after["hostguard_ship_lag_entries", ""] == after["hostguard_log_sealed_entries", ""] - 3
+    assert after["hostguard_ship_last_pass_time_seconds", ""] == 1_800_000_000
+    assert after["hostguard_ship_failing", ""] == 1
+    assert "3 arrived in the bucket" in guarded.cli("status").stdout
 
 
 def test_an_agent_can_not_read_the_metrics(guarded: guard.Guard, scraped: str, postgres18: Server) -> None:

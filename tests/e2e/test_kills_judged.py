@@ -14,9 +14,10 @@ import guard
 import pytest
 from servers import Server
 
-from hostguard.recorder.entry import Operation, Stored
+from hostguard.recorder.entry import Operation
 from hostguard.recorder.note import parse_signer
 from hostguard.recorder.reader import Reader
+from hostguard.recorder.stored import Stored
 from hostguard.recorder.verify import verify
 
 INSERTER = Path(__file__).parent / "agents" / "inserter.py"

@@ -27,9 +27,9 @@ from hostguard.recorder.entry import (
     LogResumed,
     Operation,
     Reply,
-    Stored,
 )
 from hostguard.recorder.packing import frame, pack
+from hostguard.recorder.stored import Stored
 from hostguard.recorder.wrapping import wrap
 
 PAGE = 4096

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from hostguard.recorder.durable import LogBusy, LogUnavailable, LogWriter, Syscalls
-from hostguard.recorder.entry import Cancel, FlowOpen, LogCut, LogResumed, Operation, Stored
+from hostguard.recorder.entry import Cancel, FlowOpen, LogCut, LogResumed, Operation
 from hostguard.recorder.log import Log
 from hostguard.recorder.packing import frame
 from hostguard.recorder.payloads import payload_path
 from hostguard.recorder.reader import Reader
+from hostguard.recorder.stored import Stored
 
 NOISE = os.urandom(50_000).hex()
 """What compresses to half its size and no further."""

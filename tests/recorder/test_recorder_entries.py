@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostguard.recorder.entry import KINDS, Captured, Decision, Entry, FlowOpen, Operation, Reply, Session, Stored
+from hostguard.recorder.entry import KINDS, Captured, Decision, Entry, FlowOpen, Operation, Reply, Session
 from hostguard.recorder.packing import MAX_ENTRY_BYTES, LogCorrupt, frame, kind_of, restore, spillable, tag_of, unpack
+from hostguard.recorder.stored import Stored
 
 COMMON = ("v", "wall_ns", "mono_ns", "flow", "seq", "crc")
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "recordings.md"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
@@ -18,8 +19,9 @@ import pyrage
 import pytest
 from sealed_log import SealedLog, assert_whole
 
-from hostguard.recorder.entry import Cancel, Operation, Stored
+from hostguard.recorder.entry import Cancel, DaemonStart, Operation
 from hostguard.recorder.reader import Reader
+from hostguard.recorder.stored import Stored
 
 STRACE = shutil.which("strace")
 pytestmark = pytest.mark.skipif(STRACE is None, reason="strace is not installed")
@@ -30,7 +32,7 @@ WRITER = """
 import os, socket, sys, time
 from pathlib import Path
 from hostguard.recorder.durable import LogUnavailable
-from hostguard.recorder.entry import Cancel, LogRemoved, Operation
+from hostguard.recorder.entry import Cancel, Operation
 from hostguard.recorder.log import Log
 from hostguard.recorder.note import Signer
 from hostguard.recorder.packing import LogCorrupt
@@ -72,9 +74,10 @@ def seal():
 def retain():
     try:
         log.payloads.watch()
-        found = plan(folder, Rule(keep_bytes=int(sys.argv[5])), sealer.checkpoint.size, time.time_ns())
+        rule = Rule(keep_bytes=int(sys.argv[5]))
+        found = plan(folder, rule, sealer.checkpoint.size, time.time_ns())
         if found:
-            position = log.append(0, LogRemoved(found.before, len(found.segments), len(found.payloads), found.bytes, "test"))
+            position = log.append(0, found.record(rule))
             log.sync()
             sealer.seal()
             if sealer.checkpoint.size >= position:
@@ -116,6 +119,18 @@ CALLS: dict[str, tuple[str, ...]] = {
 BUDGET_S = float(os.environ.get("HOSTGUARD_SOAK_S", "60"))
 KEEP_BYTES = 100_000
 """Retention's bound: small enough that something goes."""
+SHIM = Path(__file__).with_name("short_writes.c")
+WRITTEN = {
+    ".seg": 50,
+    ".partial": 5,
+    "/tile/0": 500,
+    "/tile/entries": 500,
+    "checkpoint": 40,
+    "witness": 40,
+    "carried": 1,
+    "lock": 1,
+}
+"""Part of the path of each kind of file that the writer writes, with bytes that a short write to it takes."""
 PROVOKED = {"pwrite64": "fdatasync"}
 """Calls that are made only after another one has failed."""
 OTHERS = {
@@ -177,6 +192,7 @@ def run(
     only: Path | None = None,
     traced: str | None = None,
     recipient: str = "",
+    environment: dict[str, str] | None = None,
 ) -> Ran:
     """One writer that meets the fault. Traced are the calls that it is about (the rest would only cost time), or those given."""
     first = next_number(folder)
@@ -185,7 +201,8 @@ def run(
     with ours, theirs:
         arguments = [str(folder), str(first), str(segment_bytes), str(theirs.fileno()), str(KEEP_BYTES)]
         arguments += [recipient] if recipient else []
-        writer = subprocess.Popen([sys.executable, "-c", WRITER, *arguments], pass_fds=[theirs.fileno()])
+        variables = os.environ | (environment or {})
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, *arguments], pass_fds=[theirs.fileno()], env=variables)
         theirs.close()
         talk = ours.makefile("r")
         assert talk.readline() == "begun\n"
@@ -239,6 +256,7 @@ def check(folder: Path, ran: Ran) -> None:
 def torn(folder: Path) -> Path:
     """A sealed log of which retention will find something to remove, with an end that a crash tore."""
     sealed = SealedLog(folder, segment_bytes=4000)
+    sealed.log.append(0, DaemonStart("1", 7))
     for number in range(320):
         sealed.log.append(0, Operation(number, "query", "x" * (70_000 if number == 10 else 10)), Cancel(number))
     sealed.seal().close()
@@ -287,14 +305,68 @@ def test_each_call_may_fail(tmp_path: Path, call: str) -> None:
 
 @pytest.mark.parametrize("when", ["1", "5", "12", "3+4"])
 @pytest.mark.parametrize("returned", [0, 1, 40, 120])
-def test_a_short_write_takes_nothing_that_was_promised(tmp_path: Path, when: str, returned: int) -> None:
-    """The kernel says that it took fewer bytes than it was given."""
+def test_a_write_that_is_said_to_be_short_takes_nothing_that_was_promised(tmp_path: Path, when: str, returned: int) -> None:
+    """The kernel says that it took fewer bytes than it was given, and took none."""
     folder = tmp_path / "log"
     segment = folder / "entries" / f"{0:020d}.seg"
     SealedLog(folder, segment_bytes=1 << 20).close()
     ran = run(folder, f"inject=write:retval={returned}:when={when}", segment_bytes=1 << 20, only=segment)
     assert ran.failures > 0
     check(folder, ran)
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library that shortens writes."""
+    library = tmp_path_factory.mktemp("shim") / "short_writes.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, SHIM, "-ldl"], check=True)
+    return library
+
+
+def run_short(shim: Path, folder: Path, match: str, when: str, most: int, recipient: str = "") -> tuple[Ran, int]:
+    """One writer of which that write takes so many bytes at most; with how often it happened."""
+    met = folder.parent / "met"
+    met.unlink(missing_ok=True)
+    variables = {
+        "LD_PRELOAD": str(shim),
+        "SHORT_MATCH": match,
+        "SHORT_WHEN": when,
+        "SHORT_BYTES": str(most),
+        "SHORT_MET": str(met),
+    }
+    ran = run(folder, "", traced="none", recipient=recipient, environment=variables)
+    return ran, met.stat().st_size if met.exists() else 0
+
+
+# The lock is written once.
+@pytest.mark.parametrize(("match", "when"), sorted(set(itertools.product(WRITTEN, ["1", "2", "1+"])) - {("lock", "2")}))
+def test_a_short_write_takes_nothing_that_was_promised(tmp_path: Path, shim: Path, match: str, when: str) -> None:
+    """Of each kind of file; for real, so that half of it is in the file."""
+    folder = torn(tmp_path / "log")
+    ran, met = run_short(shim, folder, match, when, WRITTEN[match], RECIPIENT if when == "2" else "")
+    assert met > 0
+    check(folder, ran)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_any_write_may_be_short(tmp_path: Path, shim: Path) -> None:
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    until = time.monotonic() + BUDGET_S
+    runs = met = 0
+    while time.monotonic() < until:
+        folder = tmp_path / f"log{runs // 20}"
+        if not folder.exists():
+            torn(folder)
+        match, when = chance.choice([*WRITTEN, str(folder)]), f"{1 + int(chance.expovariate(0.1))}{chance.choice(['', '+'])}"
+        most = chance.choice([0, 1, 100, 1000]) if "+" not in when else chance.choice([1, 100, 1000])
+        print(match, when, most)
+        ran, short = run_short(shim, folder, match, when, most, chance.choice(["", RECIPIENT]))
+        check(folder, ran)
+        runs, met = runs + 1, met + (short > 0)
+    print("runs", runs, "short writes met in", met)
 
 
 @pytest.mark.soak

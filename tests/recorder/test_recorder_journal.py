@@ -19,22 +19,12 @@ from sealed_log import SIGNER
 
 from hostguard.recorder.drain import Drain
 from hostguard.recorder.durable import LogUnavailable, Syscalls
-from hostguard.recorder.entry import (
-    Cancel,
-    Decision,
-    Entry,
-    FlowClose,
-    JournalEnd,
-    JournalOpen,
-    LogResumed,
-    Operation,
-    Reply,
-    Stored,
-)
+from hostguard.recorder.entry import Cancel, Decision, Entry, FlowClose, JournalEnd, JournalOpen, LogResumed, Operation, Reply
 from hostguard.recorder.journal import Journal
 from hostguard.recorder.log import Log
 from hostguard.recorder.reader import Reader
 from hostguard.recorder.seal import Sealer
+from hostguard.recorder.stored import Stored
 from hostguard.recorder.verify import verify
 
 

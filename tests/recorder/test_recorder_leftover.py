@@ -18,11 +18,12 @@ from journals import Pair, clock, entries_of, opened_again, opening, targets
 
 from hostguard.recorder.drain import Drain
 from hostguard.recorder.durable import segment_names, segment_path
-from hostguard.recorder.entry import FlowClose, JournalEnd, Operation, Stored
+from hostguard.recorder.entry import FlowClose, JournalEnd, Operation
 from hostguard.recorder.journal import Journal
 from hostguard.recorder.log import Log
 from hostguard.recorder.reader import Reader
 from hostguard.recorder.ringfile import JournalBusy
+from hostguard.recorder.stored import Stored
 
 STRACE = shutil.which("strace")
 PAGE = 4096

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from sealed_log import SIGNER, SealedLog
 
 from hostguard.identity.auditors import Recipients
-from hostguard.recorder.entry import Operation, Stored
+from hostguard.recorder.entry import Operation
 from hostguard.recorder.findings import Report
 from hostguard.recorder.packing import frame
 from hostguard.recorder.payloads import payload_path, payload_paths, read_payload
 from hostguard.recorder.reader import Reader
+from hostguard.recorder.stored import Stored
 from hostguard.recorder.verify import verify
 from hostguard.recorder.wrapping import unwrap, wrap
 

@@ -23,12 +23,12 @@ from hostguard.recorder.entry import (
     LogBegin,
     Operation,
     Reply,
-    Stored,
     Unknown,
 )
 from hostguard.recorder.log import Log
 from hostguard.recorder.packing import LogCorrupt, frame
 from hostguard.recorder.reader import Reader
+from hostguard.recorder.stored import Stored
 
 
 def ticking() -> tuple[int, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sealed_log import SIGNER, SealedLog, assert_whole, ticking, verified
 
+from hostguard.recorder.carried import CARRIED, to_bytes
 from hostguard.recorder.checkpoint import open_checkpoint
 from hostguard.recorder.durable import segment_names
 from hostguard.recorder.entry import Cancel, LogRemoved, Operation
@@ -33,7 +34,7 @@ def removed(sealed: SealedLog, rule: Rule) -> Plan:
     """Carry the rule out as the daemon does."""
     found = plan(sealed.folder, rule, sealed.sealer.checkpoint.size, NOW_NS)
     assert found is not None
-    sealed.log.append(0, LogRemoved(found.before, len(found.segments), len(found.payloads), found.bytes, str(rule)))
+    sealed.log.append(0, found.record(rule))
     sealed.seal()
     remove(found, sealed.log.payloads)
     return found
@@ -136,8 +137,9 @@ def test_the_hashes_of_what_is_gone_can_not_be_changed(sealed: SealedLog) -> Non
 def test_a_crash_in_the_middle_of_a_removal_is_made_up_for_by_the_next(sealed: SealedLog) -> None:
     found = plan(sealed.folder, OLD, sealed.sealer.checkpoint.size, NOW_NS)
     assert found is not None
-    sealed.log.append(0, LogRemoved(found.before, len(found.segments), len(found.payloads), found.bytes, str(OLD)))
+    sealed.log.append(0, found.record(OLD))
     sealed.seal()
+    (sealed.folder / CARRIED).write_bytes(to_bytes(found.carried))
     for path in (*found.payloads, *found.bundles[:1], *found.segments[:1]):
         path.unlink()
     assert_whole(sealed.folder)

@@ -10,8 +10,9 @@ import msgspec
 from journals import Pair, entries_of
 
 from hostguard.recorder._ring_cffi import ffi, lib
-from hostguard.recorder.entry import Cancel, Operation, Stored
+from hostguard.recorder.entry import Cancel, Operation
 from hostguard.recorder.packing import frame, pack
+from hostguard.recorder.stored import Stored
 
 
 def test_a_large_entry_that_meets_a_full_ring_goes_through_once_there_is_room(tmp_path: Path) -> None:
