@@ -211,6 +211,26 @@ class CancelRequested(msgspec.Struct, frozen=True, gc=False):
     """The whole packet, to send to that flow's server if the key is known."""
 
 
+class Authenticate(msgspec.Struct, frozen=True, gc=False):
+    """The server asks for a login, which is hostguard's to give. Have it answered by who has the secret, and call
+    `Conversation.authenticated`; what the server says meanwhile waits."""
+
+    request: bytes
+    """As the server put it (PostgreSQL: the body of an Authentication message)."""
+
+
+class CredentialRefused(msgspec.Struct, frozen=True, gc=False):
+    """The server would not take hostguard's credential. Let go of that connection, then call `Conversation.start` with another
+    if the secret has changed meanwhile, else `Conversation.terminate` with this. Told once in a flow."""
+
+    reason: str
+    """A sentence for the agent."""
+    code: bytes
+    """The server's code for it."""
+    words: str
+    """The server's own, for the record."""
+
+
 class Close(msgspec.Struct, frozen=True, gc=False):
     """End both sides once the bytes before this are out."""
 
@@ -220,7 +240,8 @@ class Close(msgspec.Struct, frozen=True, gc=False):
     asked would take the flow out of sight."""
 
 
-Effect = ToServer | ToClient | Ask | Replied | Withdrawn | Started | Ready | Probed | CancelKey | CancelRequested | Close
+Logins = Authenticate | CredentialRefused
+Effect = ToServer | ToClient | Ask | Replied | Withdrawn | Started | Ready | Probed | CancelKey | CancelRequested | Logins | Close
 
 
 class Conversation(Protocol):
@@ -240,6 +261,10 @@ class Conversation(Protocol):
 
     def start(self) -> list[Effect]:
         """Forward the start-up packet that `Started` told of, once it is on record."""
+        ...
+
+    def authenticated(self, say: bytes, *, done: bool) -> list[Effect]:
+        """The answer to `Authenticate`: what to say to the server; `done`: it may take the login for complete."""
         ...
 
     def probe(self, name: str, text: str) -> list[Effect]:

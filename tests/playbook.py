@@ -15,9 +15,11 @@ from cuts import Pieces, ways
 
 from hostguard.protocols.events import (
     Ask,
+    Authenticate,
     CancelKey,
     CancelRequested,
     Close,
+    CredentialRefused,
     Decision,
     Effect,
     Probed,
@@ -154,5 +156,9 @@ def line(effect: Effect) -> str:
             return f"cancel key {key!r}"
         case CancelRequested(key=key, request=request):
             return f"cancel requested {key!r} {request!r}"
+        case Authenticate(request=request):
+            return f"authenticate {request!r}"
+        case CredentialRefused(code=code):
+            return f"credential refused {code.decode()}"
         case Close(fault=fault):
             return f"close {fault}".rstrip()

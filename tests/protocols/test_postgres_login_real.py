@@ -2,54 +2,37 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import shutil
 import socket
 import ssl
 import struct
 from collections.abc import Callable, Iterator
 
+import certificates
+import logins
 import psycopg
 import pytest
 import servers
 import wire
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from logins import SECRET
 
 from hostguard.protocols.postgres.binding import end_point
 from hostguard.protocols.postgres.login import DEFAULT_METHODS, METHODS, Login, LoginRefused, Password
 
-SECRET = "correct horse battery staple"
-HBA = """
-host all postgres 127.0.0.1/32 trust
-host all cleartext 127.0.0.1/32 password
-host all digest 127.0.0.1/32 md5
-host all scram 127.0.0.1/32 scram-sha-256
-host all trusted 127.0.0.1/32 trust
-"""
-ROLES = """
-SET password_encryption = 'scram-sha-256';
-CREATE ROLE cleartext LOGIN PASSWORD 'correct horse battery staple';
-CREATE ROLE scram LOGIN PASSWORD 'correct horse battery staple';
-CREATE ROLE trusted LOGIN;
-SET password_encryption = 'md5';
-CREATE ROLE digest LOGIN PASSWORD 'correct horse battery staple';
-"""
 
-
-@pytest.fixture(scope="module", params=[18, 15])
+@pytest.fixture(scope="module", params=["postgres18", "postgres15"])
 def postgres(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
-    with servers.server(request.param) as running:
-        with running.connect() as connection:
-            connection.execute(ROLES)
-        (running.folder / "data" / "pg_hba.conf").write_text(HBA)
-        with running.connect() as connection:
-            connection.execute("SELECT pg_reload_conf()")
+    running: servers.Server = request.getfixturevalue(request.param)
+    with logins.roles(running):
         yield running
+
+
+@pytest.fixture(scope="module")
+def encrypted(encrypted15: servers.Server) -> Iterator[servers.Server]:
+    with logins.roles(encrypted15):
+        yield encrypted15
 
 
 class Refused(Exception):
@@ -115,7 +98,7 @@ def login_of(user: str, secret: str = SECRET, **how: object) -> Callable[[bytes 
 
 
 @pytest.mark.parametrize(
-    ("user", "codes"), [("scram", [10, 11, 12, 0]), ("digest", [5, 0]), ("cleartext", [3, 0]), ("trusted", [0])]
+    ("user", "codes"), [("scrammer", [10, 11, 12, 0]), ("digester", [5, 0]), ("plain", [3, 0]), ("trusted", [0])]
 )
 def test_every_method(postgres: servers.Server, user: str, codes: list[int]) -> None:
     assert log_in(postgres, user, login_of(user, methods=METHODS)) == codes
@@ -126,7 +109,7 @@ def test_every_method(postgres: servers.Server, user: str, codes: list[int]) -> 
 
 def test_a_method_that_is_not_allowed_gets_nothing(postgres: servers.Server) -> None:
     with pytest.raises(LoginRefused, match="password"):
-        log_in(postgres, "cleartext", login_of("cleartext", methods=DEFAULT_METHODS))
+        log_in(postgres, "plain", login_of("plain", methods=DEFAULT_METHODS))
 
 
 ODD = [
@@ -159,16 +142,14 @@ ODD = [
 def test_passwords_are_prepared_as_the_server_prepares_them(postgres: servers.Server, number: int) -> None:
     with postgres.connect() as connection:
         connection.execute("SET password_encryption = 'scram-sha-256'")
-        connection.execute(psycopg.sql.SQL("ALTER ROLE scram PASSWORD {}").format(psycopg.sql.Literal(ODD[number])))
+        connection.execute(psycopg.sql.SQL("ALTER ROLE scrammer PASSWORD {}").format(psycopg.sql.Literal(ODD[number])))
         try:
-            assert log_in(postgres, "scram", login_of("scram", ODD[number])) == [10, 11, 12, 0]
+            assert log_in(postgres, "scrammer", login_of("scrammer", ODD[number])) == [10, 11, 12, 0]
         finally:
-            connection.execute(psycopg.sql.SQL("ALTER ROLE scram PASSWORD {}").format(psycopg.sql.Literal(SECRET)))
+            connection.execute(psycopg.sql.SQL("ALTER ROLE scrammer PASSWORD {}").format(psycopg.sql.Literal(SECRET)))
 
 
-KEYS: dict[
-    str, Callable[[], tuple[rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey, dict[str, object]]]
-] = {
+KEYS: dict[str, Callable[[], tuple[certificates.Key, dict[str, object]]]] = {
     "ECDSA with SHA-256": lambda: (ec.generate_private_key(ec.SECP256R1()), {"algorithm": hashes.SHA256()}),
     "ECDSA with SHA-384": lambda: (ec.generate_private_key(ec.SECP384R1()), {"algorithm": hashes.SHA384()}),
     "RSA with SHA-512": lambda: (rsa.generate_private_key(65537, 2048), {"algorithm": hashes.SHA512()}),
@@ -180,37 +161,14 @@ KEYS: dict[
 }
 
 
-@pytest.fixture(scope="module")
-def encrypted() -> Iterator[servers.Server]:
-    """PostgreSQL 15: the wheel's 18 is built without TLS."""
-    with servers.server(15) as running:
-        with running.connect() as connection:
-            connection.execute(ROLES)
-        (running.folder / "data" / "pg_hba.conf").write_text(HBA)
-        yield running
-
-
 def serve_with(server: servers.Server, kind: str) -> None:
     """Have the server show a new certificate with a key of this kind."""
     key, how = KEYS[kind]()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "db.test")])
-    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start)
-    signed = builder.not_valid_after(start + datetime.timedelta(days=2)).sign(key, **how)  # type: ignore[arg-type]
-    folder = server.folder / "data"
-    (folder / "server.crt").write_bytes(signed.public_bytes(Encoding.PEM))
-    (folder / "server.key").touch(0o600)
-    (folder / "server.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    if os.geteuid() == 0:
-        shutil.chown(folder / "server.key", "postgres")
-    # A reload takes a moment and a process that was forked before has the old one, so the whole certificate is waited for.
-    with server.connect(sslmode="disable") as connection:
-        connection.execute("ALTER SYSTEM SET ssl = on")
-        connection.execute("SELECT pg_reload_conf()")
-    wanted = signed.public_bytes(Encoding.DER)
+    made = certificates.self_signed(key, **how)
+    # A process that was forked before the reload has the old one, so the new one is waited for.
+    logins.show(server, made)
     for _ in range(1000):
-        if shown(server) == wanted:
+        if shown(server) == made.der:
             return
     raise AssertionError("the server does not show its new certificate")
 
@@ -231,7 +189,7 @@ def shown(server: servers.Server) -> bytes | None:
 def test_the_channel_is_bound_to_whatever_certificate_the_server_has(encrypted: servers.Server, kind: str) -> None:
     serve_with(encrypted, kind)
     required = kind != "Ed25519"
-    assert log_in(encrypted, "scram", login_of("scram", require_binding=required), tls=True) == [10, 11, 12, 0]
+    assert log_in(encrypted, "scrammer", login_of("scrammer", require_binding=required), tls=True) == [10, 11, 12, 0]
 
 
 def test_a_channel_bound_to_another_certificate_is_refused_by_the_server(encrypted: servers.Server) -> None:
@@ -239,10 +197,10 @@ def test_a_channel_bound_to_another_certificate_is_refused_by_the_server(encrypt
 
     def misled(bound: bytes | None) -> Login:
         assert bound is not None
-        return Login("scram", Password(SECRET.encode()), os.urandom(18), binding=bytes(len(bound)))
+        return Login("scrammer", Password(SECRET.encode()), os.urandom(18), binding=bytes(len(bound)))
 
     with pytest.raises(Refused, match="28000"):
-        log_in(encrypted, "scram", misled, tls=True)
+        log_in(encrypted, "scrammer", misled, tls=True)
 
 
 def test_the_server_finds_out_that_its_offer_was_taken_away(encrypted: servers.Server) -> None:
@@ -255,7 +213,7 @@ def test_the_server_finds_out_that_its_offer_was_taken_away(encrypted: servers.S
     with pytest.raises(Refused, match="28000"):
         log_in(
             encrypted,
-            "scram",
-            lambda bound: WithoutOffer("scram", Password(SECRET.encode()), os.urandom(18), binding=bound),
+            "scrammer",
+            lambda bound: WithoutOffer("scrammer", Password(SECRET.encode()), os.urandom(18), binding=bound),
             tls=True,
         )

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
-from cryptography import x509
+from certificates import self_signed
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -267,26 +264,18 @@ def test_words_of_the_grammar_in_any_order_are_read_or_refused(words: list[bytes
             other.final(b",".join(words))
 
 
-def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey, **how: object) -> bytes:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "db.test")])
-    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(7)
-    builder = builder.not_valid_before(start).not_valid_after(start + datetime.timedelta(days=9))
-    return builder.sign(key, **how).public_bytes(Encoding.DER)  # type: ignore[arg-type]
-
-
 def test_a_certificate_is_bound_to_by_the_hash_of_its_signature() -> None:
     curve = ec.generate_private_key(ec.SECP256R1())
     large = rsa.generate_private_key(65537, 2048)
     pss = padding.PSS(padding.MGF1(hashes.SHA512()), 32)
-    for der, name in (
-        (certificate(curve, algorithm=hashes.SHA256()), "sha256"),
-        (certificate(curve, algorithm=hashes.SHA384()), "sha384"),
-        (certificate(curve, algorithm=hashes.SHA3_256()), "sha3_256"),
-        (certificate(large, algorithm=hashes.SHA512()), "sha512"),
-        (certificate(large, algorithm=hashes.SHA512(), rsa_padding=pss), "sha512"),
+    for made, name in (
+        (self_signed(curve, algorithm=hashes.SHA256()), "sha256"),
+        (self_signed(curve, algorithm=hashes.SHA384()), "sha384"),
+        (self_signed(curve, algorithm=hashes.SHA3_256()), "sha3_256"),
+        (self_signed(large, algorithm=hashes.SHA512()), "sha512"),
+        (self_signed(large, algorithm=hashes.SHA512(), rsa_padding=pss), "sha512"),
     ):
-        assert end_point(der) == hashlib.new(name, der).digest(), name
-    assert end_point(certificate(ed25519.Ed25519PrivateKey.generate(), algorithm=None)) is None
+        assert end_point(made.der) == hashlib.new(name, made.der).digest(), name
+    assert end_point(self_signed(ed25519.Ed25519PrivateKey.generate(), algorithm=None).der) is None
     with pytest.raises(ValueError):  # noqa: PT011 (its text is the library's)
         end_point(b"no certificate")
