@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from ..policy.credential_sections import Aws, Tls, Vault
 from ..policy.document import Document
 from ..policy.sections import Ship
 from ..recorder.drain import Drain
@@ -62,6 +63,8 @@ class Crew:
         self._programs = self._compiled()
         self._files = _files(document)
         self._begin = messages.Begin(concerning_workers(document), epoch, hash_key)
+        self.tls: Callable[[], messages.Tls] = lambda: messages.Tls((), ())
+        """What TLS takes at this moment; a worker hears it right after `Begin`."""
         self._drain = drain
         self._handler: Handler = _nothing
         self._flow_lost: Callable[[OpenFlow, str], None] = _nothing
@@ -121,6 +124,7 @@ class Crew:
         self.berths.append(berth)
         try:
             await berth.start(self._cage(name), self._begin)
+            berth.say(self.tls())
             reason = await berth.ended()
         except OSError as error:
             reason = berth.end_reason = f"it could not be started: {error}"
@@ -301,7 +305,9 @@ class Crew:
 
 def concerning_workers(document: Document) -> Document:
     """The document without what only the supervisor needs to know: where keys, logs and witnesses are is no worker's business."""
-    return msgspec.structs.replace(document, ship=Ship(), forward={}, witnesses={})
+    return msgspec.structs.replace(
+        document, ship=Ship(), forward={}, witnesses={}, tls=Tls(), credentials={}, vault=Vault(), aws=Aws()
+    )
 
 
 def user_of(document: Document) -> tuple[int, int]:
