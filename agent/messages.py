@@ -197,22 +197,8 @@ class Stop(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     grace_s: float
 
 
-ToRelay = Filed | Approved | Refuse | Recall | End
-ToWorker = (
-    Begin
-    | Tls
-    | Authenticated
-    | LoginFailed
-    | CredentialRead
-    | NewFlow
-    | Dialled
-    | Judge
-    | NewPolicy
-    | CatalogChanged
-    | Ping
-    | Stop
-    | ToRelay
-)
+ToRelay = Filed | Approved | Refuse | Recall | Authenticated | LoginFailed | CredentialRead | End
+ToWorker = Begin | Tls | NewFlow | Dialled | Judge | NewPolicy | CatalogChanged | Ping | Stop | ToRelay
 
 # Worker to supervisor.
 

@@ -24,10 +24,12 @@ from ..policy.decide import FlowPolicy
 from ..policy.judgement import Judgement
 from ..protocols.events import (
     Ask,
+    Authenticate,
     CancelKey,
     CancelRequested,
     Close,
     Conversation,
+    CredentialRefused,
     Decision,
     Effect,
     Operation,
@@ -42,7 +44,7 @@ from ..protocols.events import (
     Withdrawn,
 )
 from ..recorder import entry
-from . import held
+from . import held, login
 from .facts import CATALOG
 from .flow import Flow
 
@@ -78,8 +80,10 @@ class Relay:
         "operation",
         "pending",
         "policy",
+        "refusal",
         "released_ns",
         "server",
+        "server_binding",
         "task",
     )
 
@@ -90,6 +94,10 @@ class Relay:
         self.conversation = conversation
         self.client = client
         self.server: asyncio.Transport | None = None
+        self.server_binding = b""
+        """``tls-server-end-point`` of the server's certificate; empty without TLS."""
+        self.refusal: CredentialRefused | None = None
+        """The server did not take hostguard's login, and the secret is being read again."""
         self.operation: Operation | None = None
         """The operation that is held, or whose record is being synced."""
         self.pending: Judgement | None = None
@@ -237,6 +245,10 @@ class Relay:
                 self.loop.cancel_key(self.flow, effect.key)
             case CancelRequested():
                 self.loop.cancel(self.flow, effect)
+            case Authenticate():
+                login.ask(self, effect)
+            case CredentialRefused():
+                login.refused(self, effect)
             case Withdrawn():
                 self._withdrawn(effect)
             case Close():
@@ -246,12 +258,28 @@ class Relay:
     def _started(self, effect: Started) -> list[Effect]:
         self.flow.database, self.flow.user = effect.session.database, effect.session.user
         session = effect.session
-        started = entry.Session(database=session.database, user=session.user, parameters=tuple(effect.parameters.items()))
+        started = entry.Session(
+            database=session.database,
+            user=session.user,
+            parameters=tuple(effect.parameters.items()),
+            credential=self.flow.credential.name if self.flow.credential is not None else "",
+        )
         refusal = self.loop.gate.record(self.flow, started)
         if refusal is not None:
             return self.conversation.terminate(refusal.reason, refusal.refusal)
-        self._spawn(self._dial())
+        self.reach()
         return []
+
+    def reach(self) -> None:
+        """Connect to the server, then begin the session there."""
+        self._spawn(self._dial())
+
+    def let_server_go(self) -> None:
+        """Close the connection to the server and hear no more of it; the flow goes on without one."""
+        server, self.server = self.server, None
+        if server is not None:
+            server.set_protocol(asyncio.Protocol())
+            server.abort()
 
     async def _dial(self) -> None:
         try:
@@ -270,6 +298,16 @@ class Relay:
             self.loop.fault(self.flow, effect)
         self.closing = True
         self._finish(effect.reason, effect.fault)
+
+    def hear(self, tell: Callable[[], list[Effect]]) -> None:
+        """Carry out what the conversation makes of something it is told."""
+        if self.closing:
+            return
+        try:
+            self.carry_out(tell())
+            self._balance()
+        except Exception as error:  # the supervising handler of this flow
+            self._crash(error)
 
     # -- decisions that come later: see `held` --------------------------------------------------------------------------------
 
