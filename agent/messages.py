@@ -66,6 +66,8 @@ class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     agent: str
     workload: str
     resource: str
+    unread: str = ""
+    """Where it goes is no resource, and its workload is only observed: why it would have been refused."""
 
 
 class Dialled(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -253,6 +255,8 @@ class FlowFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allowed: Count
     denied: Count
     held: Count
+    would_deny: Count = 0
+    would_hold: Count = 0
 
 
 class Report(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -262,6 +266,8 @@ class Report(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     allowed: Count
     denied: Count
     held: Count
+    would_deny: Count
+    would_hold: Count
     added: Annotated[tuple[Count, ...], msgspec.Meta(min_length=LATENCIES, max_length=LATENCIES)]
     """Buckets of the added latency."""
     added_ns: Count

@@ -82,6 +82,11 @@ class Status:
         self._started_at = started_at
 
     @property
+    def document(self) -> Document:
+        """The configuration in force."""
+        return self._document
+
+    @property
     def _document(self) -> Document:
         return self._decider.policy.document
 

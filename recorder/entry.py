@@ -155,6 +155,8 @@ class Decision(Entry, tag="decision"):
     """Number of the policy that was in force: that of its ``policy.load``."""
     request: str = ""
     """The request for approval that this decision waits for or follows from."""
+    would: str = ""
+    """The workload was only observed: what the verdict would have been, with this reason; it is ``allow``. Else empty."""
 
 
 class Reply(Entry, tag="reply"):
@@ -174,6 +176,8 @@ class Reply(Entry, tag="reply"):
     """From forwarding the operation to the end of its reply."""
     tags: Texts = ()
     """Tags that asked for the masks; a computed column is masked without one."""
+    would_mask: Texts = ()
+    """Of an observed workload: columns that would have been masked, and were not; ``*`` for values without columns."""
 
 
 class Captured(Entry, tag="captured"):
@@ -184,6 +188,15 @@ class Captured(Entry, tag="captured"):
     """PostgreSQL's messages in order: RowDescription, DataRow, CopyData, CommandComplete, …"""
     left_out: int = 0
     """Bytes of further messages that the agent got: the reply was longer than what is kept, or could not be stored."""
+
+
+class Opaque(Entry, tag="opaque"):
+    """Nothing that follows in this flow could be read: it passed all the same, because its workload was only observed."""
+
+    reason: Text
+    """What would have been the reason of the refusal."""
+    fault: str = ""
+    """As in ``flow.close``, of the end that it would have come to; empty for a connection that would not have become a flow."""
 
 
 class Withdrawn(Entry, tag="withdrawn"):
@@ -386,8 +399,8 @@ class LogKey(Entry, tag="log.key"):
 
 
 KINDS: tuple[type[Entry], ...] = (
-    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Withdrawn, Request,
-    Approval, Cancel, NameAsked, NameAnswered, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey,
+    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Opaque, Withdrawn,
+    Request, Approval, Cancel, NameAsked, NameAnswered, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey,
     JournalOpen, JournalEnd,
 )  # fmt: skip
 

@@ -1,0 +1,69 @@
+"""A flow that can't be read and passes all the same, because its workload is only observed.
+
+Its place in the order is the gate's: that it can't be read, and why it would have been refused, is on record (`strict`: on disk)
+before a byte of it passes. While that takes time the bytes wait in the `Passage`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ..protocols.events import Effect, Opaque
+from ..protocols.opaque import Passage
+from ..recorder import entry
+
+if TYPE_CHECKING:
+    from .relay import Relay
+
+NO_LONGER: Final = "its workload is no longer only observed, and this flow can't be read"
+
+
+def from_the_start(relay: Relay, reason: str) -> None:
+    """Where it goes is no resource, so nobody knows its protocol; servers of some speak first."""
+    try:
+        relay.carry_out(begin(relay, Opaque(reason)))
+    except Exception as error:  # the supervising handler of this flow
+        relay.crash(error)
+
+
+def begin(relay: Relay, effect: Opaque) -> list[Effect]:
+    """Nothing can be read from here on."""
+    refusal = relay.loop.gate.record(relay.flow, entry.Opaque(reason=effect.reason, fault=effect.fault))
+    relay.opaque, relay.conversation = True, Passage(effect.to_server, effect.to_client)
+    relay.operation = relay.pending = None
+    if refusal is not None:
+        return relay.conversation.terminate(refusal.reason, refusal.refusal)
+    if relay.loop.durable.strict:
+        relay.hold_reading_server(True)
+        relay.spawn(_when_durable(relay))
+        return []
+    if relay.server is not None:
+        return relay.conversation.start()
+    relay.dial()
+    return []
+
+
+async def _when_durable(relay: Relay) -> None:
+    refusal = await relay.loop.durable.synced()
+    if relay.closing:
+        return
+    if refusal is not None:
+        relay.carry_out(relay.conversation.terminate(refusal.reason, refusal.refusal))
+    elif relay.server is None:
+        relay.dial()
+    else:
+        relay.hold_reading_server(False)
+        relay.carry_out(relay.conversation.start())
+        relay.balance()
+
+
+def half_close(relay: Relay, client: bool) -> bool:
+    """The client, or the server, sends no more. True: the other direction goes on, as it would without us."""
+    if not relay.opaque or relay.server is None or relay.closing or relay.half_closed:
+        return False
+    to = relay.server if client else relay.client
+    if not to.can_write_eof():
+        return False
+    relay.half_closed = True
+    to.write_eof()
+    return True
