@@ -123,7 +123,8 @@ class Entrance:
         place = self._resources.at((rule.agent, netns), origin.host, origin.port, time.monotonic())
         names = (("name", place.name),) if place.name else ()
         observed = self._modes.observes(rule.name)
-        facts["details"] = (*names, *((("barred", place.reason),) if place.instead_of else ()), *((OBSERVED,) if observed else ()))
+        barred = (("barred", place.reason),) if place.instead_of else ()
+        facts["details"] = (*names, *barred, *((OBSERVED,) if observed else ()))
         resource = place.resource or place.instead_of
         if not resource and origin.port == DNS_PORT:
             self._names.give(asker_of(origin, process, rule, netns), sock)
@@ -148,8 +149,9 @@ class Entrance:
             _reset(sock)
             return
         self.opened += 1
-        barred = place.reason if place.instead_of else ""
-        berth.give(OpenFlow(number, origin, process, rule, resource, berth, barred, observed, unread), sock)
+        berth.give(
+            OpenFlow(number, origin, process, rule, resource, berth, place.reason if barred else "", observed, unread), sock
+        )
 
     def _refuse(self, sock: socket.socket, record: entry.FlowRefused) -> None:
         self.refused += 1

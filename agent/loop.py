@@ -20,9 +20,9 @@ import msgspec
 from ..policy.asks import Approval
 from ..policy.decide import Decider, FlowPolicy, Policy
 from ..protocols.events import CancelRequested, Close, Conversation, Replied
+from ..protocols.opaque import Passage
 from ..protocols.postgres.conversation import PostgresConversation
 from ..protocols.postgres.limits import Limits
-from ..protocols.opaque import Passage
 from ..recorder import entry
 from . import held, messages, unread
 from .asks import Asks

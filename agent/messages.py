@@ -266,13 +266,13 @@ class Report(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     allowed: Count
     denied: Count
     held: Count
-    would_deny: Count
-    would_hold: Count
     added: Annotated[tuple[Count, ...], msgspec.Meta(min_length=LATENCIES, max_length=LATENCIES)]
     """Buckets of the added latency."""
     added_ns: Count
     log_failure: Text
     flows: tuple[FlowFacts, ...]
+    would_deny: Count = 0
+    would_hold: Count = 0
 
 
 FromWorker = Ready | Dial | Hold | Withdraw | Judged | CancelKey | Cancel | Closed | Fault | PolicyTaken | CatalogChanged | Report

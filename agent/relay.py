@@ -5,8 +5,8 @@ callbacks of the event loop, without awaiting, so effects are carried out in the
 chunks of bytes can't overtake each other. Only three things take time, and each stalls just this flow: dialling the server,
 syncing the log in ``strict`` mode, and a held operation.
 
-A flow whose workload is only observed refuses nothing: decisions are put on record as what they would have been, and once it can't
-be read (`Opaque`) a conversation that reads nothing takes over (`unread`). Without the record it ends, as any other.
+A flow whose workload is only observed refuses nothing: decisions go on record as what they would have been, and once it can't be
+read (`Opaque`) a conversation that reads nothing takes over (`unread`). Without the record it ends, as any other.
 
 Backpressure: when one side's write buffer is over its high mark, reading from the other side pauses; when client bytes pile up
 inside the conversation (it waits for a decision), reading from the client pauses. So a flow holds at most one read, two write
@@ -182,6 +182,14 @@ class Relay:
             effects = following
         self._to_server(out)
 
+    def do(self, step: Callable[[], list[Effect]]) -> None:
+        """Carry out what one call comes to."""
+        try:
+            self.carry_out(step())
+            self.balance()
+        except Exception as error:  # the supervising handler of this flow
+            self.crash(error)
+
     def _to_server(self, out: list[bytes]) -> None:
         if out and self.server is not None:
             self.server.write(out[0] if len(out) == 1 else b"".join(out))
@@ -287,7 +295,10 @@ class Relay:
             self.carry_out(self.conversation.terminate(str(error), CONNECT_FAILURE))
             return
         self.server.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
-        # What it was dialled for: the answer to a `Reach`, or all that is to begin once the server is there.
+        if self.opaque:
+            await unread.go_on(self)
+            return
+        # What it was dialled for: the answer to a `Reach`, or the start.
         self.carry_out(self.conversation.reached() or self.conversation.start())
         self.balance()
 
@@ -318,18 +329,11 @@ class Relay:
         if operation is None or self.closing:
             return
         held.given_up(self, operation.id, reason)
-        try:
-            self.carry_out(self.conversation.withdraw(reason, code))
-            self.balance()
-        except Exception as error:  # the supervising handler of this flow
-            self.crash(error)
+        self.do(lambda: self.conversation.withdraw(reason, code))
 
     def notice(self, text: str, hint: str) -> None:
         """Tell the client something while it waits."""
-        try:
-            self.carry_out(self.conversation.notice(text, hint))
-        except Exception as error:  # the supervising handler of this flow
-            self.crash(error)
+        self.do(lambda: self.conversation.notice(text, hint))
 
     def observe(self, observed: bool) -> None:
         """The mode of its workload, which may have changed. What nobody can read ends when it is no longer observed."""
@@ -343,19 +347,12 @@ class Relay:
     def read_catalog(self) -> None:
         """Ask the database for its catalog again, at the next idle moment."""
         if not self.closing:
-            try:
-                self.carry_out(self.loop.facts.ask_again(self, (CATALOG,)))
-            except Exception as error:  # the supervising handler of this flow
-                self.crash(error)
+            self.do(lambda: self.loop.facts.ask_again(self, (CATALOG,)))
 
     def terminate(self, reason: str, code: bytes) -> None:
         """End the flow in the protocol's own words."""
-        if self.closing:
-            return
-        try:
-            self.carry_out(self.conversation.terminate(reason, code))
-        except Exception as error:  # the supervising handler of this flow
-            self.crash(error)
+        if not self.closing:
+            self.do(lambda: self.conversation.terminate(reason, code))
 
     # -- backpressure ---------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from .crew import Crew
 from .entrance import Entrance
 from .faults import Faults
 from .holds import Holds
+from .modes import observed
 from .names.keeper import Keeper
 from .paths import Paths, attach_point, workload_path
 from .records import Records
@@ -102,6 +103,7 @@ class Status:
         return {
             "state": "degraded" if problems else "guarding",
             "problems": problems,
+            "observed": observed(document),
             "version": version("hostguard"),
             "pid": os.getpid(),
             "config": document.file,
@@ -190,6 +192,7 @@ class Status:
                 "owner": document.agents[workload.agent].owner,
                 "roles": list(document.agents[workload.agent].roles),
                 "cgroup": workload.cgroup,
+                "mode": workload.mode,
                 "loosened": list(workload.loosened),
                 **_cgroup_facts(document, workload.cgroup, guarded),
                 "flows": sum(flow.rule.name == name for flow in self._crew.flows),

@@ -20,10 +20,7 @@ NO_LONGER: Final = "its workload is no longer only observed, and this flow can't
 
 def from_the_start(relay: Relay, reason: str) -> None:
     """Where it goes is no resource, so nobody knows its protocol; servers of some speak first."""
-    try:
-        relay.carry_out(begin(relay, Opaque(reason)))
-    except Exception as error:  # the supervising handler of this flow
-        relay.crash(error)
+    relay.do(lambda: begin(relay, Opaque(reason)))
 
 
 def begin(relay: Relay, effect: Opaque) -> list[Effect]:
@@ -33,28 +30,27 @@ def begin(relay: Relay, effect: Opaque) -> list[Effect]:
     relay.operation = relay.pending = None
     if refusal is not None:
         return relay.conversation.terminate(refusal.reason, refusal.refusal)
+    if relay.server is None:
+        relay.dial()
+        return []
     if relay.loop.durable.strict:
         relay.hold_reading_server(True)
-        relay.spawn(_when_durable(relay))
+        relay.spawn(go_on(relay))
         return []
-    if relay.server is not None:
-        return relay.conversation.start()
-    relay.dial()
-    return []
+    return relay.conversation.start()
 
 
-async def _when_durable(relay: Relay) -> None:
-    refusal = await relay.loop.durable.synced()
+async def go_on(relay: Relay) -> None:
+    """The server is there: let all pass once the record is as sure as is configured."""
+    refusal = await relay.loop.durable.synced() if relay.loop.durable.strict else None
     if relay.closing:
         return
     if refusal is not None:
         relay.carry_out(relay.conversation.terminate(refusal.reason, refusal.refusal))
-    elif relay.server is None:
-        relay.dial()
-    else:
-        relay.hold_reading_server(False)
-        relay.carry_out(relay.conversation.start())
-        relay.balance()
+        return
+    relay.hold_reading_server(False)
+    relay.carry_out(relay.conversation.start())
+    relay.balance()
 
 
 def half_close(relay: Relay, client: bool) -> bool:

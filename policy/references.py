@@ -63,9 +63,8 @@ def _cgroups(tables: Tables) -> Iterator[Mistake]:
         outer = next(filter(None, around), "")
         # Who may make cgroups in his own, as delegation allows, could make this one anew, and move in.
         if workload.observed and outer and not tables.workloads[outer].observed:
-            yield Mistake(
-                ("workloads", name, "mode"), f'it can\'t be observed inside of workload "{outer}", which is not: agents could move in'
-            )
+            reason = f'it can\'t be observed inside of workload "{outer}", which is not: agents could move in'
+            yield Mistake(("workloads", name, "mode"), reason)
 
 
 def _unix_users(tables: Tables) -> Iterator[Mistake]:

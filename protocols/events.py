@@ -242,9 +242,8 @@ class Close(msgspec.Struct, frozen=True, gc=False):
     asked would take the flow out of sight."""
 
 
-Effect = (
-    ToServer | ToClient | Ask | Replied | Withdrawn | Started | Ready | Probed | CancelKey | CancelRequested | Reach | Opaque | Close
-)
+Ends = Opaque | Close
+Effect = ToServer | ToClient | Ask | Replied | Withdrawn | Started | Ready | Probed | CancelKey | CancelRequested | Reach | Ends
 
 
 class Conversation(Protocol):
@@ -267,7 +266,7 @@ class Conversation(Protocol):
         ...
 
     def reached(self) -> list[Effect]:
-        """The answer to `Reach`: the server is there."""
+        """The answer to `Reach`: the server is there. Nothing when that was not asked for."""
         ...
 
     def start(self) -> list[Effect]:

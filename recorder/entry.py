@@ -272,6 +272,8 @@ class NameAsked(Entry, tag="name.asked"):
     comm: str = ""
     exe: Text = ""
     cgroup: Text = ""
+    would: str = ""
+    """As of a `Decision`: what the verdict would have been where the workload is only observed."""
 
 
 class NameAnswered(Entry, tag="name.answered"):
@@ -396,13 +398,6 @@ class LogKey(Entry, tag="log.key"):
     """The verifier key from then on."""
     user: str = ""
     """UNIX user who changed it."""
-
-
-KINDS: tuple[type[Entry], ...] = (
-    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Opaque, Withdrawn,
-    Request, Approval, Cancel, NameAsked, NameAnswered, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey,
-    JournalOpen, JournalEnd,
-)  # fmt: skip
 
 
 class Unknown(msgspec.Struct, frozen=True):

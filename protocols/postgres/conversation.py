@@ -82,10 +82,9 @@ class PostgresConversation:
         self._link.observed = observed
 
     def reached(self) -> list[Effect]:
-        """Pass the encryption request on that the server is to answer."""
-        if self._link.phase is CLOSED:
+        """Pass the encryption request on that the server is to answer; nothing when none is."""
+        if self._link.phase is not ENCRYPTING:
             return []
-        assert self._link.phase is ENCRYPTING
         self._reached = True
         self._link.out.to_server(self._startup_packet)
         return self._link.out.take()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..events import Close, Effect, Opaque, Replied, ToClient, ToServer
+from ..events import Close, Effect, Ends, Opaque, Replied, ToClient, ToServer
 
 
 class Outbox:
@@ -19,7 +19,7 @@ class Outbox:
         self._server: list[bytes] = []
         self._client: list[bytes] = []
         self._replied: list[Effect] = []
-        self._close: Close | Opaque | None = None
+        self._close: Ends | None = None
 
     def to_server(self, data: bytes) -> None:
         if self._client:

@@ -171,7 +171,9 @@ class Pipeline:
         """Tell what came back for the slot's operation, if it is one."""
         if slot.operation is None:
             return
-        summary = ReplySummary(slot.status, slot.tag, slot.rows, slot.payload, slot.columns, slot.masked, slot.tags, slot.would_mask)
+        summary = ReplySummary(
+            slot.status, slot.tag, slot.rows, slot.payload, slot.columns, slot.masked, slot.tags, slot.would_mask
+        )
         capture = slot.capture
         if capture is None:
             self._out.replied(Replied(slot.operation.id, summary))
