@@ -144,7 +144,7 @@ class Loop:
         self.decider.reload(Policy(message.document, message.epoch))
         assert self.decider.policy.epoch == message.epoch
         for relay in list(self.relays.values()):
-            relay.observe(self._observes(relay.flow.workload))
+            unread.observe(relay, self._observes(relay.flow.workload))
         self._say(messages.PolicyTaken(message.epoch))
 
     def report(self, message: messages.Ping) -> None:

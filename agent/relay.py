@@ -152,10 +152,7 @@ class Relay:
 
     def _lost(self, tell: Callable[[], list[Effect]], reason: str) -> None:
         if not self.closing:
-            try:
-                self.carry_out(tell())
-            except Exception as error:  # the supervising handler of this flow
-                self.crash(error)
+            self.do(tell)
         self._finish(reason)
 
     # -- effects out ----------------------------------------------------------------------------------------------------------
@@ -261,7 +258,7 @@ class Relay:
             case CancelRequested():
                 self.loop.cancel(self.flow, effect)
             case Withdrawn():
-                self._withdrawn(effect)
+                held.given_up(self, effect.operation_id, effect.reason)
             case Reach():
                 self.dial()
             case Opaque():
@@ -302,9 +299,6 @@ class Relay:
         self.carry_out(self.conversation.reached() or self.conversation.start())
         self.balance()
 
-    def _withdrawn(self, effect: Withdrawn) -> None:
-        held.given_up(self, effect.operation_id, effect.reason)
-
     def _close(self, effect: Close) -> None:
         if effect.fault:
             self.loop.fault(self.flow, effect)
@@ -334,15 +328,6 @@ class Relay:
     def notice(self, text: str, hint: str) -> None:
         """Tell the client something while it waits."""
         self.do(lambda: self.conversation.notice(text, hint))
-
-    def observe(self, observed: bool) -> None:
-        """The mode of its workload, which may have changed. What nobody can read ends when it is no longer observed."""
-        self.flow.observed = self.policy.observed = observed
-        self.conversation.observe(observed)
-        if observed:
-            held.let_go(self)
-        elif self.opaque:
-            self.terminate(unread.NO_LONGER, b"")
 
     def read_catalog(self) -> None:
         """Ask the database for its catalog again, at the next idle moment."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ..protocols.events import Effect, Opaque
 from ..protocols.opaque import Passage
 from ..recorder import entry
+from . import held
 
 if TYPE_CHECKING:
     from .relay import Relay
@@ -51,6 +52,16 @@ async def go_on(relay: Relay) -> None:
     relay.hold_reading_server(False)
     relay.carry_out(relay.conversation.start())
     relay.balance()
+
+
+def observe(relay: Relay, observed: bool) -> None:
+    """The mode of its workload, which may have changed. What nobody can read ends when it is no longer observed."""
+    relay.flow.observed = relay.policy.observed = observed
+    relay.conversation.observe(observed)
+    if observed:
+        held.let_go(relay)
+    elif relay.opaque:
+        relay.terminate(NO_LONGER, b"")
 
 
 def half_close(relay: Relay, client: bool) -> bool:

@@ -58,7 +58,6 @@ class DaemonStop(Entry, tag="daemon.stop"):
 
     reason: str
     flows: int = 0
-    """Flows that were still open."""
 
 
 class FlowOpen(Entry, tag="flow.open"):
@@ -261,7 +260,6 @@ class NameAsked(Entry, tag="name.asked"):
     flags: Texts = ()
     """What looks like a tunnel in it."""
     epoch: int = 0
-    """Number of the policy that was in force."""
     transport: str = ""
     """``udp`` or ``tcp``."""
     server: str = ""
@@ -333,7 +331,6 @@ class LogCut(Entry, tag="log.cut"):
     offset: int
     """Where in the segment the bytes began."""
     length: int
-    """How many bytes."""
     sha256: bytes
     """Of the bytes; they are kept as ``payloads/ab/<sha256 in hex>``."""
 
@@ -342,7 +339,6 @@ class LogResumed(Entry, tag="log.resumed"):
     """The log could be written again after it could not: appends in between failed, so their operations were refused."""
 
     failures: int
-    """Appends that failed."""
     error: str
     """What the first one failed with."""
     since_ns: int
@@ -353,7 +349,6 @@ class JournalOpen(Entry, tag="journal.open"):
     """A process got a journal for its entries; this entry's index is the journal's number."""
 
     worker: str
-    """Name of the process."""
     bytes: int
     """How much the journal holds."""
 
@@ -362,7 +357,6 @@ class JournalEnd(Entry, tag="journal.end"):
     """A journal came to its end: all that was whole in it and allowed is in the log before this entry."""
 
     journal: int
-    """Its number."""
     reason: str
     fault: str = ""
     """Empty for an ordinary end, ``crash`` when it was found at the next start, ``worker`` for what no sound worker writes."""
@@ -382,9 +376,7 @@ class LogRemoved(Entry, tag="log.removed"):
     segments: int
     payloads: int
     bytes: int
-    """Of the files."""
     reason: str
-    """The rule."""
     carried: Hash = b""
     """SHA-256 of what is kept of removed entries that later ones need (`carried`); empty in older logs."""
 

@@ -117,9 +117,8 @@ class History:
     @property
     def unread(self) -> str:
         """Why it, or the rest of it, passed unread: its workload was only observed. Else empty."""
-        return next(
-            (text_of(item[1].reason) for item in self.items if isinstance(item, tuple) and isinstance(item[1], Opaque)), ""
-        )
+        events = (item[1] for item in self.items if isinstance(item, tuple))
+        return next((text_of(event.reason) for event in events if isinstance(event, Opaque)), "")
 
     @property
     def database(self) -> str:

@@ -23,9 +23,7 @@ _OPTIONS = (
     click.option("--resource", default=None, help="Only this resource's."),
     click.option("--table", default=None, help="Only what touches it: orders, public.orders or shop/shop/public/orders."),
     click.option("--verdict", type=click.Choice(VERDICTS), default=None, help="With at least one of these."),
-    click.option(
-        "--tag", default=None, help="Only where values with this tag were masked, or would have been; pii has pii.email."
-    ),
+    click.option("--tag", default=None, help="Only where values with this tag were, or would be, masked; pii has pii.email."),
     click.option("--since", default=None, help="Since then: 90m, 12h, 7d, or 2026-11-23T08:00."),
     click.option("--until", default=None, help="Before then."),
 )

@@ -17,7 +17,10 @@ Row = dict[str, object]
 
 
 def render(report: Report) -> str:
-    """RFC 4180, with a header. ``kind``: policy, did, denied, held, answer, masked, refused; would, would_mask, unread of observed workloads."""
+    """RFC 4180, with a header.
+
+    ``kind``: policy, did, denied, held, answer, masked, refused; of observed workloads would, would_mask, unread.
+    """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="")
     writer.writeheader()

@@ -191,7 +191,7 @@ def _stance(configuration: Configuration, name: str) -> Stance:
 
 
 def outcome_of(exchange: Exchange) -> str:
-    """``allowed``, ``approved`` (held first), ``denied``, ``withdrawn``, ``expired``, ``open``; ``would deny``, ``would hold``."""
+    """``allowed``, ``approved`` (held first), ``denied``, ``withdrawn``, ``expired``, ``open``; ``would deny`` or ``hold``."""
     if exchange.would:
         return f"would {visible(exchange.would)}"
     ends = [approval.verdict for _, approval in exchange.approvals if approval.verdict in ENDS]
