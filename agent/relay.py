@@ -46,6 +46,7 @@ from ..protocols.events import (
     Verdict,
     Withdrawn,
 )
+from ..protocols.opaque import Passage
 from ..recorder import entry
 from . import held, unread
 from .facts import CATALOG
@@ -80,9 +81,7 @@ class Relay:
         "closing",
         "conversation",
         "flow",
-        "half_closed",
         "loop",
-        "opaque",
         "operation",
         "pending",
         "policy",
@@ -107,11 +106,7 @@ class Relay:
         self.released_ns: dict[int, int] = {}
         """Operations whose reply is not complete, with the monotonic time of their release; bounded by what is in flight."""
         self.task: asyncio.Task[None] | None = None
-        self.opaque = False
-        """Nobody reads it: what either side says passes."""
         self._dialling = False
-        self.half_closed = False
-        """Of an opaque flow: one side has said its last."""
         self._client_paused = False
         self._server_full = False
         self.closing = False
@@ -292,8 +287,8 @@ class Relay:
             self.carry_out(self.conversation.terminate(str(error), CONNECT_FAILURE))
             return
         self.server.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
-        if self.opaque:
-            await unread.go_on(self)
+        if isinstance(self.conversation, Passage):
+            await unread.go_on(self, self.conversation)
             return
         # What it was dialled for: the answer to a `Reach`, or the start.
         self.carry_out(self.conversation.reached() or self.conversation.start())

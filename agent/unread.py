@@ -27,30 +27,32 @@ def from_the_start(relay: Relay, reason: str) -> None:
 def begin(relay: Relay, effect: Opaque) -> list[Effect]:
     """Nothing can be read from here on."""
     refusal = relay.loop.gate.record(relay.flow, entry.Opaque(reason=effect.reason, fault=effect.fault))
-    relay.opaque, relay.conversation = True, Passage(effect.to_server, effect.to_client)
+    relay.conversation = passage = Passage(effect.to_server, effect.to_client)
     relay.operation = relay.pending = None
     if refusal is not None:
-        return relay.conversation.terminate(refusal.reason, refusal.refusal)
+        return passage.terminate(refusal.reason, refusal.refusal)
     if relay.server is None:
         relay.dial()
         return []
     if relay.loop.durable.strict:
         relay.hold_reading_server(True)
-        relay.spawn(go_on(relay))
+        relay.spawn(go_on(relay, passage))
         return []
-    return relay.conversation.start()
+    return passage.start()
 
 
-async def go_on(relay: Relay) -> None:
+async def go_on(relay: Relay, passage: Passage) -> None:
     """The server is there: let all pass once the record is as sure as is configured."""
     refusal = await relay.loop.durable.synced() if relay.loop.durable.strict else None
-    if relay.closing:
+    if relay.closing or relay.server is None:
         return
     if refusal is not None:
-        relay.carry_out(relay.conversation.terminate(refusal.reason, refusal.refusal))
+        relay.carry_out(passage.terminate(refusal.reason, refusal.refusal))
         return
     relay.hold_reading_server(False)
-    relay.carry_out(relay.conversation.start())
+    relay.carry_out(passage.start())
+    if passage.half_closed:
+        relay.server.write_eof()
     relay.balance()
 
 
@@ -60,17 +62,18 @@ def observe(relay: Relay, observed: bool) -> None:
     relay.conversation.observe(observed)
     if observed:
         held.let_go(relay)
-    elif relay.opaque:
+    elif isinstance(relay.conversation, Passage):
         relay.terminate(NO_LONGER, b"")
 
 
 def half_close(relay: Relay, client: bool) -> bool:
     """The client, or the server, sends no more. True: the other direction goes on, as it would without us."""
-    if not relay.opaque or relay.server is None or relay.closing or relay.half_closed:
+    passage = relay.conversation
+    if not isinstance(passage, Passage) or passage.half_closed or relay.closing:
         return False
+    passage.half_closed = True
     to = relay.server if client else relay.client
-    if not to.can_write_eof():
-        return False
-    relay.half_closed = True
-    to.write_eof()
+    # A client may have said all before its server is there: `go_on` tells the server.
+    if to is not None and passage.open:
+        to.write_eof()
     return True

@@ -16,17 +16,20 @@ class Passage:
         """What was held back of each direction goes first."""
         self._to_server = bytearray(to_server)
         self._to_client = bytearray(to_client)
-        self._open = False
+        self.open = False
+        """Bytes pass: it is on record, and the server is there."""
+        self.half_closed = False
+        """One side sends no more; the owner's to note."""
         self._closed = False
 
     def from_client(self, data: bytes) -> list[Effect]:
-        if self._open:
+        if self.open:
             return [ToServer(data)]
         self._to_server += data
         return []
 
     def from_server(self, data: bytes) -> list[Effect]:
-        if self._open:
+        if self.open:
             return [ToClient(data)]
         self._to_client += data
         return []
@@ -35,7 +38,7 @@ class Passage:
         """It is on record, and the server is there: let everything pass."""
         if self._closed:
             return []
-        self._open = True
+        self.open = True
         effects: list[Effect] = []
         if self._to_server:
             effects.append(ToServer(bytes(self._to_server)))
