@@ -1,4 +1,4 @@
-"""Which workloads are only observed: as the configuration says, for the kernel and for whoever asks.
+"""Which workloads are only observed: as the configuration says, for the kernel as for whoever asks.
 
 Nothing but the configuration, which is root's, decides it: there is no call of the control socket, no message of a worker and no
 place in a cgroup by which an agent could be observed.

@@ -1,4 +1,4 @@
-"""A flow that can't be read and passes all the same, because its workload is only observed.
+"""A flow that passes though it can't be read, because its workload is only observed.
 
 Its place in the order is the gate's: that it can't be read, and why it would have been refused, is on record (`strict`: on disk)
 before a byte of it passes. While that takes time the bytes wait in the `Passage`.
