@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +112,13 @@ def greeter() -> Iterator[tuple[str, int]]:
         thread.join(10)
 
 
-def directly(program: list[str | Path], environment: dict[str, str], text: str = "") -> subprocess.CompletedProcess[str]:
+def directly(program: Sequence[str | Path], environment: dict[str, str], text: str = "") -> subprocess.CompletedProcess[str]:
     full = {**os.environ, **environment}
     return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False, env=full, input=text)
 
 
 def both(
-    running: Guard, program: list[str | Path], environment: dict[str, str]
+    running: Guard, program: Sequence[str | Path], environment: dict[str, str]
 ) -> tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]:
     """Run it directly, then as the observed workload."""
     return directly(program, environment), running.run("one", program, environment)
@@ -237,7 +237,7 @@ def encrypting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("durability", ["batch", "strict"])
 def test_a_session_that_is_encrypted_passes_unread(encrypting: Server, durability: str) -> None:
     environment = {**encrypting.environment(), "PGSSLMODE": "require"}
-    program = [sys.executable, ASK, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"]
+    program: list[str | Path] = [sys.executable, ASK, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"]
     with guard.guarding(setup(f"{encrypting.host}:{encrypting.port}", durability=durability)) as running:
         direct, guarded = both(running, program, environment)
         assert (guarded.stdout, guarded.stderr) == (direct.stdout, direct.stderr) == ("True\nSELECT 1\n", "")
