@@ -6,17 +6,19 @@ answer that comes after the flow's end finds it closed and does nothing.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, Final
 
 from ..policy.document import Document
-from ..protocols.events import Authenticate, Close, CredentialRefused
+from ..protocols.events import Authenticate, Close, CredentialRefused, Started
 from ..protocols.postgres.scram import Verifier, verifier
 from ..protocols.postgres.standin import Credential
 from ..recorder import entry
 from . import messages
 
 if TYPE_CHECKING:
+    from .flow import Flow
     from .relay import Relay
 
 NOT_LOGGED_IN: Final = b"28000"
@@ -46,6 +48,17 @@ class Words:
         return known
 
 
+def entry_of(flow: Flow, started: Started) -> entry.Session:
+    """A session's beginning, for the record: as whom, by whose login."""
+    session = started.session
+    return entry.Session(
+        database=session.database,
+        user=session.user,
+        parameters=tuple(started.parameters.items()),
+        credential=flow.credential.name if flow.credential is not None else "",
+    )
+
+
 def ask(relay: Relay, effect: Authenticate) -> None:
     """The server asks for a login."""
     relay.loop.say(messages.Authenticate(relay.flow.id, effect.request, relay.server_binding))
@@ -53,7 +66,8 @@ def ask(relay: Relay, effect: Authenticate) -> None:
 
 def answered(relay: Relay, message: messages.Authenticated) -> None:
     """Say that to the server."""
-    relay.hear(lambda: relay.conversation.authenticated(message.say, done=message.done))
+    if not relay.closing:
+        relay.do(lambda: relay.conversation.authenticated(message.say, done=message.done))
 
 
 def failed(relay: Relay, message: messages.LoginFailed) -> None:
@@ -65,7 +79,7 @@ def refused(relay: Relay, effect: CredentialRefused) -> None:
     """The server did not take the login: on record with its words, and the secret is read again."""
     relay.refusal = effect
     relay.loop.gate.note(relay.flow, entry.Fault(where="credential", error=f"{effect.reason}: {effect.words}"))
-    relay.let_server_go()
+    _let_server_go(relay)
     relay.loop.say(messages.CredentialRefused(relay.flow.id, effect.code.decode()))
 
 
@@ -75,9 +89,18 @@ def read_again(relay: Relay, message: messages.CredentialRead) -> None:
     if effect is None or relay.closing:
         return
     if message.changed:
-        relay.reach()
+        relay.dial()
     else:
         _end(relay, effect.reason, effect.code)
+
+
+def _let_server_go(relay: Relay) -> None:
+    """Close the connection to the server and hear no more of it; the flow goes on without one, and may dial again."""
+    server, relay.server = relay.server, None
+    relay.dialling = False
+    if server is not None:
+        server.set_protocol(asyncio.Protocol())
+        server.abort()
 
 
 def _end(relay: Relay, reason: str, code: bytes) -> None:

@@ -43,6 +43,8 @@ class Logins:
     def choose(self, flow: OpenFlow) -> None:
         """Decide whose login the flow's server is to see; before any worker hears of the flow."""
         document = self._decider.policy.document
+        if flow.unread:
+            return
         agent = document.agents.get(flow.agent)
         chosen = login_of(document, flow.resource, flow.agent, agent.roles if agent else ())
         if chosen is not None:

@@ -22,7 +22,9 @@ from hostguard.protocols.events import (
     CredentialRefused,
     Decision,
     Effect,
+    Opaque,
     Probed,
+    Reach,
     Ready,
     Replied,
     Started,
@@ -160,5 +162,9 @@ def line(effect: Effect) -> str:
             return f"authenticate {request!r}"
         case CredentialRefused(code=code):
             return f"credential refused {code.decode()}"
+        case Reach():
+            return "reach"
+        case Opaque(reason=reason, fault=fault, to_server=to_server_, to_client=to_client_):
+            return f"opaque {fault} {reason!r} {to_server_!r} {to_client_!r}"
         case Close(fault=fault):
             return f"close {fault}".rstrip()

@@ -44,20 +44,23 @@ class Phase(enum.IntEnum):
     """Packets without a tag: encryption requests, cancel, StartupMessage."""
     RECEIVING = 2
     """hostguard asks the client for its word."""
-    STARTED = 3
+    ENCRYPTING = 3
+    """Of an observed flow: the server is asked whether it encrypts."""
+    STARTED = 4
     """`Started` was told; nothing passes before `start`."""
-    AUTHENTICATING = 4
-    SETTLING = 5
+    AUTHENTICATING = 5
+    SETTLING = 6
     """Authenticated; the server tells its parameters and the cancel key."""
-    HELD = 6
+    HELD = 7
     """The first ReadyForQuery is here and held back, for probes, until `proceed`."""
-    OPEN = 7
-    CLOSED = 8
+    OPEN = 8
+    CLOSED = 9
 
 
 # Under names of their own, as in `pipeline`.
 STARTUP: Final = Phase.STARTUP
 RECEIVING: Final = Phase.RECEIVING
+ENCRYPTING: Final = Phase.ENCRYPTING
 STARTED: Final = Phase.STARTED
 AUTHENTICATING: Final = Phase.AUTHENTICATING
 SETTLING: Final = Phase.SETTLING
@@ -84,6 +87,8 @@ class Link:
 
     def __init__(self, limits: Limits, token: bytes) -> None:
         self.limits = limits
+        self.observed = False
+        """Nothing is to be refused: what can't be followed passes unread."""
         self.phase: Phase = STARTUP
         self.session = Session(database="", user="")
         self.codec: str | None = "utf-8"

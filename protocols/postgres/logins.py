@@ -33,6 +33,11 @@ class Logins:
         if credential is not None:
             link.standin = StandIn(credential)
 
+    @property
+    def under_way(self) -> bool:
+        """hostguard is not logged in yet: there is no session that the client could have, read or not."""
+        return self._credential is not None and self._link.phase < SETTLING
+
     def begin(self, packet: bytes, started: Started) -> bytes:
         """The client's StartupMessage is here. Returns the one for the server."""
         credential = self._credential
