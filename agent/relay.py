@@ -276,7 +276,6 @@ class Relay:
 
     def _started(self, effect: Started) -> list[Effect]:
         self.flow.database, self.flow.user = effect.session.database, effect.session.user
-        session = effect.session
         refusal = self.loop.gate.record(self.flow, login.entry_of(self.flow, effect))
         if refusal is not None:
             return self.conversation.terminate(refusal.reason, refusal.refusal)
