@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 import wire
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostguard.protocols.postgres import scram
@@ -172,6 +172,7 @@ def test_no_text_holds_the_secret() -> None:
         assert not any(hidden.decode("latin-1") in text or hidden.hex() in text for text in said)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(st.binary(max_size=80), st.builds(request, st.sampled_from([0, 3, 5, 10, 11, 12]), st.binary(max_size=60)))

@@ -11,7 +11,7 @@ import pytest
 from certificates import self_signed
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hostguard.protocols.postgres import scram
@@ -230,6 +230,7 @@ def test_an_error_in_the_place_of_the_servers_proof_is_told() -> None:
         one.verify(b"e=invalid-proof\n")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120), st.binary(max_size=120))
 def test_random_bytes_are_refused_by_name(first: bytes, final: bytes) -> None:
     for mechanism in (PLAIN, PLUS):
@@ -248,6 +249,7 @@ def test_random_bytes_are_refused_by_name(first: bytes, final: bytes) -> None:
             refuse(data)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from([b"n", b"y", b"p=tls-server-end-point", b"", b"n=", b"r=abc", b"m=x", b"c=biws", b"p=AAAA"]), max_size=8

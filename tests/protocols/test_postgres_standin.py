@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playbook import Step, act, client, play, server, to_client, to_server
 
-from hostguard.protocols.events import Authenticate, Close, CredentialRefused, Effect, Started, ToClient, ToServer
+from hostguard.protocols.events import Authenticate, Close, CredentialRefused, Effect, Opaque, Started, ToClient, ToServer
 from hostguard.protocols.postgres import scram
 from hostguard.protocols.postgres.conversation import PostgresConversation
 from hostguard.protocols.postgres.limits import Limits
@@ -334,6 +334,7 @@ def test_only_effects_come_out(steps: list[tuple[str, bytes]], done: bool) -> No
                 assert finished
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120))
 def test_what_no_client_says_is_a_refusal(body: bytes) -> None:
     conversation = fresh(ASKED)
@@ -349,3 +350,36 @@ def test_faults_of_the_exchange_are_the_clients() -> None:
     close = conversation.from_client(wire.password(b"x"))[-1]
     assert isinstance(close, Close)
     assert close.fault == "client"
+
+
+# Observed flows: the session is hostguard's all the same.
+
+
+def observed() -> PostgresConversation:
+    conversation = fresh()
+    conversation.observe(True)
+    return conversation
+
+
+LOGGED_IN = [*STARTS, asks(OK), answer(b"", done=True, gives=[to_client(OK)])]
+OBSERVED: dict[str, list[Step]] = {
+    "the server's encryption is not the client's to ask for": [client(wire.SSL_REQUEST, gives=[to_client(b"N")]), *STARTS],
+    "what can't be read before the login is refused": [
+        *STARTS,
+        client(wire.query("SELECT 1"), gives=["fatal 08P01", "close client"]),
+    ],
+}
+UNREADABLE = bytes(4) + b"x"
+
+
+@pytest.mark.parametrize("name", OBSERVED)
+def test_observed(name: str) -> None:
+    play(observed, OBSERVED[name], cut=False)
+
+
+def test_what_can_not_be_read_after_the_login_passes_without_the_start_up_packet() -> None:
+    conversation = observed()
+    play(lambda: conversation, [*LOGGED_IN, *SETTLES], cut=False)
+    (effect,) = conversation.from_client(UNREADABLE)
+    assert isinstance(effect, Opaque)
+    assert effect.to_server == UNREADABLE
