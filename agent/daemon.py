@@ -46,6 +46,7 @@ from .failures import Failure
 from .faults import Faults
 from .holds import Holds
 from .logwriter import LogWriter, TimedSyncs
+from .lookout import Lookout
 from .metrics import Metrics
 from .names.keeper import START_S, Keeper
 from .notify import Notifier
@@ -147,7 +148,10 @@ class Daemon:
         undo.callback(names.close)
         desk = Desk(crew, holds, Cancels(records), faults)
         entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, document.limits.max_flows)
+        lookout = Lookout(redirect, workloads, records, strays)
         _keep(undo, _beat(redirect), holds.run(), strays.run())
+        undo.push_async_callback(lookout.stop)
+        lookout.start()
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
         undo.push_async_callback(crew.close)
         await crew.start(desk.handle, desk.closed)
@@ -170,6 +174,7 @@ class Daemon:
             holds=holds,
             test=test,
             strays=strays,
+            lookout=lookout,
             reload=reload,
             log=log,
             sealing=sealing,

@@ -69,6 +69,12 @@ class Metrics(Collector):
         for name, value in facts["kernel"].items():
             kernel.add_metric([name], value)
         yield kernel
+        denied = CounterMetricFamily(
+            "hostguard_denied", "What guarded processes tried past the loop.", labels=["workload", "road"]
+        )
+        for told in facts["denied"]["workloads"]:
+            denied.add_metric([told["workload"], told["road"]], told["times"])
+        yield denied
 
     def _flows(self, facts: dict[str, Any]) -> Iterator[Metric]:
         yield GaugeMetricFamily("hostguard_flows", "Flows that are open.", facts["flows"]["open"])

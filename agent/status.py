@@ -21,6 +21,7 @@ from .crew import Crew
 from .entrance import Entrance
 from .faults import Faults
 from .holds import Holds
+from .lookout import Lookout
 from .names.keeper import Keeper
 from .paths import Paths, attach_point, workload_path
 from .records import Records
@@ -55,6 +56,7 @@ class Status:
         holds: Holds,
         test: SelfTest,
         strays: Strays,
+        lookout: Lookout,
         reload: Reload,
         log: Log,
         sealing: Sealing,
@@ -74,6 +76,7 @@ class Status:
         self._holds = holds
         self._test = test
         self._strays = strays
+        self._lookout = lookout
         self._reload = reload
         self._written = log
         self._sealing = sealing
@@ -107,6 +110,7 @@ class Status:
             "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._entrance.listeners],
             "self_test": {"ok": not test.failure, "at": test.passed_at, "failure": test.failure},
             "strays": {"open": self._strays.open, "shown": list(self._strays.shown)},
+            "denied": self._lookout.facts(),
             "workers": {"wanted": self._crew.wanted, "ended": self._crew.died, "running": self._crew.facts()},
             "workloads": workloads,
             "resources": [
@@ -203,6 +207,8 @@ class Status:
             )
         if self._strays.failure:
             found.append(f"the sockets of guarded processes can't be looked through: {self._strays.failure}")
+        if self._lookout.failure:
+            found.append(f"what the hooks refuse can't be read, it is only counted: {self._lookout.failure}")
         if self._reload.failure:
             found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
         found += self._name_problems()

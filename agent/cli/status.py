@@ -14,6 +14,7 @@ from ...kernel import pins
 from ...kernel.errors import KernelError
 from ..client import Client, DaemonDown
 from ..paths import Paths
+from .denied import show_denied
 from .output import ago, config_option, json_option, out, places, print_json, table
 
 FLOWS_SHOWN = 10
@@ -73,6 +74,7 @@ def show(facts: dict[str, Any]) -> None:
         return
     _show_workers(facts["workers"])
     _show_basis(facts)
+    show_denied(facts["denied"])
     _show_workloads(facts["workloads"])
     _show_flows(facts["flows"])
 
