@@ -53,6 +53,7 @@ from .notify import Notifier
 from .open_log import open_log
 from .origins import who_asks
 from .paths import Paths, attach_point, workload_path
+from .powers import Powers
 from .records import Records
 from .reload import Reload, policy_load, users_of
 from .resources import Resources
@@ -175,6 +176,7 @@ class Daemon:
             test=test,
             strays=strays,
             lookout=lookout,
+            powers=Powers(redirect, workloads),
             reload=reload,
             log=log,
             sealing=sealing,

@@ -24,6 +24,7 @@ from .holds import Holds
 from .lookout import Lookout
 from .names.keeper import Keeper
 from .paths import Paths, attach_point, workload_path
+from .powers import Powers
 from .records import Records
 from .reload import Reload
 from .resources import Resources
@@ -57,6 +58,7 @@ class Status:
         test: SelfTest,
         strays: Strays,
         lookout: Lookout,
+        powers: Powers,
         reload: Reload,
         log: Log,
         sealing: Sealing,
@@ -77,6 +79,7 @@ class Status:
         self._test = test
         self._strays = strays
         self._lookout = lookout
+        self._powers = powers
         self._reload = reload
         self._written = log
         self._sealing = sealing
@@ -92,6 +95,7 @@ class Status:
         """Everything as JSON; `state` is ``guarding`` when `problems` is empty, else ``degraded``. Asks the workers first."""
         told = await self._crew.reports(MAX_FLOWS_SHOWN)
         names = await self._names.facts()
+        powers = await self._powers.facts()
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
@@ -130,7 +134,8 @@ class Status:
             "operations": dataclasses.asdict(self._crew.tally),
             "requests": {"pending": self._holds.pending},
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
-            "names": names,
+            "names": names | {"redirected": len(self._redirect.resolvers())},
+            "powers": powers,
             "log": self._log(),
             "shipped": shipped,
             "kernel": self._redirect.counters(),
