@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import pwd
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -99,3 +102,46 @@ def test_a_socket_from_outside_is_ended_as_soon_as_it_is_used(guarded: guard.Gua
                 waited_s += float(took_s)
     assert waited_s < 2.5, "the look that comes every 2 s anyway would take 5 s together"
     until(lambda: bool(recorded(guarded, "tainted")))
+
+
+def test_who_could_undo_the_guard_is_named_with_a_remedy(guarded: guard.Guard) -> None:
+    child = python_in(guarded.cgroup / "agent", "print('in', flush=True)\ninput()\n")
+    assert child.stdout is not None
+    assert child.stdout.readline() == "in\n"
+    until(lambda: bool(guarded.status()["powers"]["count"]))
+    (process,) = guarded.status()["powers"]["shown"]
+    assert (process["pid"], process["workload"], process["root"]) == (child.pid, "agent", True)
+    assert {"CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_BPF", "CAP_SYS_PTRACE"} <= set(process["capabilities"])
+    shown = guarded.cli("status").stdout
+    assert f"agent pid {child.pid}" in shown
+    assert "hostguard exec --user USER" in shown
+    told = {line["name"]: line for line in json.loads(guarded.cli("doctor", "--json").stdout)}
+    assert told["daemon"]["ok"]
+    assert not told["agents' powers"]["ok"]
+    assert f"pid {child.pid}" in told["agents' powers"]["detail"]
+    child.communicate("over\n", timeout=10)
+
+
+def test_who_is_confined_is_not_named(guarded: guard.Guard) -> None:
+    user = pwd.getpwnam("nobody").pw_name
+    command = [*guarded.command("agent", ["/bin/cat"])]
+    command[-2:-2] = ["--user", user]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write("in\n")
+    child.stdin.flush()
+    assert child.stdout.readline() == "in\n"
+    until(lambda: guarded.status()["powers"]["count"] == 0)
+    assert guarded.status()["workloads"][0]["processes"] == 1
+    child.communicate(timeout=10)
+
+
+def test_metrics_tell_what_was_denied_and_how_names_fare(guarded: guard.Guard) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(guarded.folder / "run" / "control.sock"))
+        sock.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        text = b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+    assert 'hostguard_denied_total{road="tainted",workload="agent"}' in text
+    assert "hostguard_resolver_up 1.0" in text
+    assert 'hostguard_names_asked_total{verdict="deny"} 0.0' in text
