@@ -2,8 +2,8 @@
 
 The client makes a socket, connects, resets. Without hooks it dials the acceptor; guarded it dials an address where nobody is, and
 the hooks lead it there. The acceptor takes each connection's record, as the loop does, but looks only every few milliseconds:
-woken by each connection it would be measured as well. A figure is that of the best hundred connects in a row: the others tell more
-of what else the machine did. Everything lies below a cgroup of the bench's own.
+woken by each connection it would be measured as well. A figure is that of the best hundred connects in a row: the others tell
+more of what else the machine did. Everything lies below a cgroup of the bench's own.
 """
 
 from __future__ import annotations
