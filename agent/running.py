@@ -11,7 +11,7 @@ from ..policy.sections import Daemon
 from .client import Client, DaemonDown
 from .paths import Paths
 
-START = "systemctl start hostguard"
+START = "systemctl start hostguard, or hostguard daemon"
 
 
 def running(config: Path) -> list[Feature]:
