@@ -71,6 +71,8 @@ def test_a_packet_socket_is_on_record_with_who_tried_it_and_when(guarded: guard.
     shown = guarded.cli("status").stdout
     assert f"agent pid {child.pid}" in shown
     assert "AF_PACKET" in shown
+    exported = guarded.cli("recordings", "export", "--all", "--format", "jsonl").stdout
+    assert '"road.denied"' in exported
     assert guarded.is_guarding(), "what was stopped is no problem"
 
 
