@@ -1,4 +1,4 @@
-"""What the daemon of this host tells ``hostguard doctor``: that it guards, answers names, and whom it guards."""
+"""What the running daemon tells ``hostguard doctor``."""
 
 from __future__ import annotations
 
