@@ -47,6 +47,7 @@ from .faults import Faults
 from .holds import Holds
 from .logins import Logins
 from .logwriter import LogWriter, TimedSyncs
+from .lookout import Lookout
 from .metrics import Metrics
 from .modes import Modes
 from .names.keeper import START_S, Keeper
@@ -54,6 +55,7 @@ from .notify import Notifier
 from .open_log import open_log
 from .origins import who_asks
 from .paths import Paths, attach_point, workload_path
+from .powers import Powers
 from .records import Records
 from .reload import Reload, policy_load, users_of
 from .resources import Resources
@@ -159,9 +161,14 @@ class Daemon:
         entrance = Entrance(
             redirect, workloads, in_force, resources, names, crew, records, faults, test.arrived, limit, logins.choose
         )
+        lookout = Lookout(redirect, workloads, records, strays)
         _keep(undo, _beat(redirect), holds.run(), strays.run())
+        undo.push_async_callback(lookout.stop)
+        lookout.start()
         _keep(undo, sealing.run(), witnesses.run(), retention.run(), trust.run())
-        await _have_broker(broker, undo)
+        undo.callback(broker.close)
+        _keep(undo, broker.run())
+        await broker.started(START_S)
         undo.push_async_callback(crew.close)
         await crew.start(desk.handle, desk.closed)
         await _answer_names(names, redirect, workloads, resources, undo)
@@ -183,6 +190,8 @@ class Daemon:
             holds=holds,
             test=test,
             strays=strays,
+            lookout=lookout,
+            powers=Powers(redirect, workloads),
             reload=reload,
             log=log,
             sealing=sealing,
@@ -242,17 +251,6 @@ async def _answer_names(
     await resources.look_up(names.look_up, time.monotonic)
     _keep(undo, resources.run(names.look_up, time.monotonic))
     redirect.set_resolver(*names.sockets)
-
-
-async def _have_broker(broker: Broker, undo: AsyncExitStack) -> None:
-    """Have certificates before workers need them, and credentials as far as their sources answer. Raises Failure."""
-    undo.callback(broker.close)
-    _keep(undo, broker.run())
-    try:
-        async with asyncio.timeout(START_S):
-            await broker.ready.wait()
-    except TimeoutError:
-        raise Failure("the broker does not start; its last words are above") from None
 
 
 def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack) -> tuple[Sealing, Witnesses]:

@@ -22,9 +22,11 @@ from .crew import Crew
 from .entrance import Entrance
 from .faults import Faults
 from .holds import Holds
+from .lookout import Lookout
 from .modes import observed
 from .names.keeper import Keeper
 from .paths import Paths, attach_point, workload_path
+from .powers import Powers
 from .records import Records
 from .reload import Reload
 from .resources import Resources
@@ -58,6 +60,8 @@ class Status:
         holds: Holds,
         test: SelfTest,
         strays: Strays,
+        lookout: Lookout,
+        powers: Powers,
         reload: Reload,
         log: Log,
         sealing: Sealing,
@@ -79,6 +83,8 @@ class Status:
         self._holds = holds
         self._test = test
         self._strays = strays
+        self._lookout = lookout
+        self._powers = powers
         self._reload = reload
         self._written = log
         self._sealing = sealing
@@ -102,6 +108,7 @@ class Status:
         told = await self._crew.reports(MAX_FLOWS_SHOWN)
         names = await self._names.facts()
         broker = await self._broker.facts()
+        powers = await self._powers.facts()
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
@@ -121,6 +128,7 @@ class Status:
             "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._entrance.listeners],
             "self_test": {"ok": not test.failure, "at": test.passed_at, "failure": test.failure},
             "strays": {"open": self._strays.open, "shown": list(self._strays.shown)},
+            "denied": self._lookout.facts(),
             "workers": {"wanted": self._crew.wanted, "ended": self._crew.died, "running": self._crew.facts()},
             "workloads": workloads,
             "resources": [
@@ -141,7 +149,8 @@ class Status:
             "operations": dataclasses.asdict(self._crew.tally),
             "requests": {"pending": self._holds.pending},
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
-            "names": names,
+            "names": names | {"redirected": len(self._redirect.resolvers())},
+            "powers": powers,
             "broker": broker,
             "trust": self._trust.facts(),
             "log": self._log(),
@@ -231,6 +240,8 @@ class Status:
             )
         if self._strays.failure:
             found.append(f"the sockets of guarded processes can't be looked through: {self._strays.failure}")
+        if self._lookout.failure:
+            found.append(f"what the hooks refuse can't be read, it is only counted: {self._lookout.failure}")
         if self._reload.failure:
             found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
         found += self._name_problems()

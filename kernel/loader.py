@@ -11,8 +11,9 @@ import mmap
 import os
 import socket
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from . import cgroups, filings, libbpf
@@ -24,6 +25,7 @@ from .layouts import (
     CGROUP_ID,
     CLEARED,
     FD,
+    INDEX,
     LISTENER_KEY,
     MARK,
     MODE,
@@ -61,6 +63,7 @@ class Redirect:
         """``libbpf`` or ``bcc``: which loaded the programs."""
         self._lock_fd = lock_fd
         self._maps = map_fds
+        self._changes = threading.Lock()
         self._beat_page = mmap.mmap(map_fds["heartbeat"], mmap.PAGESIZE)
         self._beat = memoryview(self._beat_page).cast("Q")
 
@@ -81,6 +84,8 @@ class Redirect:
                 lock_fd = attempt.lock()
                 attempt.attach_all(heartbeat_limit_ms, loader)
                 redirect = cls(at, pin_dir, lock_fd, attempt.open_maps(), tuple(attempt.remarks), attempt.loader)
+                # What an earlier run left half done, or another place of the hooks, makes what was kept until now void.
+                redirect._set_epoch(0)
                 attempt.finish()
                 undo.pop_all()
         except OSError as error:
@@ -144,11 +149,33 @@ class Redirect:
             raise KernelError(errno.ENOENT, f"cgroup {cgroup_id}", "cannot be guarded: there is none")
         if not path.is_relative_to(self.cgroup):
             raise KernelError(errno.EINVAL, str(path), f"cannot be guarded: it does not lie below {self.cgroup}")
-        libbpf.map_update(self._maps["guarded"], CGROUP_ID.pack(cgroup_id), WORKLOAD.pack(number), "guarded")
+        with self._changing():
+            libbpf.map_update(self._maps["guarded"], CGROUP_ID.pack(cgroup_id), WORKLOAD.pack(number), "guarded")
 
     def unguard(self, cgroup_id: int) -> bool:
         """Forget what was filed for this cgroup; False when nothing was."""
-        return libbpf.map_delete(self._maps["guarded"], CGROUP_ID.pack(cgroup_id), "guarded")
+        with self._changing():
+            return libbpf.map_delete(self._maps["guarded"], CGROUP_ID.pack(cgroup_id), "guarded")
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """While ``guarded`` is changed its epoch is odd, and the programs keep nothing of what they see in it.
+
+        Who dies in between leaves it odd: then the programs look each time, until the next daemon attaches.
+        """
+        with self._changes:
+            self._set_epoch(1)
+            try:
+                yield
+            finally:
+                self._set_epoch(0)
+
+    def _set_epoch(self, odd: int) -> None:
+        """The next number that is odd, or even."""
+        zero = INDEX.pack(0)
+        (now,) = U64.unpack(libbpf.map_lookup(self._maps["epoch"], zero, U64.size, "epoch") or U64.pack(0))
+        later = now + 1 if (now + 1) % 2 == odd else now + 2
+        libbpf.map_update(self._maps["epoch"], zero, U64.pack(later), "epoch")
 
     def guarded(self) -> dict[int, int]:
         """Cgroup ids to what they are filed under: workload numbers, `layouts.WATCHED`, `layouts.CLEARED`.

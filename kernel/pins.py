@@ -20,7 +20,7 @@ from .layouts import CGROUP_ID, COUNTERS, INDEX, LISTENER_KEY, U64, WORKLOAD
 from .mounts import mounts
 
 MAPS = (
-    *("guarded", "users", "programs", "modes", "paths", "unix", "listeners", "resolvers", "heartbeat"),
+    *("guarded", "epoch", "users", "programs", "modes", "paths", "unix", "listeners", "resolvers", "heartbeat"),
     *("sockets", "marks", "origins", "queries", "events", "rates", "counters"),
 )
 EXPENDABLE = frozenset({"counters", "rates", "events"})

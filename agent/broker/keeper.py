@@ -102,6 +102,17 @@ class Keeper:
             self._faults.add(0, "", "internal", f"the broker {why}; nobody could log in by it until another took over")
             await asyncio.sleep(pause_s)
 
+    async def started(self, limit_s: float) -> None:
+        """Wait until it is ready: certificates are there before workers need them, secrets as far as their sources answer.
+
+        Raises Failure.
+        """
+        try:
+            async with asyncio.timeout(limit_s):
+                await self.ready.wait()
+        except TimeoutError:
+            raise Failure("the broker does not start; its last words are above") from None
+
     async def _live(self) -> str:
         """One process from its start to its end; returns why it ended."""
         ours, theirs = pair()

@@ -14,7 +14,9 @@ from ...kernel import pins
 from ...kernel.errors import KernelError
 from ..client import Client, DaemonDown
 from ..paths import Paths
+from .denied import show_denied
 from .output import ago, config_option, json_option, out, places, print_json, table
+from .powers import show_powers
 
 FLOWS_SHOWN = 10
 
@@ -76,6 +78,8 @@ def show(facts: dict[str, Any]) -> None:
         return
     _show_workers(facts["workers"])
     _show_basis(facts)
+    show_denied(facts["denied"])
+    show_powers(facts["powers"])
     _show_workloads(facts["workloads"])
     _show_flows(facts["flows"])
 

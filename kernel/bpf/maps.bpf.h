@@ -39,6 +39,14 @@ struct {
 	__type(value, __u32);
 } hg_guarded SEC(".maps");
 
+/* How often hg_guarded was changed, doubled; odd while it is being changed: then what was seen in it must not be kept. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} hg_epoch SEC(".maps");
+
 /* real uid (initial user namespace) -> workload */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
