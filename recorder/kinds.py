@@ -29,12 +29,13 @@ from .entry import (
     ProbeFailed,
     Reply,
     Request,
+    RoadDenied,
     Session,
     Withdrawn,
 )
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Opaque, Withdrawn,
-    Request, Approval, Cancel, NameAsked, NameAnswered, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
-    LogKey, JournalOpen, JournalEnd,
+    Request, Approval, Cancel, NameAsked, NameAnswered, RoadDenied, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed,
+    LogRemoved, LogKey, JournalOpen, JournalEnd,
 )  # fmt: skip
