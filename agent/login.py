@@ -77,8 +77,10 @@ def failed(relay: Relay, message: messages.LoginFailed) -> None:
 
 def refused(relay: Relay, effect: CredentialRefused) -> None:
     """The server did not take the login: on record with its words, and the secret is read again."""
-    relay.refusal = effect
     relay.loop.gate.note(relay.flow, entry.Fault(where="credential", error=f"{effect.reason}: {effect.words}"))
+    if not effect.again:
+        return
+    relay.refusal = effect
     _let_server_go(relay)
     relay.loop.say(messages.CredentialRefused(relay.flow.id, effect.code.decode()))
 

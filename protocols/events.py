@@ -224,8 +224,8 @@ class Authenticate(msgspec.Struct, frozen=True, gc=False):
 
 
 class CredentialRefused(msgspec.Struct, frozen=True, gc=False):
-    """The server would not take hostguard's credential. Let go of that connection, then call `Conversation.start` with another
-    if the secret has changed meanwhile, else `Conversation.terminate` with this. Told once in a flow."""
+    """The server would not take hostguard's credential. If not `again`, the flow ends by itself. Else let go of that connection,
+    then call `Conversation.start` with another if the secret has changed meanwhile, or `Conversation.terminate` with this."""
 
     reason: str
     """A sentence for the agent."""
@@ -233,6 +233,8 @@ class CredentialRefused(msgspec.Struct, frozen=True, gc=False):
     """The server's code for it."""
     words: str
     """The server's own, for the record."""
+    again: bool
+    """Another secret could help. Once in a flow at most."""
 
 
 class Reach(msgspec.Struct, frozen=True, gc=False):

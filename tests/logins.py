@@ -12,7 +12,7 @@ import servers
 from certificates import Certificate
 
 SECRET = "correct horse battery staple"
-ROLES = {"scrammer": "scram-sha-256", "digester": "md5", "plain": "password", "trusted": "trust"}
+ROLES = {"scrammer": "scram-sha-256", "digester": "md5", "plain": "password", "trusted": "trust", "barred": "reject"}
 """Role to the method by which it must log in."""
 
 

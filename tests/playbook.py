@@ -160,8 +160,8 @@ def line(effect: Effect) -> str:
             return f"cancel requested {key!r} {request!r}"
         case Authenticate(request=request):
             return f"authenticate {request!r}"
-        case CredentialRefused(code=code):
-            return f"credential refused {code.decode()}"
+        case CredentialRefused(code=code, again=again):
+            return f"credential refused {code.decode()}{' for good' * (not again)}"
         case Reach():
             return "reach"
         case Opaque(reason=reason, fault=fault, to_server=to_server_, to_client=to_client_):

@@ -214,6 +214,8 @@ class _Flow:
         self.carry_out(self.conversation.authenticated(answer.say, done=answer.done))
 
     def _refused(self, effect: CredentialRefused) -> None:
+        if not effect.again:
+            return
         assert self.relay.own is not None
         assert self.server is not None
         if not self.relay.own.read_again():

@@ -92,13 +92,14 @@ class Logins:
             link.out.to_client(_LOGGED_IN)
 
     def refused(self, backend: Backend, refused: Refused) -> None:
-        """Have the secret read again, once: it may just have been changed. Raises PeerFault after that."""
+        """Have the secret read again, once: it may just have been changed. Raises PeerFault when that is no use."""
         link = self._link
         assert link.standin is not None
         code = refused.code.encode()
-        if link.standin.refused:
+        again = link.standin.asked and not link.standin.refused
+        link.out.add(CredentialRefused(str(refused), code, refused.words, again))
+        if not again:
             raise PeerFault("server", str(refused), code)
         link.standin.again()
         backend.buffer.clear()
         link.phase = STARTED
-        link.out.add(CredentialRefused(str(refused), code, refused.words))

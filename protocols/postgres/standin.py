@@ -17,6 +17,8 @@ from .messages import Malformed
 from .scram import Verifier
 
 _AUTHENTICATED = 0
+_WORDS = 1000
+"""Characters of the server's own that are kept."""
 # Invalid authorization specification: 28000, 28P01.
 _REFUSALS: Final = frozenset(("28000", "28P01"))
 
@@ -46,6 +48,8 @@ class StandIn:
 
     def __init__(self, credential: Credential) -> None:
         self.credential = credential
+        self.asked = False
+        """The server has asked for a login; one that refuses without (``reject`` in its pg_hba.conf) has not seen a secret."""
         self.refused = False
         """The server has refused once."""
         self._request = -1
@@ -62,6 +66,7 @@ class StandIn:
             raise Malformed("an authentication request without its code")
         if self._done:
             raise PeerFault("server", "the server asks for another login after the one that is complete")
+        self.asked = True
         self._request = int.from_bytes(request[:4], "big")
         link.asking = True
         link.out.add(Authenticate(request))
@@ -75,7 +80,7 @@ class StandIn:
     def check(self, code: str, words: str) -> None:
         """An error of the server during the login. Raises Refused if it is about the credential."""
         if code in _REFUSALS:
-            raise Refused(self.credential.name, code, words)
+            raise Refused(self.credential.name, code, words[:_WORDS])
 
     def again(self) -> None:
         """Begin from the start, over another connection."""

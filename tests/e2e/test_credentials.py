@@ -48,6 +48,7 @@ secret = "file:{folder}/secrets/shop"
 methods = ["scram-sha-256", "md5"]
 roles.digesters = {{ user = "digester" }}
 agents.third = {{ user = "trusted" }}
+agents.fourth = {{ user = "barred" }}
 """
 
 
@@ -59,6 +60,7 @@ def shop(postgres18: Server) -> Iterator[Server]:
 
 def guarded(server: Server, more: str = "") -> Iterator[Guard]:
     agents = {"first": guard.Agent(()), "second": guard.Agent(("digesters",)), "third": guard.Agent(("digesters",))}
+    agents["fourth"] = guard.Agent(())
     setup = guard.Setup(
         agents=agents,
         resources={"shop": f"{server.host}:{server.port}"},
@@ -136,6 +138,16 @@ def test_a_new_secret_is_found_by_the_login_that_the_server_refuses(running: Gua
         assert answers(running, shop, "first") == "scrammer|anyone"
     write(running, SECRET)
     assert answers(running, shop, "first") == "scrammer|anyone"
+
+
+def test_a_server_that_lets_nobody_try_is_told_and_the_worker_lives(running: Guard, shop: Server) -> None:
+    workers = running.workers()
+    refused = ask(running, shop, "fourth", WHO)
+    assert 'the server refused the credential "shop-app"' in refused.stderr
+    assert "barred" not in refused.stderr
+    flow = max(flow["flow"] for flow in running.ask("recordings", "list"))
+    assert "pg_hba.conf rejects connection" in running.cli("recordings", "show", str(flow)).stdout
+    assert running.workers() == workers
 
 
 class rotated:  # noqa: N801 (reads as a statement)

@@ -133,12 +133,18 @@ DIALOGUES: dict[str, list[Step]] = {
     ],
     "refused twice": [
         *STARTS,
+        *SCRAM,
         server(wire.error("28000", severity="FATAL"), gives=["credential refused 28000"]),
         act("start", lambda conversation: conversation.start(), [to_server(SENT)]),
-        server(wire.error("28P01", severity="FATAL"), gives=["fatal 28P01", "close server"]),
+        server(wire.error("28P01", severity="FATAL"), gives=["credential refused 28P01 for good", "fatal 28P01", "close server"]),
+    ],
+    "refused without a question": [
+        *STARTS,
+        server(wire.error("28000", severity="FATAL"), gives=["credential refused 28000 for good", "fatal 28000", "close server"]),
     ],
     "refused, and nothing has changed": [
         *STARTS,
+        *SCRAM,
         server(wire.error("28P01", severity="FATAL"), gives=["credential refused 28P01"]),
         act("terminate", lambda conversation: conversation.terminate("refused", b"28P01"), ["fatal 28P01", "close"]),
     ],
@@ -185,6 +191,8 @@ def test_the_client_hears_which_credential_and_the_record_what_the_server_said()
     conversation = fresh()
     conversation.from_client(STARTUP)
     conversation.start()
+    conversation.from_server(SASL)
+    conversation.authenticated(FIRST, done=False)
     words = 'password authentication failed for user "app_ro"'
     (effect,) = conversation.from_server(wire.error("28P01", words, severity="FATAL"))
     assert isinstance(effect, CredentialRefused)
@@ -325,7 +333,7 @@ def test_only_effects_come_out(steps: list[tuple[str, bytes]], done: bool) -> No
             finished, phase = finished or (phase == "asked" and done), "open" if phase == "asked" else phase
         while effects:
             effect = effects.pop(0)
-            if isinstance(effect, Started | CredentialRefused):
+            if isinstance(effect, Started) or (isinstance(effect, CredentialRefused) and effect.again):
                 finished, phase = False, "open"
                 effects += conversation.start()
             elif isinstance(effect, Authenticate):
