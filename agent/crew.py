@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from ..policy.credential_sections import Aws, Tls, Vault
 from ..policy.document import Document
 from ..policy.sections import Ship
 from ..recorder.drain import Drain
@@ -301,7 +302,9 @@ class Crew:
 
 def concerning_workers(document: Document) -> Document:
     """The document without what only the supervisor needs to know: where keys, logs and witnesses are is no worker's business."""
-    return msgspec.structs.replace(document, ship=Ship(), forward={}, witnesses={})
+    return msgspec.structs.replace(
+        document, ship=Ship(), forward={}, witnesses={}, tls=Tls(), credentials={}, vault=Vault(), aws=Aws()
+    )
 
 
 def user_of(document: Document) -> tuple[int, int]:
