@@ -1,8 +1,8 @@
 """Makes certificates: an authority that can vouch for nothing but resources' names, leaves that end within hours.
 
-RFC 5280 throughout. Keys are on P-256: every client has it, and a handshake signs once. An authority's name constraints (§4.2.1.10)
-permit the host names and the addresses that it was made for; a kind of name for which there is none is excluded as a whole, since
-what is not mentioned would be free.
+RFC 5280 throughout. Keys are on P-256: every client has it, and a handshake signs once. An authority's name constraints
+(§4.2.1.10) permit the host names and the addresses that it was made for; a kind of name for which there is none is excluded as a
+whole, since what is not mentioned would be free.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ BACKDATED = datetime.timedelta(hours=1)
 """Clocks of agents may be slow: what is made now is valid since then."""
 _ORGANIZATION = "hostguard"
 _SERVER_ONLY = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+_NETWORKS = (ipaddress.IPv4Network, ipaddress.IPv6Network)
 _ALL_IPS = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 
 
@@ -96,9 +97,8 @@ def permitted(authority: x509.Certificate) -> Names:
     """What its name constraints let it vouch for."""
     found = authority.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees or ()
     dns = sorted(each.value for each in found if isinstance(each, x509.DNSName))
-    ips = sorted(
-        str(each.value.network_address) for each in found if isinstance(each, x509.IPAddress) and _is_network(each.value)
-    )
+    networks = [each.value for each in found if isinstance(each, x509.IPAddress)]
+    ips = sorted(str(network.network_address) for network in networks if isinstance(network, _NETWORKS))
     return Names(tuple(dns), tuple(ips))
 
 
@@ -109,17 +109,12 @@ def permits(authority: x509.Certificate, names: Names) -> bool:
     return inside and set(names.ips) <= set(own.ips)
 
 
-def _is_network(value: object) -> bool:
-    return isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network)
-
-
 def _constraints(names: Names) -> x509.NameConstraints:
     permitted: list[x509.GeneralName] = [x509.DNSName(name) for name in names.dns]
     permitted += [x509.IPAddress(ipaddress.ip_network(ip)) for ip in names.ips]
     excluded: list[x509.GeneralName] = [] if names.dns else [x509.DNSName("")]
-    families = {ipaddress.ip_address(ip).version for ip in names.ips}
-    # One list for both families: an address of a family that is not permitted matches none of it.
-    if not families:
+    # The families are one kind of name: where one is permitted, the other's addresses match nothing.
+    if not names.ips:
         excluded += [x509.IPAddress(network) for network in _ALL_IPS]
     return x509.NameConstraints(permitted or None, excluded or None)
 

@@ -1,9 +1,8 @@
 """The authorities of this host in their folder: at most times one, while one takes over from the other two.
 
 ``NUMBER.pem`` is a certificate, ``NUMBER.key`` its key; there is no other state, so nothing can contradict it. A new authority is
-in the bundles from the moment on at which it is made, but signs only when the overlap is over, unless none that is older can vouch
-for the names asked for. When it signs, the older ones' keys are removed; their certificates stay until the last leaf that they
-signed has ended.
+in the bundles as soon as it is made, but signs only when the overlap is over, unless no older one can vouch for the names asked
+for. When it signs, the older ones' keys are removed; their certificates stay until the last leaf that they signed has ended.
 """
 
 from __future__ import annotations
@@ -114,14 +113,22 @@ class Store:
             self._make(names, now)
             return True
 
-    def rotate(self, names: Names, now: datetime.datetime) -> Held:
-        """Make another authority, whatever there is. Raises BadStore."""
+    def rotate(self, names: Names, now: datetime.datetime, *, at_once: bool = False) -> Held:
+        """Make another authority, whatever there is. Raises BadStore.
+
+        `at_once`: the others sign no more, and nobody is to trust them: their keys are not only ours any more.
+        """
         with self._locked():
-            return self._make(names, now)
+            before = self.authorities()
+            made = self._make(names, now)
+            if at_once:
+                for held in before:
+                    self._remove(held, certificate=True)
+            return made
 
     def sign(self, names: Names, now: datetime.datetime) -> Leaf:
         """A leaf for these names. Raises BadStore when no authority can vouch for them."""
-        held = self._signing(names, now)
+        held = self.signing(names, now)
         if held is None or held.key is None:
             raise BadStore(f"no authority in {self._folder} can vouch for {', '.join((*names.dns, *names.ips))}")
         try:
@@ -146,9 +153,6 @@ class Store:
 
     def signing(self, names: Names, now: datetime.datetime) -> Held | None:
         """The one that would sign for these names now. Raises BadStore."""
-        return self._signing(names, now)
-
-    def _signing(self, names: Names, now: datetime.datetime) -> Held | None:
         able = [each for each in self.authorities() if each.key and now < each.ends_at and permits(each.certificate, names)]
         settled = [each for each in able if self._is_settled(each, now)]
         # The first ever, or the only one for these names, can wait for nobody.

@@ -155,7 +155,10 @@ BAD = {
         "credentials.a.roles.writer.secret: this names no place of a secret: expected file:, env:, command:, vault: or aws:, "
         "then where it is",
     ),
-    "vault without an address": (CREDENTIAL + 'secret = "vault:a#b"\n', "credentials.a.secret: a vault: secret takes vault.address"),
+    "vault without an address": (
+        CREDENTIAL + 'secret = "vault:a#b"\n',
+        "credentials.a.secret: a vault: secret takes vault.address",
+    ),
     "vault over the network in the clear": (
         '[vault]\naddress = "http://vault.example:8200"\ntoken_file = "/t"\n',
         "vault.address: plain http would show the secrets to the network: use https",
