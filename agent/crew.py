@@ -63,6 +63,8 @@ class Crew:
         self._programs = self._compiled()
         self._files = _files(document)
         self._begin = messages.Begin(concerning_workers(document), epoch, hash_key)
+        self.tls: Callable[[], messages.Tls] = lambda: messages.Tls((), ())
+        """What TLS takes at this moment; a worker hears it right after `Begin`."""
         self._drain = drain
         self._handler: Handler = _nothing
         self._flow_lost: Callable[[OpenFlow, str], None] = _nothing
@@ -122,6 +124,7 @@ class Crew:
         self.berths.append(berth)
         try:
             await berth.start(self._cage(name), self._begin)
+            berth.say(self.tls())
             reason = await berth.ended()
         except OSError as error:
             reason = berth.end_reason = f"it could not be started: {error}"

@@ -37,6 +37,7 @@ from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.handover import KEY_DETAIL
 from ..recorder.log import Log
+from .broker.keeper import Keeper as Broker
 from .cancels import Cancels
 from .control import Control
 from .crew import Crew, user_of
@@ -45,6 +46,7 @@ from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
 from .holds import Holds
+from .logins import Logins
 from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
 from .metrics import Metrics
@@ -65,6 +67,7 @@ from .selftest import EVERY_S, SelfTest
 from .shipping import Arrived, arrived
 from .status import Status
 from .strays import Strays
+from .trust import Trust
 from .witnesses import Witnesses
 
 BEAT_S = 0.1
@@ -147,13 +150,21 @@ class Daemon:
         crew = Crew(document, writer.drain, policy.epoch, hash_key)
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
         undo.callback(names.close)
-        desk = Desk(crew, holds, Cancels(records), faults)
-        entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, document.limits.max_flows)
         lookout = Lookout(redirect, workloads, records, strays)
+        trust = Trust(document, paths.bundle)
+        broker = Broker(document, paths, socket.gethostname(), faults, trust.changed)
+        trust.serve(broker, crew.broadcast)
+        crew.tls = lambda: trust.tls
+        logins = Logins(broker, decider)
+        desk = Desk(crew, holds, Cancels(records), logins, faults)
+        limit = document.limits.max_flows
+        entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, limit, logins.choose)
         _keep(undo, _beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
         lookout.start()
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
+        _keep(undo, trust.run())
+        await _have_broker(broker, undo)
         undo.push_async_callback(crew.close)
         await crew.start(desk.handle, desk.closed)
         await _answer_names(names, redirect, workloads, resources, undo)
@@ -182,6 +193,8 @@ class Daemon:
             sealing=sealing,
             witnesses=witnesses,
             retention=retention,
+            broker=broker,
+            trust=trust,
             started_at=started_at,
         )
         metrics = Metrics(status, crew, entrance, faults, syncs.latency)
@@ -228,6 +241,17 @@ async def _answer_names(
     await resources.look_up(names.look_up, time.monotonic)
     _keep(undo, resources.run(names.look_up, time.monotonic))
     redirect.set_resolver(*names.sockets)
+
+
+async def _have_broker(broker: Broker, undo: AsyncExitStack) -> None:
+    """Have certificates before workers need them, and credentials as far as their sources answer. Raises Failure."""
+    undo.callback(broker.close)
+    _keep(undo, broker.run())
+    try:
+        async with asyncio.timeout(START_S):
+            await broker.ready.wait()
+    except TimeoutError:
+        raise Failure("the broker does not start; its last words are above") from None
 
 
 def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack) -> tuple[Sealing, Witnesses]:

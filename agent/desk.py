@@ -14,6 +14,7 @@ from .dialling import dial
 from .faults import Faults
 from .flows import OpenFlow
 from .holds import Holds
+from .logins import Logins
 from .messages import BadMessage
 
 CATALOG_PAUSE_S = 0.2
@@ -23,8 +24,9 @@ CATALOG_PAUSE_S = 0.2
 class Desk:
     """Carries out what `messages.FromWorker` asks for. Raises BadMessage for what no worker of ours would say."""
 
-    def __init__(self, crew: Crew, holds: Holds, cancels: Cancels, faults: Faults) -> None:
+    def __init__(self, crew: Crew, holds: Holds, cancels: Cancels, logins: Logins, faults: Faults) -> None:
         self._crew = crew
+        self._logins = logins
         self._holds = holds
         self._cancels = cancels
         self._faults = faults
@@ -41,6 +43,10 @@ class Desk:
         match message:
             case messages.Dial():
                 self._dial(flow)
+            case messages.Authenticate():
+                self._work(self._logins.asked(flow, message))
+            case messages.CredentialRefused():
+                self._work(self._logins.refused(flow))
             case messages.Hold():
                 self._holds.file(flow, message)
             case messages.Withdraw():
@@ -60,6 +66,7 @@ class Desk:
         """Forget what was kept for a flow that has ended."""
         self._holds.withdraw(flow, reason)
         self._cancels.remove(flow)
+        self._logins.forget(flow)
 
     def _dial(self, flow: OpenFlow) -> None:
         if flow.dialled:

@@ -45,7 +45,9 @@ class Entrance:
         faults: Faults,
         self_test: Callable[[Origin], bool],
         max_flows: int,
+        choose: Callable[[OpenFlow], None],
     ) -> None:
+        """`choose`: decides whose login the flow's server is to see."""
         self.listeners: list[socket.socket] = []
         self.opened = 0
         """Flows since the start."""
@@ -59,6 +61,7 @@ class Entrance:
         self._faults = faults
         self._self_test = self_test
         self._max_flows = max_flows
+        self._choose = choose
 
     def listen(self) -> None:
         """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError."""
@@ -143,7 +146,9 @@ class Entrance:
             _reset(sock)
             return
         self.opened += 1
-        berth.give(OpenFlow(number, origin, process, rule, resource, berth, place.reason), sock)
+        flow = OpenFlow(number, origin, process, rule, resource, berth, place.reason)
+        self._choose(flow)
+        berth.give(flow, sock)
 
     def _refuse(self, sock: socket.socket, record: entry.FlowRefused) -> None:
         self.refused += 1

@@ -34,6 +34,12 @@ class OpenFlow:
     """As the worker told it."""
     dialled: bool = False
     """Its server was dialled, which happens once."""
+    user: str = ""
+    """Of the server, as whom hostguard logs in; empty where the agent's own login passes through."""
+    credential: str = ""
+    """Its name in the configuration."""
+    variant: str = ""
+    """What of it this agent gets, as the broker knows it (`policy.credentials`)."""
     cancelled: bool = False
     """It has asked to cancel what another flow does, which happens once as well."""
 

@@ -58,6 +58,8 @@ class Loop:
         self.drain = Drain()
         self.added = Latency()
         """From an operation's decoding to its release."""
+        self.tls = messages.Tls((), ())
+        """Certificates for clients, roots for servers, as the supervisor told last."""
         self._say = say
         self._plain = Limits(max_message_bytes=limits.max_message_bytes)
         self._limits = {

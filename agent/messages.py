@@ -59,6 +59,35 @@ class Begin(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     hash_key: bytes
 
 
+class Leaf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """hostguard's certificate for a resource, with its key."""
+
+    resource: Text
+    chain: Annotated[bytes, msgspec.Meta(max_length=1 << 20)]
+    """PEM: the certificate, then the authority that signed it."""
+    key: Annotated[bytes, msgspec.Meta(max_length=8192)]
+    """PEM, PKCS #8."""
+    until: float
+    """Seconds since 1970."""
+
+
+class Roots(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may vouch for the servers of these resources."""
+
+    resources: tuple[str, ...]
+    pem: str
+
+
+class Tls(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """What TLS takes, in place of all before: right behind `Begin`, again when a certificate is renewed or roots change.
+
+    A resource without a leaf can't be spoken to by TLS: whoever asks for it is refused.
+    """
+
+    leaves: tuple[Leaf, ...]
+    roots: tuple[Roots, ...]
+
+
 class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """A connection of an agent's, on record; its socket comes along."""
 
@@ -66,6 +95,10 @@ class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     agent: str
     workload: str
     resource: str
+    user: str = ""
+    """Of the server, as whom hostguard logs in; empty where the agent's own login passes through."""
+    credential: str = ""
+    """Its name."""
 
 
 class Dialled(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -73,6 +106,30 @@ class Dialled(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
     flow: int
     error: str
+    carried: str = ""
+    """The TLS that the broker speaks with the server behind this socket; empty where the socket is the server's own."""
+
+
+class Authenticated(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The answer to `Authenticate`: what to say to the server, and whether it may say now that the login is done."""
+
+    flow: int
+    say: bytes
+    done: bool
+
+
+class LoginFailed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The other answer: why there is no login, in a sentence for the agent."""
+
+    flow: int
+    reason: str
+
+
+class CredentialRead(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The answer to `CredentialRefused`; `changed`: the secret is another one now, so dial again, log in again."""
+
+    flow: int
+    changed: bool
 
 
 class Filed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -159,7 +216,21 @@ class Stop(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 ToRelay = Filed | Approved | Refuse | Recall | End
-ToWorker = Begin | NewFlow | Dialled | Judge | NewPolicy | CatalogChanged | Ping | Stop | ToRelay
+ToWorker = (
+    Begin
+    | Tls
+    | Authenticated
+    | LoginFailed
+    | CredentialRead
+    | NewFlow
+    | Dialled
+    | Judge
+    | NewPolicy
+    | CatalogChanged
+    | Ping
+    | Stop
+    | ToRelay
+)
 
 # Worker to supervisor.
 
@@ -174,6 +245,25 @@ class Dial(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """Connect the flow to where it was going; once for each flow."""
 
     flow: int
+
+
+class Authenticate(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The flow's server asks for a login: the body of its message; the first begins, others go on.
+
+    `binding`: end point of its certificate (RFC 5929 §4.1); nothing without TLS.
+    """
+
+    flow: int
+    request: Annotated[bytes, msgspec.Meta(max_length=1 << 16)]
+    binding: Annotated[bytes, msgspec.Meta(max_length=64)]
+
+
+class CredentialRefused(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The flow's server did not take the login; once for each flow."""
+
+    flow: int
+    code: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Z]{5}\Z")]
+    """SQLSTATE."""
 
 
 class Hold(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -269,7 +359,22 @@ class Report(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     flows: tuple[FlowFacts, ...]
 
 
-FromWorker = Ready | Dial | Hold | Withdraw | Judged | CancelKey | Cancel | Closed | Fault | PolicyTaken | CatalogChanged | Report
+FromWorker = (
+    Ready
+    | Dial
+    | Authenticate
+    | CredentialRefused
+    | Hold
+    | Withdraw
+    | Judged
+    | CancelKey
+    | Cancel
+    | Closed
+    | Fault
+    | PolicyTaken
+    | CatalogChanged
+    | Report
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _to_worker: Any = msgspec.msgpack.Decoder(ToWorker)

@@ -17,6 +17,7 @@ from ..policy.decide import Decider
 from ..policy.document import Document
 from ..recorder.drain import Drain
 from ..recorder.log import Log
+from .broker.keeper import Keeper as Broker
 from .crew import Crew
 from .entrance import Entrance
 from .faults import Faults
@@ -32,6 +33,7 @@ from .retention import Retention
 from .sealing import Sealing
 from .selftest import SelfTest
 from .strays import Strays
+from .trust import Trust, link_facts
 from .witnesses import Witnesses
 
 MAX_FLOWS_SHOWN = 200
@@ -64,6 +66,8 @@ class Status:
         sealing: Sealing,
         witnesses: Witnesses,
         retention: Retention,
+        broker: Broker,
+        trust: Trust,
         started_at: float,
     ) -> None:
         self._decider = decider
@@ -85,6 +89,8 @@ class Status:
         self._sealing = sealing
         self._witnesses = witnesses
         self._retention = retention
+        self._broker = broker
+        self._trust = trust
         self._started_at = started_at
 
     @property
@@ -96,6 +102,7 @@ class Status:
         told = await self._crew.reports(MAX_FLOWS_SHOWN)
         names = await self._names.facts()
         powers = await self._powers.facts()
+        broker = await self._broker.facts()
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
@@ -123,6 +130,7 @@ class Status:
                     "protocol": resource.protocol,
                     "addresses": list(resource.addresses),
                     "capture_replies": resource.capture_replies,
+                    **link_facts(document, name),
                 }
                 for name, resource in document.resources.items()
             ],
@@ -136,6 +144,8 @@ class Status:
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
             "names": names | {"redirected": len(self._redirect.resolvers())},
             "powers": powers,
+            "broker": broker,
+            "trust": self._trust.facts(),
             "log": self._log(),
             "shipped": shipped,
             "kernel": self._redirect.counters(),
@@ -150,6 +160,16 @@ class Status:
         if names.figures is not None and names.figures.failure:
             found.append(f"no name server answers: {names.figures.failure}")
         return found
+
+    def _broker_problems(self) -> list[str]:
+        broker = self._broker
+        if not broker.ready.is_set():
+            return ["the broker is not running: nobody can log in with a credential"]
+        told = broker.told
+        found = [f"certificates can't be made: {told.failure}"] if told is not None and told.failure else []
+        if told is not None:
+            found += [f"the secret of credential {s.variant} can't be read: {s.failure}" for s in told.secrets if s.failure]
+        return [*found, self._trust.failure] if self._trust.failure else found
 
     def _log(self) -> dict[str, Any]:
         log, strict = self._written, self._document.log.durability == "strict"
@@ -217,6 +237,7 @@ class Status:
         if self._reload.failure:
             found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
         found += self._name_problems()
+        found += self._broker_problems()
         log = self._log()
         if log["failure"]:
             found.append(f"the log can't be written, operations are refused: {log['failure']}")

@@ -131,6 +131,10 @@ class Worker:
                 loop.catalog_changed(message)
             case messages.NewPolicy():
                 loop.take_policy(message)
+            case messages.Tls():
+                loop.tls = message
+            case messages.Authenticated() | messages.LoginFailed() | messages.CredentialRead():
+                pass  # no conversation asks yet
             case messages.Ping():
                 loop.report(message)
             case messages.Stop():

@@ -55,11 +55,8 @@ class Credential(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """PEM file of a client certificate, with those between it and its root. Default none."""
     key: str = ""
     """Where its private key is, as `secret`. Default none."""
-    methods: Annotated[tuple[Literal["scram-sha-256", "md5", "cleartext"], ...], msgspec.Meta(min_length=1)] = (
-        "scram-sha-256",
-        "md5",
-    )
-    """How the server may ask for the password; ``cleartext`` only over verified TLS. Default scram-sha-256, md5."""
+    methods: Annotated[tuple[Literal["scram-sha-256", "md5", "cleartext"], ...], msgspec.Meta(min_length=1)] = ("scram-sha-256",)
+    """How the server may ask for the password; ``cleartext`` only over verified TLS. Default scram-sha-256."""
     refresh_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
     """Seconds after which the secret is read again; at once when the server refuses it. Default 300."""
     roles: dict[Name, Login] = {}

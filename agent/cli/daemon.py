@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import click
 
+from ..broker.environment import hide, secret_variables
 from .output import config_option, configured
 
 
@@ -21,6 +24,9 @@ def command(config: Path) -> None:
     SIGHUP reloads policies, agents, users and tags; with a mistake in them everything stays as it was, and `hostguard status`
     says so.
     """
+    document = configured(config)
+    # First of all: what this process has in its memory it can't forget.
+    hide(secret_variables(document), os.environ, [sys.executable, *sys.orig_argv[1:]])
     from ..daemon import run
 
-    run(configured(config))
+    run(document)
