@@ -13,6 +13,7 @@ import msgspec
 
 from ..policy.document import Document
 from ..protocols.events import Operation, Verdict
+from .leaves import Leaf, Roots
 from .sandbox.cage import Applied, Cage
 
 MAX_TEXT = 8192
@@ -57,25 +58,6 @@ class Begin(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     document: Document
     epoch: int
     hash_key: bytes
-
-
-class Leaf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """hostguard's certificate for a resource, with its key."""
-
-    resource: Text
-    chain: Annotated[bytes, msgspec.Meta(max_length=1 << 20)]
-    """PEM: the certificate, then the authority that signed it."""
-    key: Annotated[bytes, msgspec.Meta(max_length=8192)]
-    """PEM, PKCS #8."""
-    until: float
-    """Seconds since 1970."""
-
-
-class Roots(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who may vouch for the servers of these resources."""
-
-    resources: tuple[str, ...]
-    pem: str
 
 
 class Tls(Message, frozen=True, forbid_unknown_fields=True, tag=True):

@@ -15,6 +15,7 @@ from .authority.bundle import combined, system_bundle, write
 from .authority.installed import not_in_system
 from .broker.keeper import Keeper
 from .failures import Failure
+from .leaves import Roots
 
 LOOK_S = 10.0
 """How often the files are looked at; a system's roots change some times a year."""
@@ -32,7 +33,7 @@ class Trust:
         self._broker: Keeper | None = None
         self._broadcast: Broadcast = lambda _tls: None
         self._stamps: dict[str, tuple[int, int]] = {}
-        self._roots: tuple[messages.Roots, ...] = ()
+        self._roots: tuple[Roots, ...] = ()
         self.failure = ""
         """Why bundle or roots can't be kept up to date; empty when they can."""
         self._read_roots()
@@ -86,7 +87,7 @@ class Trust:
                 raise Failure(f"{key}: {place}: {error.strerror}") from None
             if "-----BEGIN" not in pem:
                 raise Failure(f"{key}: {place} holds no certificate in PEM")
-            found.append(messages.Roots(tuple(resources), pem))
+            found.append(Roots(tuple(resources), pem))
         self._roots, self.failure = tuple(found), ""
 
     def _look(self) -> dict[str, tuple[int, int]]:

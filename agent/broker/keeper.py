@@ -25,9 +25,9 @@ from ...policy.document import Document
 from ..authority.bundle import BUNDLES
 from ..authority.names import names_of
 from ..channel import Channel, pair
-from ..faults import Faults
 from ..failures import Failure
-from ..messages import Leaf
+from ..faults import Faults
+from ..leaves import Leaf
 from ..paths import Paths
 from ..sandbox import seccomp
 from ..sandbox.cage import Applied, Cage

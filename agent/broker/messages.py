@@ -11,7 +11,8 @@ from typing import Annotated
 import msgspec
 
 from ...policy.credential_sections import Aws, Credential, ServerTls, Vault
-from ..messages import Leaf, Message, Text
+from ..leaves import Leaf
+from ..messages import Message, Text
 from ..sandbox.cage import Applied
 
 MAX_MESSAGE_BYTES = 4 << 20

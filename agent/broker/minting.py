@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..authority.names import Names
 from ..authority.store import BadStore, Store, Terms
-from ..messages import Leaf
+from ..leaves import Leaf
 from .messages import Authority, Begin, Subject
 
 

@@ -1,4 +1,4 @@
-"""The host's authority: TLS libraries take what it signs, nothing that it may not vouch for; no agent is left behind by its end."""
+"""The host's authority: TLS libraries take what it signs, but nothing that it may not vouch for; its end leaves nobody behind."""
 
 from __future__ import annotations
 
@@ -43,9 +43,8 @@ def handshake(folder: Path, leaf: Leaf, roots: bytes, name: str) -> str:
     ours, theirs = socket.socketpair()
 
     def serve() -> None:
-        with theirs:
-            with contextlib.suppress(OSError):  # what it was refused for is the client's to say
-                serving.wrap_socket(theirs, server_side=True).close()
+        with theirs, contextlib.suppress(OSError):  # what it was refused for is the client's to say
+            serving.wrap_socket(theirs, server_side=True).close()
 
     thread = threading.Thread(target=serve)
     thread.start()
