@@ -79,7 +79,7 @@ class Store:
     def __init__(self, folder: Path, terms: Terms, host: str) -> None:
         """`host`: what the authorities are called after."""
         self._folder = folder
-        self._terms = terms
+        self.terms = terms
         self._host = host
 
     def make_folder(self) -> None:
@@ -107,7 +107,7 @@ class Store:
     def ensure(self, names: Names, now: datetime.datetime) -> bool:
         """Have an authority that can vouch for all these names for some time; whether one had to be made. Raises BadStore."""
         with self._locked():
-            late = now + self._terms.renewed_before
+            late = now + self.terms.renewed_before
             if any(held.key and held.ends_at > late and permits(held.certificate, names) for held in self.authorities()):
                 return False
             self._make(names, now)
@@ -132,7 +132,7 @@ class Store:
         if held is None or held.key is None:
             raise BadStore(f"no authority in {self._folder} can vouch for {', '.join((*names.dns, *names.ips))}")
         try:
-            return make_leaf(held.certificate, held.key.read_bytes(), names, self._terms.leaf_hours, now)
+            return make_leaf(held.certificate, held.key.read_bytes(), names, self.terms.leaf_hours, now)
         except OSError as error:
             raise BadStore(f"{held.key}: {error.strerror}") from None
         except ValueError:
@@ -146,7 +146,7 @@ class Store:
             if not settled:
                 return
             current = settled[-1]
-            over = current.made_at + self._terms.overlap + datetime.timedelta(hours=self._terms.leaf_hours)
+            over = current.made_at + self.terms.overlap + datetime.timedelta(hours=self.terms.leaf_hours)
             for each in held:
                 if each.number < current.number:
                     self._remove(each, certificate=now >= over or now >= each.ends_at)
@@ -159,12 +159,12 @@ class Store:
         return settled[-1] if settled else able[0] if able else None
 
     def _is_settled(self, held: Held, now: datetime.datetime) -> bool:
-        return bool(held.key) and held.made_at + self._terms.overlap <= now < held.ends_at
+        return bool(held.key) and held.made_at + self.terms.overlap <= now < held.ends_at
 
     def _make(self, names: Names, now: datetime.datetime) -> Held:
         numbers = [int(place.stem) for place in self._folder.glob("*.*") if place.stem.isdecimal()]
         number = max(numbers, default=0) + 1
-        certificate, key = make_authority(self._host, number, names, self._terms.ca_days, now)
+        certificate, key = make_authority(self._host, number, names, self.terms.ca_days, now)
         place = self._folder / f"{number}.key"
         try:
             # The certificate is what makes it count: a crash between the two leaves a key that is nobody's.

@@ -45,6 +45,12 @@ changed() {
 }
 inside "$hostguard" install
 inside "$hostguard" install | grep -v '^same' || true
+echo "== trusted"
+inside "$hostguard" ca show --json
+inside keytool -list -keystore /etc/ssl/certs/java/cacerts -storepass changeit 2>/dev/null | grep -c hostguard || true
+grep -c BEGIN "$scratch/host/etc/ssl/certs/ca-certificates.crt"
+inside "$hostguard" ca rotate
+inside "$hostguard" ca trust
 echo "== installed"
 changed
 inside getent passwd hostguard
