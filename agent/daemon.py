@@ -155,7 +155,7 @@ class Daemon:
         broker = Broker(document, paths, socket.gethostname(), faults, trust.changed)
         trust.serve(broker, crew.broadcast)
         crew.tls = lambda: trust.tls
-        logins = Logins(broker, decider)
+        logins = Logins(broker, decider, lambda: trust.tls.roots)
         desk = Desk(crew, holds, Cancels(records), logins, faults)
         limit = document.limits.max_flows
         entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, limit, logins.choose)
