@@ -37,7 +37,6 @@ from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.handover import KEY_DETAIL
 from ..recorder.log import Log
-from .broker.keeper import Keeper as Broker
 from .cancels import Cancels
 from .control import Control
 from .crew import Crew, user_of
@@ -46,7 +45,6 @@ from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
 from .holds import Holds
-from .logins import Logins
 from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
 from .metrics import Metrics
@@ -63,11 +61,11 @@ from .retention import Retention
 from .rotation import finish, keys
 from .s3 import place_of
 from .sealing import Sealing
+from .secrecy import Secrecy
 from .selftest import EVERY_S, SelfTest
 from .shipping import Arrived, arrived
 from .status import Status
 from .strays import Strays
-from .trust import Trust
 from .witnesses import Witnesses
 
 BEAT_S = 0.1
@@ -151,20 +149,15 @@ class Daemon:
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
         undo.callback(names.close)
         lookout = Lookout(redirect, workloads, records, strays)
-        trust = Trust(document, paths.bundle)
-        broker = Broker(document, paths, socket.gethostname(), faults, trust.changed)
-        trust.serve(broker, crew.broadcast)
-        crew.tls = lambda: trust.tls
-        logins = Logins(broker, decider, lambda: trust.tls.roots)
-        desk = Desk(crew, holds, Cancels(records), logins, faults)
-        limit = document.limits.max_flows
-        entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, limit, logins.choose)
+        secrecy = Secrecy(document, paths, faults, crew, decider)
+        desk = Desk(crew, holds, Cancels(records), secrecy.logins, faults)
+        limit, choose = document.limits.max_flows, secrecy.logins.choose
+        entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, limit, choose)
         _keep(undo, _beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
         lookout.start()
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
-        _keep(undo, trust.run())
-        await _have_broker(broker, undo)
+        await secrecy.start(undo)
         undo.push_async_callback(crew.close)
         await crew.start(desk.handle, desk.closed)
         await _answer_names(names, redirect, workloads, resources, undo)
@@ -193,8 +186,7 @@ class Daemon:
             sealing=sealing,
             witnesses=witnesses,
             retention=retention,
-            broker=broker,
-            trust=trust,
+            secrecy=secrecy,
             started_at=started_at,
         )
         metrics = Metrics(status, crew, entrance, faults, syncs.latency)
@@ -241,17 +233,6 @@ async def _answer_names(
     await resources.look_up(names.look_up, time.monotonic)
     _keep(undo, resources.run(names.look_up, time.monotonic))
     redirect.set_resolver(*names.sockets)
-
-
-async def _have_broker(broker: Broker, undo: AsyncExitStack) -> None:
-    """Have certificates before workers need them, and credentials as far as their sources answer. Raises Failure."""
-    undo.callback(broker.close)
-    _keep(undo, broker.run())
-    try:
-        async with asyncio.timeout(START_S):
-            await broker.ready.wait()
-    except TimeoutError:
-        raise Failure("the broker does not start; its last words are above") from None
 
 
 def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack) -> tuple[Sealing, Witnesses]:

@@ -43,9 +43,7 @@ def _java() -> Feature:
     real = os.path.realpath(place)
     if real in (JAVA_STORE, RED_HAT_JAVA_STORE):
         return Feature("trust: Java", True, f"{place} is the system's, {real}", "", required=False)
-    return Feature(
-        "trust: Java", False, f"{place} does not follow the system's store", _IMPORT, required=False
-    )
+    return Feature("trust: Java", False, f"{place} does not follow the system's store", _IMPORT, required=False)
 
 
 def _node() -> Feature:

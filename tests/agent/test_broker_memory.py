@@ -44,14 +44,13 @@ def test_what_is_derived_from_a_secret_is_the_brokers_alone(tmp_path: Path, post
     hba = postgres15.folder / "data" / "pg_hba.conf"
     before = hba.read_text()
     hba.write_text(f"host all {USER} all scram-sha-256\n{before}")
-    command: list[str | Path] = [sys.executable, "-c", SUPERVISOR, tmp_path, str(postgres15.version), postgres15.bin, postgres15.host]
+    server: list[str | Path] = [str(postgres15.version), postgres15.bin, postgres15.host, str(postgres15.port)]
+    command: list[str | Path] = [sys.executable, "-c", SUPERVISOR, tmp_path, *server]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     try:
         with postgres15.connect() as connection:
             connection.execute("SELECT pg_reload_conf()")
-        with subprocess.Popen(
-            [*command, str(postgres15.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        ) as supervisor:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as supervisor:
             assert supervisor.stdout is not None
             said, broker = supervisor.stdout.readline().split()
             assert said == "ok"
