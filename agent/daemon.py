@@ -36,7 +36,6 @@ from ..recorder.durable import LogUnavailable
 from ..recorder.handover import KEY_DETAIL
 from ..recorder.log import Log
 from . import modes
-from .broker.keeper import Keeper as Broker
 from .cancels import Cancels
 from .control import Control
 from .crew import Crew, user_of
@@ -45,7 +44,6 @@ from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
 from .holds import Holds
-from .logins import Logins
 from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
 from .metrics import Metrics
@@ -63,11 +61,11 @@ from .retention import Retention
 from .rotation import finish, keys
 from .s3 import place_of
 from .sealing import Sealing
+from .secrecy import Secrecy
 from .selftest import EVERY_S, SelfTest
 from .shipping import Arrived, arrived
 from .status import Status
 from .strays import Strays
-from .trust import Trust
 from .witnesses import Witnesses
 
 BEAT_S = 0.1
@@ -151,24 +149,16 @@ class Daemon:
         in_force = Modes(workloads, redirect, decider)
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
         undo.callback(names.close)
-        trust = Trust(document, paths.bundle)
-        broker = Broker(document, paths, socket.gethostname(), faults, trust.changed)
-        trust.serve(broker, crew.broadcast)
-        crew.tls = lambda: trust.tls
-        logins = Logins(broker, decider)
-        desk = Desk(crew, holds, Cancels(records), logins, faults)
-        limit = document.limits.max_flows
-        entrance = Entrance(
-            redirect, workloads, in_force, resources, names, crew, records, faults, test.arrived, limit, logins.choose
-        )
         lookout = Lookout(redirect, workloads, records, strays)
+        secrecy = Secrecy(document, paths, faults, crew, decider)
+        desk = Desk(crew, holds, Cancels(records), secrecy.logins, faults)
+        limit, choose = document.limits.max_flows, secrecy.logins.choose
+        entrance = Entrance(redirect, workloads, in_force, resources, names, crew, records, faults, test.arrived, limit, choose)
         _keep(undo, _beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
         lookout.start()
-        _keep(undo, sealing.run(), witnesses.run(), retention.run(), trust.run())
-        undo.callback(broker.close)
-        _keep(undo, broker.run())
-        await broker.started(START_S)
+        _keep(undo, sealing.run(), witnesses.run(), retention.run())
+        await secrecy.start(undo)
         undo.push_async_callback(crew.close)
         await crew.start(desk.handle, desk.closed)
         await _answer_names(names, redirect, workloads, resources, undo)
@@ -197,8 +187,7 @@ class Daemon:
             sealing=sealing,
             witnesses=witnesses,
             retention=retention,
-            broker=broker,
-            trust=trust,
+            secrecy=secrecy,
             started_at=started_at,
         )
         metrics = Metrics(status, crew, entrance, faults, syncs.latency)

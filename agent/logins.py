@@ -7,14 +7,16 @@ with the answers that this takes; more is more than a worker of ours would say, 
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import socket
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
-from ..policy.credentials import login_of
+from ..policy.credentials import expected_name, login_of, server_tls
 from ..policy.decide import Decider
 from . import messages
 from .broker.keeper import BrokerAway, Keeper
 from .flows import OpenFlow
+from .leaves import Roots
 from .messages import BadMessage
 
 MAX_REQUESTS = 4
@@ -35,20 +37,35 @@ class _Login:
 class Logins:
     """Of all flows."""
 
-    def __init__(self, broker: Keeper, decider: Decider) -> None:
+    def __init__(self, broker: Keeper, decider: Decider, roots: Callable[[], Sequence[Roots]]) -> None:
+        """`roots`: whom the links to servers are verified against, now."""
+        self._roots = roots
         self._broker = broker
         self._decider = decider
         self._logins: dict[int, _Login] = {}
 
     def choose(self, flow: OpenFlow) -> None:
         """Decide whose login the flow's server is to see; before any worker hears of the flow."""
-        document = self._decider.policy.document
         if flow.unread:
             return
+        document = self._decider.policy.document
         agent = document.agents.get(flow.agent)
         chosen = login_of(document, flow.resource, flow.agent, agent.roles if agent else ())
         if chosen is not None:
             flow.user, flow.credential, flow.variant = chosen.user, chosen.variant.partition("/")[0], chosen.variant
+            flow.carried = chosen.carried
+
+    async def carry(self, flow: OpenFlow, sock: socket.socket) -> tuple[socket.socket, str]:
+        """A plain socket in place of a server's, and the TLS that the broker speaks behind it. Raises OSError with a sentence."""
+        resource = self._decider.policy.document.resources[flow.resource]
+        try:
+            mode = server_tls(resource)
+            name = expected_name(resource, flow.origin.host, flow.origin.port) if mode == "verify-full" else ""
+            roots = next(each.pem for each in self._roots() if flow.resource in each.resources)
+            return await self._broker.carry(flow.id, flow.variant, mode, name, roots, sock)
+        except (BrokerAway, ValueError) as error:
+            sock.close()
+            raise OSError(f"hostguard could not connect to {flow.destination} for you: {error}") from None
 
     def asked(self, flow: OpenFlow, message: messages.Authenticate) -> Coroutine[None, None, None]:
         """What a worker passes on for one of its flows; returns the work that answers it. Raises BadMessage."""

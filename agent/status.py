@@ -17,7 +17,6 @@ from ..policy.decide import Decider
 from ..policy.document import Document
 from ..recorder.drain import Drain
 from ..recorder.log import Log
-from .broker.keeper import Keeper as Broker
 from .crew import Crew
 from .entrance import Entrance
 from .faults import Faults
@@ -32,9 +31,10 @@ from .reload import Reload
 from .resources import Resources
 from .retention import Retention
 from .sealing import Sealing
+from .secrecy import Secrecy
 from .selftest import SelfTest
 from .strays import Strays
-from .trust import Trust, link_facts
+from .trust import link_facts
 from .witnesses import Witnesses
 
 MAX_FLOWS_SHOWN = 200
@@ -67,8 +67,7 @@ class Status:
         sealing: Sealing,
         witnesses: Witnesses,
         retention: Retention,
-        broker: Broker,
-        trust: Trust,
+        secrecy: Secrecy,
         started_at: float,
     ) -> None:
         self._decider = decider
@@ -90,8 +89,7 @@ class Status:
         self._sealing = sealing
         self._witnesses = witnesses
         self._retention = retention
-        self._broker = broker
-        self._trust = trust
+        self._secrecy = secrecy
         self._started_at = started_at
 
     @property
@@ -107,8 +105,8 @@ class Status:
         """Everything as JSON; `state` is ``guarding`` when `problems` is empty, else ``degraded``. Asks the workers first."""
         told = await self._crew.reports(MAX_FLOWS_SHOWN)
         names = await self._names.facts()
-        broker = await self._broker.facts()
         powers = await self._powers.facts()
+        broker = await self._secrecy.broker.facts()
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
@@ -152,7 +150,7 @@ class Status:
             "names": names | {"redirected": len(self._redirect.resolvers())},
             "powers": powers,
             "broker": broker,
-            "trust": self._trust.facts(),
+            "trust": self._secrecy.trust.facts(),
             "log": self._log(),
             "shipped": shipped,
             "kernel": self._redirect.counters(),
@@ -169,14 +167,14 @@ class Status:
         return found
 
     def _broker_problems(self) -> list[str]:
-        broker = self._broker
+        broker, trust = self._secrecy.broker, self._secrecy.trust
         if not broker.ready.is_set():
             return ["the broker is not running: nobody can log in with a credential"]
         told = broker.told
         found = [f"certificates can't be made: {told.failure}"] if told is not None and told.failure else []
         if told is not None:
             found += [f"the secret of credential {s.variant} can't be read: {s.failure}" for s in told.secrets if s.failure]
-        return [*found, self._trust.failure] if self._trust.failure else found
+        return [*found, trust.failure] if trust.failure else found
 
     def _log(self) -> dict[str, Any]:
         log, strict = self._written, self._document.log.durability == "strict"

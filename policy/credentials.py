@@ -113,6 +113,27 @@ def is_verified(resource: Resource) -> bool:
     return server_tls(resource) in VERIFIED
 
 
+def expected_name(resource: Resource, host: str, port: int) -> str:
+    """The name that the certificate of the server at this address must be for. Raises ValueError when that can't be told."""
+    if resource.server_name:
+        return resource.server_name
+    addresses = [parse_address(address) for address in resource.addresses]
+    if (host, port) in addresses:
+        return host
+    named = {name for name, own in addresses if own == port and not _is_address(name)}
+    if len(named) != 1:
+        raise ValueError(f"which of the names {', '.join(sorted(named))} {host} stands for is not known: set server_name")
+    return named.pop().rstrip(".")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address never leaves this host; of names only ``localhost``."""
     try:

@@ -1,4 +1,4 @@
-"""This host's authorities in the system's trust store, as files of ours.
+"""The system's trust store: this host's authorities go in as files of ours, and out again.
 
 Programs that ask the system trust hostguard then, without a variable set for them. The system's own tool makes the bundle from
 those files, with Java's store where the distribution keeps one (Debian's ca-certificates-java has a hook there).
@@ -6,6 +6,7 @@ those files, with Java's store where the distribution keeps one (Debian's ca-cer
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -27,12 +28,19 @@ class Anchors:
     folder: str
     suffix: str
     command: tuple[str, ...]
+    removing: tuple[str, ...] = ()
+    """To be said as well when one was removed: its links stay otherwise."""
+    hooks: str = ""
+    """Folder of programs that keep other stores, and are told of what was added, not of what was removed: that is left to us."""
 
 
+_HOOKS = "/etc/ca-certificates/update.d"
 KNOWN = (
-    Anchors("/usr/local/share/ca-certificates", ".crt", ("update-ca-certificates",)),
+    Anchors(
+        "/usr/local/share/ca-certificates", ".crt", ("update-ca-certificates",), ("--fresh",), "/etc/ca-certificates/update.d"
+    ),
     Anchors("/etc/pki/ca-trust/source/anchors", ".pem", ("update-ca-trust", "extract")),
-    Anchors("/etc/pki/trust/anchors", ".pem", ("update-ca-certificates",)),
+    Anchors("/etc/pki/trust/anchors", ".pem", ("update-ca-certificates",), ("--fresh",)),
     Anchors("/etc/ca-certificates/trust-source/anchors", ".pem", ("update-ca-trust", "extract")),
 )
 """Debian, Red Hat, SUSE, Arch."""
@@ -68,29 +76,38 @@ def trust(root: Path, wanted: Mapping[int, bytes], *, dry_run: bool) -> list[Ste
     except OSError as error:
         raise Failure(f"{error.filename}: {error.strerror}") from None
     if any(step.changes for step in steps):
-        steps.append(_update(root, found, dry_run=dry_run))
+        removed = [Path(step.subject).stem for step in steps if step.action == "remove"]
+        steps.append(_update(root, (*found.command, *(found.removing if removed else ())), dry_run=dry_run))
+        if removed and found.hooks and root == Path("/") and not dry_run:
+            _tell(Path(found.hooks), removed)
     return steps
 
 
-def _update(root: Path, found: Anchors, *, dry_run: bool) -> Step:
+def _update(root: Path, program: tuple[str, ...], *, dry_run: bool) -> Step:
     """Have the system make its bundle again; an image does so when it is put together, or first boots."""
-    command = " ".join(found.command)
+    command = " ".join(program)
     if root != Path("/"):
         return Step("keep", command, f"run it in {root}")
     if dry_run:
         return Step("run", command)
-    try:
-        result = subprocess.run(
-            [shutil.which(found.command[0]) or found.command[0], *found.command[1:]],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LIMIT_S,
-        )
-    except OSError as error:
-        raise Failure(f"{command}: {error.strerror}") from None
-    except subprocess.TimeoutExpired:
-        raise Failure(f"{command} does not end") from None
-    if result.returncode:
-        raise Failure(f"{command}: {result.stderr.strip()[-500:]}")
+    _run([shutil.which(program[0]) or program[0], *program[1:]])
     return Step("run", command)
+
+
+def _tell(hooks: Path, removed: list[str]) -> None:
+    """Say to Debian's hooks what was removed, as update-ca-certificates(8) would: Java's store keeps it otherwise."""
+    said = "".join(f"-/etc/ssl/certs/{name}.pem\n" for name in removed)
+    for hook in sorted(hooks.glob("*")) if hooks.is_dir() else []:
+        if os.access(hook, os.X_OK):
+            _run([str(hook)], said)
+
+
+def _run(command: list[str], said: str = "") -> None:
+    try:
+        result = subprocess.run(command, input=said, capture_output=True, text=True, check=False, timeout=LIMIT_S)
+    except OSError as error:
+        raise Failure(f"{command[0]}: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{command[0]} does not end") from None
+    if result.returncode:
+        raise Failure(f"{' '.join(command)}: {result.stderr.strip()[-500:]}")

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from ...policy.credential_sections import ServerTls
 from ...policy.credentials import reference, variants
 from ...policy.document import Document
 from ..authority.bundle import BUNDLES
@@ -101,17 +102,6 @@ class Keeper:
             self.ended += 1
             self._faults.add(0, "", "internal", f"the broker {why}; nobody could log in by it until another took over")
             await asyncio.sleep(pause_s)
-
-    async def started(self, limit_s: float) -> None:
-        """Wait until it is ready: certificates are there before workers need them, secrets as far as their sources answer.
-
-        Raises Failure.
-        """
-        try:
-            async with asyncio.timeout(limit_s):
-                await self.ready.wait()
-        except TimeoutError:
-            raise Failure("the broker does not start; its last words are above") from None
 
     async def _live(self) -> str:
         """One process from its start to its end; returns why it ended."""
@@ -202,6 +192,21 @@ class Keeper:
         assert isinstance(answer, messages.Answered)
         return answer
 
+    async def carry(
+        self, flow: int, variant: str, mode: ServerTls, name: str, roots: str, sock: socket.socket
+    ) -> tuple[socket.socket, str]:
+        """Have the broker speak TLS over `sock`, which is its own from here on: a plain socket in its place, and how.
+
+        Raises BrokerAway, with its words when there is no link.
+        """
+        message = messages.Carry(flow, variant, mode, name, roots)
+        answer = await self._ask("carry", flow, message, passed=sock)
+        if isinstance(answer, messages.Failed):
+            raise BrokerAway(answer.reason)
+        plain, how = answer
+        assert isinstance(plain, socket.socket)
+        return plain, how
+
     async def refused(self, flow: int) -> bool:
         """The server did not take the login: whether the secret, read again, is another one. Raises BrokerAway."""
         return bool(await self._ask("reread", flow, messages.Refused(flow)))
@@ -228,16 +233,25 @@ class Keeper:
             "leaves": {leaf.resource: leaf.until for leaf in self.leaves},
         }
 
-    async def _ask(self, what: str, number: int, message: messages.ToBroker | None, limit_s: float = LOGIN_S) -> Any:
+    async def _ask(
+        self,
+        what: str,
+        number: int,
+        message: messages.ToBroker | None,
+        limit_s: float = LOGIN_S,
+        passed: socket.socket | None = None,
+    ) -> Any:
         """Its answer. Raises BrokerAway when there is none in time."""
         if not self.ready.is_set():
+            if passed is not None:
+                passed.close()
             raise BrokerAway("hostguard's broker, which holds the credentials, is not running")
         key = what, number
         if key in self._waiting:
             raise BrokerAway("the broker is being asked that already")
         future = self._waiting[key] = asyncio.get_running_loop().create_future()
         try:
-            self._say(message or messages.Ping(number))
+            self._say(message or messages.Ping(number), passed)
             async with asyncio.timeout(limit_s):
                 return await future
         except TimeoutError:
@@ -256,12 +270,16 @@ class Keeper:
     def _heard(self, data: bytes, sock: socket.socket | None) -> None:
         self._heard_at = max(self._heard_at, time.monotonic())
         try:
-            self._take(messages.from_broker(data))
+            message = messages.from_broker(data)
         except msgspec.MsgspecError as error:
             self._kill(f"it sent what is no message: {error}")
-        finally:
-            if sock is not None:
-                sock.close()
+            return
+        if not isinstance(message, messages.Carried):
+            self._take(message)
+        elif sock is not None and self._resolve("carry", message.id, (sock, message.how)):
+            return
+        if sock is not None:
+            sock.close()
 
     def _take(self, message: messages.FromBroker) -> None:
         match message:
@@ -271,8 +289,11 @@ class Keeper:
             case messages.Leaves(leaves, authorities):
                 self.leaves, self.authorities = leaves, authorities
                 self._on_leaves()
-            case messages.Answered(number) | messages.Failed(number):
+            case messages.Answered(number):
                 self._resolve("login", number, message)
+            case messages.Failed(number):
+                # A flow's link is made before anything is said over it, so one of them waits at most.
+                self._resolve("carry" if ("carry", number) in self._waiting else "login", number, message)
             case messages.Reread(number, changed):
                 self._resolve("reread", number, changed)
             case messages.Run(number, command):
@@ -281,10 +302,13 @@ class Keeper:
                 self.told = message
                 self._resolve("ping", number, message)
 
-    def _resolve(self, what: str, number: int, value: object) -> None:
+    def _resolve(self, what: str, number: int, value: object) -> bool:
+        """Whether anybody waited for it."""
         future = self._waiting.get((what, number))
-        if future is not None and not future.done():
-            future.set_result(value)
+        if future is None or future.done():
+            return False
+        future.set_result(value)
+        return True
 
 
 def _begin(document: Document, folder: Path, host: str) -> messages.Begin:

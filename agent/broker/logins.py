@@ -32,6 +32,12 @@ class Logins:
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
         self._under: dict[int, _Under] = {}
+        self._bindings: dict[int, bytes] = {}
+        """Of links that the broker carries: what a worker can't know."""
+
+    def bind(self, flow: int, binding: bytes) -> None:
+        """The flow's link is carried, to a server whose certificate has this end point."""
+        self._bindings[flow] = binding
 
     async def begin(self, flow: int, variant: str, request: bytes, binding: bytes) -> Answer:
         """Begin a flow's login, in place of one that it had. Raises NoLogin."""
@@ -44,7 +50,7 @@ class Logins:
             raise NoLogin(f"the secret of credential {variant} can't be read: {error}") from None
         password = Password(None) if version is None else Password(version.secret, version.derive)
         methods = frozenset({"none", *(METHODS[method] for method in chosen.credential.methods if method in METHODS)})
-        machine = Login(chosen.user, password, os.urandom(18), binding=binding or None, methods=methods)
+        machine = Login(chosen.user, password, os.urandom(18), binding=self._bindings.get(flow, binding) or None, methods=methods)
         self._under[flow] = _Under(machine, variant, version.number if version else 0)
         return await self.answer(flow, request)
 
@@ -68,3 +74,4 @@ class Logins:
     def forget(self, flow: int) -> None:
         """The flow has ended."""
         self._under.pop(flow, None)
+        self._bindings.pop(flow, None)

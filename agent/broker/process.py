@@ -27,6 +27,7 @@ from ..messages import cut
 from ..sandbox import cage
 from ..sandbox.privileges import StillPrivileged
 from . import messages
+from .carry import Carrier, NotCarried
 from .commands import commands
 from .environment import NOTHING, taken
 from .logins import Logins, NoLogin
@@ -84,6 +85,7 @@ class Broker:
         self._minting: Minting | None = None
         self._secrets: Secrets | None = None
         self._logins: Logins | None = None
+        self._carrier: Carrier | None = None
         self._commands: list[str] = []
         self._numbers = itertools.count(1)
         self._running: dict[int, asyncio.Future[socket.socket]] = {}
@@ -122,6 +124,9 @@ class Broker:
             case messages.Forget(number):
                 assert self._logins is not None
                 self._logins.forget(number)
+            case messages.Carry():
+                assert sock is not None
+                self._work(self._carry(message, sock))
             case messages.Running(number, failure):
                 self._started(number, failure, sock)
             case messages.Ended(number, code):
@@ -136,6 +141,7 @@ class Broker:
         sources = Sources(self._environment, begin.vault, begin.aws, self._run_command)
         self._secrets = Secrets(begin.credentials, lambda place: sources.read(reference(place)))
         self._logins = Logins(self._secrets)
+        self._carrier = Carrier(self._secrets)
         self._minting = Minting(begin)
         self._turn()
         self._work(self._keep_turning())
@@ -175,6 +181,17 @@ class Broker:
     async def _refused(self, flow: int) -> None:
         assert self._logins is not None
         self._say(messages.Reread(flow, await self._logins.refused(flow)))
+
+    async def _carry(self, wanted: messages.Carry, sock: socket.socket) -> None:
+        assert self._carrier is not None
+        assert self._logins is not None
+        try:
+            theirs, how, binding = await self._carrier.carry(wanted, sock)
+        except NotCarried as error:
+            self._say(messages.Failed(wanted.id, cut(str(error))))
+            return
+        self._logins.bind(wanted.id, binding)
+        self._say(messages.Carried(wanted.id, how), theirs)
 
     # -- commands ---------------------------------------------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ class Scene:
         book = RequestBook(timeout_s=300, max_held=2, seed=b"test")
         self.holds = Holds(book, self.records, Users(()), decider)
         self.broker = Everyone()
-        logins = Logins(self.broker, decider)  # type: ignore[arg-type]
+        logins = Logins(self.broker, decider, tuple)  # type: ignore[arg-type]
         desk = Desk(self.crew, self.holds, Cancels(self.records), logins, self.faults)  # type: ignore[arg-type]
         self.berth = Berth("worker-1", self.drain, desk.handle, 1 << 20)
         number = self.berth.open_flow(FlowOpen(agent="support-bot", workload="support-bot", resource="shop"))
