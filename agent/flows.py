@@ -44,6 +44,8 @@ class OpenFlow:
     """Its name in the configuration."""
     variant: str = ""
     """What of it this agent gets, as the broker knows it (`policy.credentials`)."""
+    carried: bool = False
+    """Whether the broker speaks TLS with the server in the worker's place, since it takes a secret."""
     cancelled: bool = False
     """It has asked to cancel what another flow does, which happens once as well."""
 
