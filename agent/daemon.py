@@ -27,16 +27,15 @@ from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
 from ..kernel.errors import KernelError
-from ..kernel.layouts import Mode
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document
-from ..policy.sections import SEEN_FAMILIES
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.handover import KEY_DETAIL
 from ..recorder.log import Log
+from . import modes
 from .cancels import Cancels
 from .control import Control
 from .crew import Crew, user_of
@@ -48,6 +47,7 @@ from .holds import Holds
 from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
 from .metrics import Metrics
+from .modes import Modes
 from .names.keeper import START_S, Keeper
 from .notify import Notifier
 from .open_log import open_log
@@ -93,7 +93,7 @@ async def _serve(document: Document) -> None:
     async with AsyncExitStack() as undo:
         daemon = await Daemon.start(document, undo)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload.soon)
-        print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
+        print(f"hostguard guards {len(document.workloads)} workloads{_observed(document)}; log at {daemon.paths.log}", flush=True)
         notifier.tell("READY=1")
         _keep(undo, notifier.run(daemon.summary))
         await stop.wait()
@@ -145,10 +145,13 @@ class Daemon:
         _record_start(log, document, policy, paths)
         writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), undo)
         crew = Crew(document, writer.drain, policy.epoch, hash_key)
+        in_force = Modes(workloads, redirect, decider)
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
         undo.callback(names.close)
         desk = Desk(crew, holds, Cancels(records), faults)
-        entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, document.limits.max_flows)
+        entrance = Entrance(
+            redirect, workloads, in_force, resources, names, crew, records, faults, test.arrived, document.limits.max_flows
+        )
         lookout = Lookout(redirect, workloads, records, strays)
         _keep(undo, _beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
@@ -161,7 +164,7 @@ class Daemon:
         entrance.listen()
         await test.run()
         _keep(undo, test.repeat(EVERY_S))
-        reload = Reload(decider, crew, names, holds, log)
+        reload = Reload(decider, in_force, crew, names, holds, log)
         status = Status(
             decider=decider,
             redirect=redirect,
@@ -193,7 +196,7 @@ class Daemon:
         """What the service manager shows: whether the guard holds, and how much passes."""
         facts = await self._status.facts()
         well = f"{len(facts['workloads'])} workloads, {facts['flows']['open']} flows"
-        return f"{facts['state']}: {'; '.join(facts['problems']) or well}"
+        return f"{facts['state']}{_observed(self._status.document)}: {'; '.join(facts['problems']) or well}"
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
@@ -204,6 +207,12 @@ class Daemon:
             self._log.append(0, entry.DaemonStop(reason=reason, flows=open_flows))
         except LogUnavailable as error:
             raise Failure(f"the daemon's end could not be put on record: {error}") from None
+
+
+def _observed(document: Document) -> str:
+    """In capitals, since what is only observed is not guarded."""
+    names = modes.observed(document)
+    return f", {len(names)} ONLY OBSERVED ({', '.join(names)})" if names else ""
 
 
 def _who(document: Document) -> tuple[Workloads, Users]:
@@ -292,8 +301,7 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: A
         redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
     except KernelError as error:
         raise Failure(f"the workloads' cgroups can't be guarded: {error}") from None
-    loosened = {name for name, workload in document.workloads.items() if not set(SEEN_FAMILIES).issuperset(workload.families)}
-    redirect.set_modes({number: Mode.FAMILIES for number, rule in enumerate(workloads.rules, 1) if rule.name in loosened})
+    modes.tell(document, workloads, redirect)
     for identifier, number in wanted.items():
         redirect.guard(identifier, number)
     for identifier in redirect.guarded():

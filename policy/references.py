@@ -57,6 +57,14 @@ def _cgroups(tables: Tables) -> Iterator[Mistake]:
         other = seen.setdefault("/".join(parts), name)
         if other != name:
             yield Mistake(place, f'workload "{other}" has the same cgroup')
+    for name, workload in tables.workloads.items():
+        parts = workload.cgroup.rstrip("/").split("/")
+        around = (seen.get("/".join(parts[:depth]), "") for depth in range(len(parts) - 1, 0, -1))
+        outer = next(filter(None, around), "")
+        # Who may make cgroups in his own, as delegation allows, could make this one anew, and move in.
+        if workload.observed and outer and not tables.workloads[outer].observed:
+            reason = f'it can\'t be observed inside of workload "{outer}", which is not: agents could move in'
+            yield Mistake(("workloads", name, "mode"), reason)
 
 
 def _unix_users(tables: Tables) -> Iterator[Mistake]:

@@ -297,3 +297,11 @@ def test_a_document_is_plain_data() -> None:
 def test_two_workloads_can_t_share_a_cgroup(tmp_path: Path) -> None:
     toml = SMALL + '[workloads.other]\ncgroup = "hostguard/bot/"\nagent = "bot"\n'
     assert mistakes(tmp_path, toml) == ['hostguard.toml:13: workloads.other.cgroup: workload "bot" has the same cgroup']
+
+
+def test_a_workload_inside_of_an_enforced_one_can_t_be_observed(tmp_path: Path) -> None:
+    toml = SMALL + '[workloads.other]\ncgroup = "hostguard/bot/inner/most"\nagent = "bot"\nmode = "observe"\n'
+    wrong = 'it can\'t be observed inside of workload "bot", which is not: agents could move in'
+    assert mistakes(tmp_path, toml) == [f"hostguard.toml:15: workloads.other.mode: {wrong}"]
+    beside = SMALL + '[workloads.other]\ncgroup = "hostguard/bot-two"\nagent = "bot"\nmode = "observe"\n'
+    assert load(write(tmp_path, beside)).workloads["other"].observed
