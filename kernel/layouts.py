@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 LISTENER_KEY = struct.Struct("=QII")
 ORIGIN_KEY = struct.Struct("=Q16sH6x")
-ORIGIN = struct.Struct("=QQQQQQIIII16sHHHH16s")
+ORIGIN = struct.Struct("=QQQQQQIIII16sHHHH16sQI4x")
 PROGRAM_KEY = struct.Struct("=QI4x")
 UNIX_KEY = struct.Struct("=I108s")
 UNIX_RULE = struct.Struct("=II108s")
@@ -146,6 +146,10 @@ class Origin(NamedTuple):
     """CLOCK_MONOTONIC of the connect."""
     listener_port: int
     """Port that the connection was sent to."""
+    netns_cookie: int = 0
+    """The network namespace of the process's socket, as SO_NETNS_COOKIE tells it."""
+    exe: tuple[int, int] = (0, 0)
+    """Inode and device (as the kernel writes it: major << 20 | minor) of the program that the process ran; 0 for none."""
 
     @property
     def ipv6(self) -> bool:
@@ -171,7 +175,7 @@ def read_origin(key: OriginKey, record: bytes) -> Origin | None:
     """`struct hg_origin`, as found under `key`, to `Origin`; None when the record is void because two connections claimed it."""
     fields = ORIGIN.unpack(record)
     connect_ns, start_ns, cookie, task_cgroup, socket_cgroup, guarded_cgroup, workload, pid, uid, gid = fields[:10]
-    address, port, family, listener_port, ambiguous, comm = fields[10:]
+    address, port, family, listener_port, ambiguous, comm, exe_inode, exe_device = fields[10:]
     if ambiguous:
         return None
     host = address_text(address)
@@ -193,6 +197,8 @@ def read_origin(key: OriginKey, record: bytes) -> Origin | None:
         socket_cookie=cookie,
         connect_ns=connect_ns,
         listener_port=listener_port,
+        netns_cookie=key.netns_cookie,
+        exe=(exe_inode, exe_device),
     )
 
 

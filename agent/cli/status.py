@@ -181,11 +181,13 @@ def _show_workloads(workloads: list[dict[str, Any]]) -> None:
     if not workloads:
         out.print("[yellow]no workloads are configured: nothing is guarded[/]")
         return
-    shown = table("", "WORKLOAD", "AGENT", "OWNER", "ROLES", "PROCESSES", "FLOWS", "CGROUP")
+    shown = table("", "WORKLOAD", "AGENT", "OWNER", "ROLES", "PROCESSES", "FLOWS", "FOUND BY")
     for w in workloads:
         mark = "[green]✓[/]" if w["guarded"] else "[red]✗[/]"
         roles = ", ".join(w["roles"]) or "none"
-        shown.add_row(mark, w["name"], w["agent"], w["owner"], roles, str(w["processes"]), str(w["flows"]), w["cgroup"])
+        shown.add_row(
+            mark, w["name"], w["agent"], w["owner"], roles, str(w["processes"]), str(w["flows"]), escape(w["selectors"])
+        )
     out.print()
     out.print(shown)
     for w in workloads:
