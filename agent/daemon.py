@@ -158,7 +158,7 @@ class Daemon:
         undo.callback(names.close)
         max_flows = document.limits.max_flows
         entrance = Entrance(redirect, attributor, resources, names, crew, records, faults, test.arrived, max_flows)
-        namespaces = Namespaces(redirect, entrance.open_door, enrolment.is_guarded)
+        namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
         desk = Desk(crew, holds, Cancels(records, dialler), faults, dialler)
         enrolment.on_guarded = [namespaces.soon, strays.soon]

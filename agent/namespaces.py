@@ -1,13 +1,15 @@
-"""Listeners in the network namespaces that guarded processes are in.
+"""Listeners, with resolvers' sockets, in the network namespaces that guarded processes are in.
 
 The kernel sends a guarded connect to a listener of the socket's own namespace, since 127.0.0.1 is another one in each, and
-refuses it (ECONNREFUSED) where there is none. So every namespace with a guarded process gets listeners of its own, and what is
-dialled for its flows is dialled from there. A namespace is looked for when a cgroup becomes guarded, when the kernel has
-counted a connect that found no listener, and every `SCAN_S` in any case: until it was found its connects are refused, never
-passed.
+refuses it (ECONNREFUSED) where there is none; so with a question to a name server. So every namespace with a guarded process
+gets listeners and resolver's sockets of its own, and what is dialled for its flows is dialled from there. Name servers are asked
+from here all the same: which of them is believed is the configuration's choice, not that of who set up the namespace.
 
-A listener keeps its namespace alive, and so does the descriptor that is dialled through. Both are closed when a scan finds no
-guarded process in it any more; an open flow keeps it alive through its own sockets.
+A namespace is looked for when a cgroup becomes guarded, when the kernel has counted something that found no socket of ours, and
+every `SCAN_S` in any case: until it was found its connects are refused, never passed.
+
+A socket of ours keeps its namespace alive, and so does the descriptor that is dialled through. All are closed when a scan finds
+no guarded process in it any more; an open flow keeps it alive through its own sockets.
 
 Not served: a thread that has left its process's namespace, and a socket that was made in a namespace in which no guarded
 process is (received from another process, or its maker has gone elsewhere). Their connects are refused.
@@ -20,6 +22,7 @@ import dataclasses
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 from ..kernel import netns
@@ -34,10 +37,10 @@ MAX_NAMESPACES = 1000
 
 
 class Door(Protocol):
-    """What accepts on a listening socket until it is closed."""
+    """What takes in what comes to a socket until it is closed."""
 
     def close(self) -> None:
-        """Stop accepting, close the socket."""
+        """Take in no more, close the socket."""
 
 
 class Registry(Protocol):
@@ -46,18 +49,22 @@ class Registry(Protocol):
     def set_listeners(self, sock4: socket.socket, sock6: socket.socket | None) -> None:
         """Send the namespace's guarded connects to these. Raises KernelError."""
 
+    def set_resolver(self, sock4: socket.socket, sock6: socket.socket | None) -> None:
+        """Send the namespace's guarded questions to name servers to these. Raises KernelError."""
+
     def counters(self) -> dict[str, int]:
         """All counters by name."""
 
 
 @dataclasses.dataclass(slots=True)
 class Served:
-    """A namespace with listeners of ours."""
+    """A namespace with sockets of ours."""
 
     inode: int
     cookie: int
     fd: int
-    listeners: netns.Listeners
+    listeners: netns.OnLoopback
+    resolvers: netns.OnLoopback
     doors: list[Door]
     pid: int
     """A guarded process that is, or was, in it."""
@@ -67,6 +74,7 @@ class Served:
         for door in self.doors:
             door.close()
         self.listeners.close()
+        self.resolvers.close()
         os.close(self.fd)
 
 
@@ -77,12 +85,17 @@ class Namespaces:
         self,
         registry: Registry,
         open_door: Callable[[socket.socket], Awaitable[Door]],
+        answer_at: Callable[[socket.socket], Door],
         is_guarded: Callable[[int], bool],
         max_namespaces: int = MAX_NAMESPACES,
     ) -> None:
-        """open_door: begins to accept on a listening socket. is_guarded: of a process id; called in a thread."""
+        """open_door: begins to accept on a listening socket. answer_at: has questions answered that come to a UDP socket.
+
+        is_guarded: of a process id; called in a thread.
+        """
         self._registry = registry
         self._open_door = open_door
+        self._answer_at = answer_at
         self._is_guarded = is_guarded
         self._max = max_namespaces
         self._served: dict[int, Served] = {}
@@ -154,13 +167,17 @@ class Namespaces:
     # -- finding them -----------------------------------------------------------------------------------------------------------
 
     async def _watch_refusals(self) -> None:
-        seen = self._registry.counters()["refused_no_listener"]
+        seen = self._refused()
         while True:
             await asyncio.sleep(POLL_S)
-            now = self._registry.counters()["refused_no_listener"]
+            now = self._refused()
             if now != seen:
                 seen = now
                 self.soon()
+
+    def _refused(self) -> int:
+        counters = self._registry.counters()
+        return counters["refused_no_listener"] + counters["refused_no_resolver"]
 
     def _inhabited(self) -> dict[int, int]:
         """Namespaces other than our own to a guarded process that is in each; reads a link for every process of the host."""
@@ -191,21 +208,21 @@ class Namespaces:
         self._served[inode] = self._by_cookie[served.cookie] = served
         for sock in filter(None, (served.listeners.sock4, served.listeners.sock6)):
             served.doors.append(await self._open_door(sock))
+        for sock in filter(None, (served.resolvers.sock4, served.resolvers.sock6)):
+            served.doors.append(self._answer_at(sock))
 
     def _opened(self, inode: int, pid: int, fd: int) -> Served:
-        """Listeners that the kernel knows of. Raises KernelError, having closed everything."""
-        try:
+        """Sockets that the kernel knows of. Raises KernelError, having closed everything."""
+        with ExitStack() as undo:
+            undo.callback(os.close, fd)
             listeners = netns.listeners(fd)
-        except KernelError:
-            os.close(fd)
-            raise
-        served = Served(inode, netns_cookie(listeners.sock4), fd, listeners, [], pid)
-        try:
+            undo.callback(listeners.close)
+            resolvers = netns.resolvers(fd)
+            undo.callback(resolvers.close)
             self._registry.set_listeners(listeners.sock4, listeners.sock6)
-        except KernelError:
-            served.close()
-            raise
-        return served
+            self._registry.set_resolver(resolvers.sock4, resolvers.sock6)
+            undo.pop_all()
+        return Served(inode, netns_cookie(listeners.sock4), fd, listeners, resolvers, [], pid)
 
     def _leave(self, served: Served) -> None:
         del self._served[served.inode], self._by_cookie[served.cookie]

@@ -22,12 +22,35 @@ UID = struct.Struct("=I")
 MODE = struct.Struct("=I")
 FD = struct.Struct("=i")
 """Key of a socket's storage, as user space reads it."""
-SOCKET_STATE_BYTES = 112
+SOCKET_STATE_BYTES = 128
 """`struct socket_state` of maps.bpf.h; only whether there is one matters here."""
 MARK = struct.Struct("=32sII")
 """`struct socket_mark` of maps.bpf.h: where its query was published, workload, accepted by a server."""
 INDEX = struct.Struct("=I")
 U64 = struct.Struct("=Q")
+EVENT_RATE = struct.Struct("=QQ")
+"""`struct event_rate` of maps.bpf.h."""
+
+MAP_SIZES = {
+    "guarded": (CGROUP_ID.size, WORKLOAD.size),
+    "epoch": (INDEX.size, U64.size),
+    "users": (UID.size, WORKLOAD.size),
+    "programs": (PROGRAM_KEY.size, WORKLOAD.size),
+    "modes": (WORKLOAD.size, MODE.size),
+    "paths": (PATH_KEY.size, WORKLOAD.size),
+    "unix": (UNIX_KEY.size, UNIX_RULE.size),
+    "listeners": (LISTENER_KEY.size, U64.size),
+    "resolvers": (LISTENER_KEY.size, U64.size),
+    "heartbeat": (INDEX.size, U64.size),
+    "sockets": (FD.size, SOCKET_STATE_BYTES),
+    "marks": (FD.size, MARK.size),
+    "origins": (ORIGIN_KEY.size, ORIGIN.size),
+    "queries": (ORIGIN_KEY.size, ORIGIN.size),
+    "events": (0, 0),
+    "rates": (INDEX.size, EVENT_RATE.size),
+    "counters": (INDEX.size, U64.size),
+}
+"""Bytes of each map's keys, of its values."""
 
 COUNTERS = (
     "redirected",

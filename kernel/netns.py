@@ -35,13 +35,13 @@ _IFREQ = struct.Struct("=16sH22x")
 
 
 @dataclass(frozen=True, slots=True)
-class Listeners:
-    """Listening sockets in one namespace."""
+class OnLoopback:
+    """Sockets of ours on the loopback addresses of one namespace."""
 
     sock4: socket.socket
     """On 127.0.0.1."""
     sock6: socket.socket | None
-    """On ::1; None where the namespace has no IPv6: its IPv6 connects are refused."""
+    """On ::1; None where the namespace has no IPv6: what would go there is refused."""
 
     @property
     def lo_up(self) -> bool:
@@ -50,7 +50,7 @@ class Listeners:
         return bool(_IFREQ.unpack(answer)[1] & _IFF_UP)
 
     def close(self) -> None:
-        """Close both; the kernel takes them out of its map of listeners."""
+        """Close both; the kernel takes them out of its map when nobody else has a copy."""
         self.sock4.close()
         if self.sock6 is not None:
             self.sock6.close()
@@ -97,12 +97,14 @@ def inside(namespace: int, work: Callable[[], T]) -> T:
     return results[0]
 
 
-def listeners(namespace: int) -> Listeners:
-    """Listening sockets on free ports of 127.0.0.1 and ::1 in the namespace. Raises KernelError."""
-    try:
-        return inside(namespace, _listen)
-    except OSError as error:
-        raise KernelError.of(error, "network namespace", "cannot listen on its loopback") from error
+def listeners(namespace: int) -> OnLoopback:
+    """Listening TCP sockets on free ports of 127.0.0.1 and ::1 in the namespace, non-blocking. Raises KernelError."""
+    return _on_loopback(namespace, socket.SOCK_STREAM)
+
+
+def resolvers(namespace: int) -> OnLoopback:
+    """UDP sockets on free ports of 127.0.0.1 and ::1 in the namespace, non-blocking. Raises KernelError."""
+    return _on_loopback(namespace, socket.SOCK_DGRAM)
 
 
 def stream_socket(namespace: int, family: socket.AddressFamily) -> socket.socket:
@@ -122,26 +124,33 @@ def _enter(namespace: int) -> None:
         raise KernelError(ctypes.get_errno(), "network namespace", "cannot be entered")
 
 
-def _listen() -> Listeners:
-    sock4 = _listening(socket.AF_INET, "127.0.0.1")
+def _on_loopback(namespace: int, kind: socket.SocketKind) -> OnLoopback:
     try:
-        return Listeners(sock4, _listening6())
+        return inside(namespace, lambda: _both(kind))
+    except OSError as error:
+        raise KernelError.of(error, "network namespace", "no socket of ours can be on its loopback") from error
+
+
+def _both(kind: socket.SocketKind) -> OnLoopback:
+    sock4 = _bound(socket.AF_INET, kind, "127.0.0.1")
+    try:
+        return OnLoopback(sock4, _bound6(kind))
     except OSError:
         sock4.close()
         raise
 
 
-def _listening6() -> socket.socket | None:
+def _bound6(kind: socket.SocketKind) -> socket.socket | None:
     try:
-        return _listening(socket.AF_INET6, "::1")
+        return _bound(socket.AF_INET6, kind, "::1")
     except OSError as error:
         if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
             return None
         raise
 
 
-def _listening(family: socket.AddressFamily, host: str) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+def _bound(family: socket.AddressFamily, kind: socket.SocketKind, host: str) -> socket.socket:
+    sock = socket.socket(family, kind)
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -149,7 +158,8 @@ def _listening(family: socket.AddressFamily, host: str) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
         sock.bind((host, 0))
         sock.setblocking(False)
-        sock.listen(BACKLOG)
+        if kind == socket.SOCK_STREAM:
+            sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,14 @@ from typing import Any
 import guard
 import pytest
 from guarded_cgroups import Namespace, network_namespace
+from name_server import NameServer, name_server
 from servers import Server
 
 ADDRESS = ("10.77.0.1", 5432)
-POLICY = '@id("all") permit (principal in Role::"worker", action, resource);'
+POLICY = """
+@id("far") permit (principal in Role::"worker", action, resource in Resource::"far");
+@id("named") permit (principal in Role::"worker", action, resource in Resource::"named");
+"""
 LIMIT_S = 20
 
 # Asks again until it is let in; says how often that took, how long, and what answers.
@@ -42,12 +47,39 @@ session.execute("SELECT 1")
 """
 
 
+# Names by UDP, then by TCP, with whatever name server the namespace is told of; asks again while nobody answers there yet.
+LOOK_UP = """
+import json, sys, time
+import dns.exception, dns.message, dns.query, dns.rcode
+server, *names = sys.argv[1:]
+def ask(name, by):
+    deadline = time.monotonic() + 15
+    while True:
+        try:
+            reply = by(dns.message.make_query(name, "A"), server, 2)
+            return [dns.rcode.to_text(reply.rcode()), *(str(each) for answer in reply.answer for each in answer)]
+        except (OSError, dns.exception.Timeout):
+            if time.monotonic() > deadline:
+                raise
+print(json.dumps([[ask(name, dns.query.udp), ask(name, dns.query.tcp)] for name in names]), flush=True)
+sys.stdin.readline()
+"""
+
+
 @pytest.fixture(scope="module")
-def running() -> Iterator[guard.Guard]:
+def names() -> Iterator[NameServer]:
+    with name_server() as started:
+        started.set_hosts({"far.example": [ADDRESS[0]], "other.example": ["127.8.8.8"]})
+        yield started
+
+
+@pytest.fixture(scope="module")
+def running(names: NameServer) -> Iterator[guard.Guard]:
     setup = guard.Setup(
         agents={"worker": guard.Agent(("worker",))},
-        resources={"far": f"{ADDRESS[0]}:{ADDRESS[1]}"},
+        resources={"far": f"{ADDRESS[0]}:{ADDRESS[1]}", "named": f"far.example:{ADDRESS[1] + 1}"},
         policies=POLICY,
+        tags=f'[dns]\nupstreams = ["{names.address}"]',
     )
     with guard.guarding(setup) as started:
         yield started
@@ -97,17 +129,27 @@ def environment() -> dict[str, str]:
 
 
 def asking(running: guard.Guard, netns: Namespace) -> subprocess.Popen[str]:
-    """An agent that enters the namespace, then asks."""
-    return running.begin("worker", ["nsenter", f"--net={netns.path}", sys.executable, "-c", ASK], environment())
+    """An agent in the namespace that asks."""
+    return beginning(["nsenter", f"--net={netns.path}", *running.command("worker", [sys.executable, "-c", ASK])], environment())
 
 
-def answer(process: subprocess.Popen[str]) -> list[float]:
+def beginning(command: Sequence[str | Path], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """A program that enters a namespace before it is an agent: after `hostguard exec` it can't."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, text=True, env={**os.environ, **environment}, stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def unbound(running: guard.Guard, program: Sequence[str]) -> list[str]:
+    """The command of an agent that others put into its cgroup, as a container's runtime does: with all capabilities."""
+    return ["sh", "-c", f'echo $$ > {running.cgroup}/worker/cgroup.procs && exec "$@"', "sh", *program]
+
+
+def answer(process: subprocess.Popen[str]) -> Any:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
         raise AssertionError(process.communicate()[1])
-    found: list[float] = json.loads(line)
-    return found
+    return json.loads(line)
 
 
 def finish(process: subprocess.Popen[str]) -> None:
@@ -144,6 +186,36 @@ def test_an_agent_reaches_the_server_of_its_own_namespace(running: guard.Guard, 
     until(lambda: namespaces(running) == 0)
 
 
+@pytest.mark.parametrize("server", ["127.0.0.53", "10.77.0.53", "::1"])
+def test_names_are_answered_in_a_namespace_of_its_own(running: guard.Guard, server: str) -> None:
+    """A name server that the namespace doesn't have is asked; the configuration's answers, for permitted names alone."""
+    with network_namespace() as netns:
+        netns.run("ip", "route", "add", "10.77.0.0/24", "dev", "lo")
+        program = [sys.executable, "-c", LOOK_UP, server, "far.example", "other.example"]
+        agent = beginning(["nsenter", f"--net={netns.path}", *running.command("worker", program)], {})
+        assert answer(agent) == [[["NOERROR", ADDRESS[0]]] * 2, [["REFUSED"]] * 2]
+        inode = netns.path.stat().st_ino
+        assert [n for n in status(running)["namespaces"] if n["inode"] == inode]
+        finish(agent)
+    until(lambda: namespaces(running) == 0)
+
+
+def test_the_next_resolver_answers_in_the_namespaces_too(running: guard.Guard) -> None:
+    program = [sys.executable, "-c", LOOK_UP, "127.0.0.53", "far.example"]
+    with network_namespace() as netns:
+        command = ["nsenter", f"--net={netns.path}", *running.command("worker", program)]
+        first = beginning(command, {})
+        assert answer(first) == [[["NOERROR", ADDRESS[0]]] * 2]
+        killed = status(running)["names"]["pid"]
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: status(running)["names"]["pid"] != killed and status(running)["names"]["running"])
+        second = beginning(command, {})
+        assert answer(second) == [[["NOERROR", ADDRESS[0]]] * 2]
+        finish(first)
+        finish(second)
+    until(lambda: namespaces(running) == 0)
+
+
 def test_a_namespace_ends_with_its_last_process(running: guard.Guard, postgres18: Server) -> None:
     """What the daemon holds would keep it alive: a device in it, whose twin is in another namespace, shows when it has ended."""
     with network_namespace() as witness, ExitStack() as stack:
@@ -164,7 +236,7 @@ def test_a_namespace_ends_with_its_last_process(running: guard.Guard, postgres18
 
 
 def test_a_loopback_that_is_down_is_shown_and_nothing_passes(running: guard.Guard) -> None:
-    process = running.begin("worker", ["unshare", "--net", "cat"], {})
+    process = beginning(["unshare", "--net", *running.command("worker", ["cat"])], {})
     try:
         until(lambda: namespaces(running) == 1)
         assert [problem for problem in status(running)["problems"] if "loopback device is down" in problem]
@@ -194,7 +266,7 @@ for _ in range(25):
                 break
 print(*waits)
 """
-    agents = [running.begin("worker", [sys.executable, "-c", program], {}) for _ in range(4)]
+    agents = [beginning(unbound(running, [sys.executable, "-c", program]), {}) for _ in range(4)]
     counts = [agent.communicate(timeout=60) for agent in agents]
     waits = sorted(float(wait) for out, _ in counts for wait in out.split())
     assert len(waits) == 100, counts
