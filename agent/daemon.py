@@ -310,15 +310,20 @@ def _enrol(
     try:
         enrolment = Enrolment(redirect, workloads, attach, container)
         undo.callback(enrolment.close)
-        # First the paths: a cgroup that is removed and made again from here on is guarded when it is made.
+        # Before the numbers get another meaning: what one may do more must not become another's.
+        redirect.set_modes(_modes(document, workloads))
+        # Then the paths: a cgroup that is removed and made again from here on is guarded when it is made.
         redirect.set_paths({workload_path(document, path): number for path, number in workloads.paths.items()})
         redirect.set_users(dict(workloads.users))
         enrolment.start()
     except KernelError as error:
         raise Failure(f"the workloads can't be guarded: {error}") from None
-    loosened = {name for name, workload in document.workloads.items() if not set(SEEN_FAMILIES).issuperset(workload.families)}
-    redirect.set_modes({number: Mode.FAMILIES for number, rule in enumerate(workloads.rules, 1) if rule.name in loosened})
     return enrolment
+
+
+def _modes(document: Document, workloads: Workloads) -> dict[int, Mode]:
+    loosened = {name for name, workload in document.workloads.items() if not set(SEEN_FAMILIES).issuperset(workload.families)}
+    return {number: Mode.FAMILIES for number, rule in enumerate(workloads.rules, 1) if rule.name in loosened}
 
 
 def _unix_address(text: str) -> bytes:
