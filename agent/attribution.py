@@ -15,6 +15,7 @@ from ..identity.paths import components
 from ..identity.process import Process, Seen, process_of
 from ..identity.workload import NEEDS_HASH, Refusal, Who, WorkloadRule, Workloads
 from ..kernel import cgroups
+from ..kernel.inodes import kernel_key
 from ..kernel.layouts import Origin
 
 HASH_LIMIT_S = 10.0
@@ -112,12 +113,12 @@ class Attributor:
         )
 
     def _kernel_key(self, program: Program) -> tuple[int, int]:
-        """The same as `Program.kernel_key`, asked once for each file."""
+        """The same as `kernel_key`, asked once for each file."""
         key = self._kernel_keys.get(program.key)
         if key is None:
             if len(self._kernel_keys) >= MAX_HASHES:
                 self._kernel_keys.clear()
-            key = self._kernel_keys[program.key] = program.kernel_key()
+            key = self._kernel_keys[program.key] = kernel_key(program.fileno())
         return key
 
     async def _hash(self, program: Program, limit_s: float) -> str:

@@ -50,8 +50,6 @@ RETRY_S = 0.1
 PROBE_PREFIX = "hostguard-probe-"
 """The self-test files its own cgroup, directly below the attach point."""
 MAX_PENDING_SHOWN = 32
-MAX_COUNTED = 64
-"""Cgroups of a workload whose processes are counted for ``status``."""
 
 
 _VALUES = {Standing.WATCH: WATCHED, Standing.CLEAR: CLEARED, Standing.INSIDE: 0}
@@ -160,13 +158,12 @@ class Enrolment:
         return {"guarded": 0, "watched": 0, "cleared": 0, **kinds}
 
     def facts(self, number: int, made: Path | None) -> dict[str, Any]:
-        """For ``status``: whether a workload is guarded, where, with how many processes. made: the cgroup that we made for it."""
+        """For ``status``: whether a workload is guarded, in which cgroups. made: the one that we made for it."""
         places = self.cgroups_of(number)
         facts = {
             "guarded": True,
             "cgroups": len(places),
             "cgroup": str(places[0].relative_to(self._mount)) if places else "",
-            "processes": sum(len(cgroups.pids(place)) for place in places[:MAX_COUNTED]),
             "problem": "",
         }
         if made is None:

@@ -7,9 +7,12 @@ import dataclasses
 import os
 import sqlite3
 import time
+from collections import Counter
 from importlib.metadata import version
 from typing import Any
 
+from ..kernel.enrol import guarded_processes
+from ..kernel.errors import KernelError
 from ..kernel.loader import Redirect
 from ..policy.decide import Decider
 from ..policy.document import Document
@@ -104,7 +107,7 @@ class Status:
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
-        workloads = self._workloads()
+        workloads = self._workloads(await asyncio.to_thread(self._processes))
         problems = self._problems(hooks, workloads)
         return {
             "state": "degraded" if problems else "guarding",
@@ -199,7 +202,14 @@ class Status:
             return {"entries": 0, "tried_at": 0.0, "failure": f"its ledger can't be read: {error}"}
         return {"entries": has.reached, "tried_at": has.tried_at, "failure": has.failure}
 
-    def _workloads(self) -> list[dict[str, Any]]:
+    def _processes(self) -> dict[int, int]:
+        """Workload numbers to how many processes the kernel guards under them. O(processes of the host)."""
+        try:
+            return Counter(number for _, number in guarded_processes(self._redirect))
+        except (KernelError, OSError):
+            return {}  # what keeps the kernel from telling is among the hooks' own problems
+
+    def _workloads(self, processes: dict[int, int]) -> list[dict[str, Any]]:
         document = self._document
         return [
             {
@@ -210,6 +220,7 @@ class Status:
                 "selectors": workload_text(workload),
                 "loosened": list(workload.loosened),
                 **self._enrolment.facts(number, made_cgroup(document, name)),
+                "processes": processes.get(number, 0),
                 "flows": sum(flow.rule.name == name for flow in self._crew.flows),
             }
             for number, (name, workload) in enumerate(document.workloads.items(), 1)

@@ -10,7 +10,7 @@ from ..identity.containers import Container, container_of
 from ..identity.executable import Hashes, Program
 from ..identity.paths import components
 from ..identity.process import Process, process_of
-from ..identity.workload import Refusal, Who, WorkloadRule, Workloads
+from ..identity.workload import Refusal, Who, WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, netns, pins
 from ..kernel.errors import KernelError
 from ..kernel.layouts import CLEARED, WATCHED
@@ -31,7 +31,10 @@ def whois(document: Document, pid: int) -> dict[str, Any]:
     ref = container_of(components(process.cgroup))
     container = ContainerFiles()(ref) if ref is not None else None
     who = Who(process.cgroup, process.uid, process.exe, here, sha256, container)
-    workloads = Workloads(rule_of(name, w, uid_of, os.path.realpath) for name, w in document.workloads.items())
+    try:
+        workloads = Workloads(rule_of(name, w, uid_of, os.path.realpath) for name, w in document.workloads.items())
+    except WorkloadMistake as mistake:
+        raise Failure(f"{document.file}: {'; '.join(mistake.problems)}") from None
     number = workloads.number_of(who)
     answer = workloads.workload_of(number, who) if number else None
     return {

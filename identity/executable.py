@@ -10,9 +10,7 @@ system in user space): whoever waits needs a limit of its own.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import mmap
 import os
 import threading
 from collections import OrderedDict
@@ -71,27 +69,9 @@ class Program:
             return False
         return (found.st_dev, found.st_ino) == (self.key.device, self.key.inode)
 
-    def kernel_key(self) -> tuple[int, int]:
-        """Inode and device (major << 20 | minor) as the kernel itself has them; (0, 0) when it can't be told.
-
-        stat(2) gives other numbers on file systems that are made of several (overlayfs, btrfs). proc_pid_maps(5) shows the
-        kernel's own, so one page is mapped, its line looked up. O(mappings of this process).
-        """
-        try:
-            page = mmap.mmap(self._fd, 1, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
-        except (OSError, ValueError):
-            return 0, 0
-        with page:
-            view = ctypes.c_char.from_buffer(page)
-            start = f"{ctypes.addressof(view):x}-".encode()
-            with open("/proc/self/maps", "rb") as maps:
-                line = next((line for line in maps if line.startswith(start)), b"")
-            del view
-        fields = line.split(None, 5)
-        if len(fields) < 5:
-            return 0, 0
-        major, _, minor = fields[3].partition(b":")
-        return int(fields[4]), int(major, 16) << 20 | int(minor, 16)
+    def fileno(self) -> int:
+        """Its descriptor, open for reading."""
+        return self._fd
 
     def hash(self) -> str | None:
         """SHA-256 in lower-case hexadecimal; None when it is too large, can't be read, or changes meanwhile."""

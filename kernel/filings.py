@@ -6,12 +6,14 @@ is removed, so that nothing is unguarded in between.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from . import libbpf
 from .errors import KernelError
+from .inodes import kernel_key
 from .layouts import MODE, PROGRAM_KEY, UID, UNIX_ALLOW, UNIX_REDIRECT, UNIX_RULE, WORKLOAD, Mode, path_key, unix_key
 
 
@@ -51,12 +53,18 @@ def file_unix(unix: libbpf.Map, wanted: Mapping[bytes, bytes | None]) -> None:
 
 
 def program_key(path: Path) -> bytes:
-    """`struct hg_program_key` of an executable: its inode with the device as the kernel writes it (major << 20 | minor)."""
+    """`struct hg_program_key` of an executable: what the kernel knows it by. Raises KernelError."""
     try:
-        facts = path.stat()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise KernelError.of(error, str(path), "the executable can't be looked at") from error
-    return PROGRAM_KEY.pack(facts.st_ino, os.major(facts.st_dev) << 20 | os.minor(facts.st_dev))
+    try:
+        key = kernel_key(fd)
+    finally:
+        os.close(fd)
+    if not key[0]:
+        raise KernelError(errno.ENOEXEC, str(path), "no executable: it can't be mapped")
+    return PROGRAM_KEY.pack(*key)
 
 
 def _unix_rule(to: bytes | None) -> bytes:

@@ -78,6 +78,7 @@ def show(facts: dict[str, Any]) -> None:
     show_denied(facts["denied"])
     show_powers(facts["powers"])
     _show_workloads(facts["workloads"])
+    _show_namespaces(facts["namespaces"])
     _show_flows(facts["flows"])
 
 
@@ -181,18 +182,26 @@ def _show_workloads(workloads: list[dict[str, Any]]) -> None:
     if not workloads:
         out.print("[yellow]no workloads are configured: nothing is guarded[/]")
         return
-    shown = table("", "WORKLOAD", "AGENT", "OWNER", "ROLES", "PROCESSES", "FLOWS", "FOUND BY")
+    shown = table("", "WORKLOAD", "AGENT", "OWNER", "ROLES", "CGROUPS", "PROCESSES", "FLOWS", "FOUND BY")
     for w in workloads:
         mark = "[green]✓[/]" if w["guarded"] else "[red]✗[/]"
         roles = ", ".join(w["roles"]) or "none"
-        shown.add_row(
-            mark, w["name"], w["agent"], w["owner"], roles, str(w["processes"]), str(w["flows"]), escape(w["selectors"])
-        )
+        counts = str(w["cgroups"]), str(w["processes"]), str(w["flows"])
+        shown.add_row(mark, w["name"], w["agent"], w["owner"], roles, *counts, escape(w["selectors"]))
     out.print()
     out.print(shown)
     for w in workloads:
         if w["loosened"]:
             out.print(f"[yellow]! {escape(w['name'])} may use what the hooks don't see: {', '.join(w['loosened'])}[/]")
+
+
+def _show_namespaces(namespaces: list[dict[str, Any]]) -> None:
+    """One line for each network namespace beside the daemon's own that has guarded processes."""
+    for namespace in namespaces:
+        health = f"[red]✗ {escape(namespace['problem'])}[/]" if namespace["problem"] else "[green]✓ served[/]"
+        family = "" if namespace["ipv6"] or namespace["problem"] else ", [yellow]without IPv6[/]"
+        of = f"  [dim]first seen of pid {namespace['pid']}[/]" if namespace["pid"] else ""
+        out.print(f"netns      {namespace['inode']}  {health}{family}{of}")
 
 
 def _show_flows(flows: dict[str, Any]) -> None:

@@ -103,20 +103,6 @@ def test_a_path_in_another_mount_namespace_is_not_ours(copy: Path) -> None:
         assert not program.is_here
 
 
-def test_the_kernels_own_numbers_are_told() -> None:
-    """On a plain file system they are those of stat."""
-    facts = os.stat("/dev/shm")
-    with open("/dev/shm/hostguard-test-key", "w+b") as file:
-        os.unlink(file.name)
-        file.write(b"x")
-        file.flush()
-        with closing(Program(os.dup(file.fileno()), "")) as program:
-            device = os.major(facts.st_dev) << 20 | os.minor(facts.st_dev)
-            assert program.kernel_key() == (os.fstat(file.fileno()).st_ino, device)
-    with closing(Program(os.open("/dev/null", os.O_RDONLY), "")) as program:
-        assert program.kernel_key() == (0, 0)
-
-
 def test_a_process_that_ended_or_another_one_has_no_program() -> None:
     with running("/bin/cat") as (pid, start_ticks):
         assert Program.of(pid, start_ticks + 1) is None
