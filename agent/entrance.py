@@ -36,6 +36,11 @@ class Door:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
+    @property
+    def is_open(self) -> bool:
+        """Not closed yet."""
+        return self._sock.fileno() >= 0
+
     def close(self) -> None:
         """Stop accepting, close the socket."""
         if self._sock.fileno() >= 0:
@@ -62,6 +67,9 @@ class Entrance:
         self.opened = 0
         """Flows since the start."""
         self.refused = 0
+        self._open = True
+        self._doors: set[Door] = set()
+        """In other network namespaces than the daemon's."""
         self._redirect = redirect
         self._attributor = attributor
         self._resources = resources
@@ -82,18 +90,25 @@ class Entrance:
         self._redirect.set_listeners(*self.listeners)
 
     def close(self) -> None:
-        """Stop listening: the kernel refuses guarded connects from here on."""
-        for sock in self.listeners:
-            Door(sock).close()
+        """Stop listening, in all namespaces: the kernel refuses guarded connects from here on."""
+        self._open = False
+        for door in (*map(Door, self.listeners), *self._doors):
+            door.close()
         self.listeners = []
+        self._doors.clear()
         for task in self._waiting:
             task.cancel()
 
     async def open_door(self, sock: socket.socket) -> Door:
         """Accept on a listener of another network namespace, which the kernel knows of, until the door is closed."""
-        sock.setblocking(False)
-        self._resume(sock)
-        return Door(sock)
+        self._doors = {door for door in self._doors if door.is_open}
+        door = Door(sock)
+        if self._open:
+            self._resume(sock)
+            self._doors.add(door)
+        else:
+            door.close()
+        return door
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_AT_ONCE):

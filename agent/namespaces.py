@@ -162,6 +162,7 @@ class Namespaces:
                 "problem": "" if served.listeners.lo_up else "its loopback device is down, connects fail until it is up",
             }
             for served in self._served.values()
+            if not served.listeners.closed  # the entrance closes first when the daemon ends
         ] + [{"inode": inode, "pid": 0, "ipv6": False, "problem": why} for inode, why in self.failures.items()]
 
     # -- finding them -----------------------------------------------------------------------------------------------------------

@@ -49,6 +49,11 @@ class OnLoopback:
         answer = fcntl.ioctl(self.sock4, _SIOCGIFFLAGS, _IFREQ.pack(b"lo", 0))
         return bool(_IFREQ.unpack(answer)[1] & _IFF_UP)
 
+    @property
+    def closed(self) -> bool:
+        """They were closed."""
+        return self.sock4.fileno() < 0
+
     def close(self) -> None:
         """Close both; the kernel takes them out of its map when nobody else has a copy."""
         self.sock4.close()

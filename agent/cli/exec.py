@@ -11,6 +11,7 @@ import click
 from ...kernel import cgroups, confine, pins
 from ...kernel.errors import KernelError
 from ...kernel.inherited import road_past_the_guard
+from ...kernel.layouts import CLEARED, RESERVED
 from ...policy.document import Document
 from ...policy.sections import Workload
 from ...policy.workloads import workload_text
@@ -66,7 +67,7 @@ def enter(document: Document, workload: str) -> None:
         raise Failure(f"workload {workload} is found by its {found_by}, so nothing can be put into it by `hostguard exec`")
     try:
         status = pins.status(Paths.of(document).pins)
-        guarded = status.attached and cgroups.cgroup_id(path) in status.guarded
+        guarded = status.attached and status.guarded.get(cgroups.cgroup_id(path), CLEARED) not in RESERVED
     except (KernelError, OSError) as error:
         raise Failure(f"can't tell whether {workload} is guarded, so nothing was run: {error}") from None
     if not guarded:

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from ...kernel import pins
 from ...kernel.errors import KernelError
+from ...kernel.layouts import RESERVED
 from ..client import Client, DaemonDown
 from ..paths import Paths
 from .denied import show_denied
@@ -51,7 +52,8 @@ def without_daemon(paths: Paths, config: Path, why: str) -> dict[str, Any]:
             {"name": h.name, "attached": h.attached, "detail": h.detail, "cgroup": str(h.cgroup or "")} for h in status.hooks
         ]
         if status.attached and status.guarded:
-            problems.append(f"{len(status.guarded)} guarded cgroups: their connections are refused until the daemon runs")
+            guarded = sum(number not in RESERVED for number in status.guarded.values())
+            problems.append(f"{guarded} guarded cgroups: their connections are refused until the daemon runs")
         else:
             problems.append("no hooks are attached: workloads are NOT guarded, their connections go out directly")
     except KernelError as error:
