@@ -212,11 +212,11 @@ def test_identity_show_says_who_and_why_with_and_without_a_daemon(running: guard
 
 
 @contextmanager
-def sleeping(running: guard.Guard, cgroup: str) -> Iterator[int]:
-    """A process in a cgroup that has been filed."""
+def sleeping(running: guard.Guard, cgroup: str, *prefix: str) -> Iterator[int]:
+    """A process in a cgroup that has been filed. prefix: the beginning of its command."""
     place = running.cgroup / cgroup
     place.mkdir(parents=True)
-    command = ["sh", "-c", f"echo 0 > {place}/cgroup.procs && exec cat"]
+    command = ["sh", "-c", f'echo 0 > {place}/cgroup.procs && exec "$@"', "sh", *prefix, "cat"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert process.stdin is not None
@@ -231,6 +231,14 @@ def sleeping(running: guard.Guard, cgroup: str) -> Iterator[int]:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_status_counts_the_processes_of_a_workload_wherever_they_are(running: guard.Guard) -> None:
+    with sleeping(running, "bots/bot-6"), sleeping(running, "bots/free", *as_user(ANYWHERE)):
+        found = {workload["name"]: workload for workload in running.ask("status")["workloads"]}
+        assert (found["glob"]["processes"], found["everywhere"]["processes"]) == (1, 1)
+        assert found["everywhere"]["selectors"] == f"user {ANYWHERE}"
+        assert f"user {ANYWHERE}" in running.cli("status").stdout
 
 
 def test_nothing_is_put_into_a_workload_that_is_found_by_pattern(running: guard.Guard) -> None:
