@@ -129,6 +129,7 @@ setup(
         "msgspec>=0.18",
         "pglast>=8,<9",
         "prometheus-client>=0.20",
+        "pyopenssl>=25",
         "pyrage>=1.2",
         "pyroute2>=0.7",
         "pyseccomp>=0.1.2",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Coroutine
 
 from ..recorder import entry
 from . import messages
 from .dialling import Dialler
 from .flows import OpenFlow
+from .logins import Logins
 from .messages import BadMessage
 from .records import Records
 
@@ -26,9 +28,10 @@ class Cancels:
     flow holds it, on the resource that gave it.
     """
 
-    def __init__(self, records: Records, dialler: Dialler) -> None:
+    def __init__(self, records: Records, dialler: Dialler, logins: Logins) -> None:
         self._records = records
         self._dialler = dialler
+        self._logins = logins
         self._flows: dict[tuple[str, bytes], OpenFlow] = {}
 
     def add(self, flow: OpenFlow, key: bytes) -> None:
@@ -63,17 +66,33 @@ class Cancels:
         if self._records.note(asking.id, cancel) and through is not None:
             if held:
                 through.berth.say(messages.Recall(through.id, "canceling statement due to user request", CANCELED))
-            else:
-                await self._forward(through, request)
+            elif await self._forward(asking, through, request):
+                return
         asking.berth.say(messages.End(asking.id, "cancel request handled"))
 
-    async def _forward(self, target: OpenFlow, request: bytes) -> None:
-        """Send the packet to the target's own server; it answers by closing."""
-        loop = asyncio.get_running_loop()
+    async def _forward(self, asking: OpenFlow, target: OpenFlow, request: bytes) -> bool:
+        """Send the packet to the target's own server, which answers by closing, by TLS where the target's link has it.
+
+        True: it is the worker that sends it, and ends the flow `asking` then.
+        """
         try:
-            with await self._dialler.dial(target) as sock:
-                async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                    await loop.sock_sendall(sock, request)
-                    await loop.sock_recv(sock, 1)
+            link = self._logins.link(target)
+            sock = await self._dialler.dial(target)
+            if link is not None:
+                asking.berth.say(messages.Deliver(asking.id, request, link), sock)
+                return True
+            if target.carried:
+                sock, _ = await self._logins.carry(asking, sock)
+            await _say(sock, request)
         except (OSError, TimeoutError):
-            return  # as without hostguard: who cancels is told nothing
+            pass  # as without hostguard: who cancels is told nothing
+        return False
+
+
+async def _say(sock: socket.socket, request: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    sock.setblocking(False)
+    with sock:
+        async with asyncio.timeout(CANCEL_TIMEOUT_S):
+            await loop.sock_sendall(sock, request)
+            await loop.sock_recv(sock, 1)

@@ -163,7 +163,7 @@ class Daemon:
         entrance = Entrance(redirect, attributor, in_force, resources, names, crew, records, faults, test.arrived, limit, choose)
         namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
-        desk = Desk(crew, holds, Cancels(records, dialler), secrecy.logins, faults, dialler)
+        desk = Desk(crew, holds, Cancels(records, dialler, secrecy.logins), secrecy.logins, faults, dialler)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
         lookout = Lookout(redirect, workloads, records, strays)
         _keep(undo, _beat(redirect), holds.run(), strays.run())

@@ -77,13 +77,14 @@ class Desk:
 
     async def _connect(self, flow: OpenFlow) -> None:
         try:
+            link = self._logins.link(flow)
             sock, carried = await self._dialler.dial(flow), ""
             if flow.carried:
                 sock, carried = await self._logins.carry(flow, sock)
         except OSError as error:
             flow.berth.say(messages.Dialled(flow.id, messages.cut(str(error))))
             return
-        flow.berth.say(messages.Dialled(flow.id, "", carried), sock)
+        flow.berth.say(messages.Dialled(flow.id, "", carried, link), sock)
 
     def _catalog(self, berth: Berth, message: messages.CatalogChanged) -> None:
         """Tell the other workers now or, if they have just heard it, a little later: the last change is always told."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from . import unread
+from .tls.ends import Truncated
 
 if TYPE_CHECKING:
     from .relay import Relay
@@ -32,7 +33,7 @@ class ClientEnd(asyncio.Protocol):
         self.relay.hold_reading_server(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.relay.client_lost()
+        self.relay.client_lost(_how(exc))
 
 
 class ServerEnd(asyncio.Protocol):
@@ -56,4 +57,8 @@ class ServerEnd(asyncio.Protocol):
         self.relay.server_is_full(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.relay.server_lost()
+        self.relay.server_lost(_how(exc))
+
+
+def _how(exc: Exception | None) -> str:
+    return f" {exc}" if isinstance(exc, Truncated) else ""

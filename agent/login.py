@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from ..policy.document import Document
-from ..protocols.events import Authenticate, Close, CredentialRefused, Started
+from ..protocols.events import Authenticate, Close, CredentialRefused, Effect, Started
 from ..protocols.postgres.scram import Verifier, verifier
 from ..protocols.postgres.standin import Credential
 from ..recorder import entry
@@ -48,8 +48,20 @@ class Words:
         return known
 
 
-def entry_of(flow: Flow, started: Started) -> entry.Session:
-    """A session's beginning, for the record: as whom, by whose login."""
+def started(relay: Relay, effect: Started) -> list[Effect]:
+    """A session begins, on record before its server hears of it."""
+    flow, conversation = relay.flow, relay.conversation
+    flow.database, flow.user = effect.session.database, effect.session.user
+    refusal = relay.loop.gate.record(flow, _entry(flow, effect))
+    if refusal is not None:
+        return conversation.terminate(refusal.reason, refusal.refusal)
+    if relay.server is not None:
+        return conversation.start()
+    relay.dial()
+    return []
+
+
+def _entry(flow: Flow, started: Started) -> entry.Session:
     session = started.session
     return entry.Session(
         database=session.database,

@@ -57,15 +57,33 @@ class Logins:
 
     async def carry(self, flow: OpenFlow, sock: socket.socket) -> tuple[socket.socket, str]:
         """A plain socket in place of a server's, and the TLS that the broker speaks behind it. Raises OSError with a sentence."""
-        resource = self._decider.policy.document.resources[flow.resource]
         try:
-            mode = server_tls(resource)
-            name = expected_name(resource, flow.origin.host, flow.origin.port) if mode == "verify-full" else ""
+            link = self._link(flow)
             roots = next(each.pem for each in self._roots() if flow.resource in each.resources)
-            return await self._broker.carry(flow.id, flow.variant, mode, name, roots, sock)
+            return await self._broker.carry(flow.id, flow.variant, link.tls, link.name, roots, sock)
         except (BrokerAway, ValueError) as error:
             sock.close()
-            raise OSError(f"hostguard could not connect to {flow.destination} for you: {error}") from None
+            raise OSError(_sentence(flow, str(error))) from None
+
+    def link(self, flow: OpenFlow) -> messages.Link | None:
+        """How its worker has to protect the flow's link to the server; None for as it is. Raises OSError with a sentence.
+
+        The link of an observed flow is what the agent makes of it, unless the session there is hostguard's own.
+        """
+        if flow.carried or flow.unread or (flow.observed and not flow.variant):
+            return None
+        try:
+            link = self._link(flow)
+        except ValueError as error:
+            raise OSError(_sentence(flow, str(error))) from None
+        return None if link.tls == "off" else link
+
+    def _link(self, flow: OpenFlow) -> messages.Link:
+        """Raises ValueError when the name that is to be verified can't be told."""
+        resource = self._decider.policy.document.resources[flow.resource]
+        mode = server_tls(resource)
+        name = expected_name(resource, flow.origin.host, flow.origin.port) if mode == "verify-full" else resource.server_name
+        return messages.Link(mode, name, resource.server_negotiation == "direct")
 
     def asked(self, flow: OpenFlow, message: messages.Authenticate) -> Coroutine[None, None, None]:
         """What a worker passes on for one of its flows; returns the work that answers it. Raises BadMessage."""
@@ -119,3 +137,7 @@ class Logins:
         """The flow has ended."""
         if self._logins.pop(flow.id, None) is not None:
             self._broker.forget(flow.id)
+
+
+def _sentence(flow: OpenFlow, why: str) -> str:
+    return f"hostguard could not connect to {flow.destination} for you: {why}"

@@ -24,7 +24,7 @@ from ..protocols.opaque import Passage
 from ..protocols.postgres.conversation import PostgresConversation
 from ..protocols.postgres.limits import Limits
 from ..recorder import entry
-from . import held, messages, unread
+from . import held, messages, securing, unread
 from .asks import Asks
 from .drain import Drain
 from .durability import Durability
@@ -36,6 +36,7 @@ from .latency import Latency
 from .login import Words
 from .messages import cut
 from .relay import Relay
+from .tls.material import Material
 
 CLOSE_TIMEOUT_S = 10.0
 """A peer that doesn't take its last bytes in this time is cut off, so that it can't keep a closed flow in memory."""
@@ -47,7 +48,13 @@ class Loop:
     """Owns the flows of this worker."""
 
     def __init__(
-        self, begin: messages.Begin, gate: Gate, durable: Durability, tally: Tally, say: Callable[[messages.Message], None]
+        self,
+        begin: messages.Begin,
+        gate: Gate,
+        durable: Durability,
+        tally: Tally,
+        material: Material,
+        say: Callable[[messages.Message], None],
     ) -> None:
         """`say`: to the supervisor."""
         limits = begin.document.limits
@@ -61,8 +68,7 @@ class Loop:
         self.drain = Drain()
         self.added = Latency()
         """From an operation's decoding to its release."""
-        self.tls = messages.Tls((), ())
-        """Certificates for clients, roots for servers, as the supervisor told last."""
+        self.material = material
         self.say = say
         self._words = Words()
         self._plain = Limits(max_message_bytes=limits.max_message_bytes)
@@ -72,7 +78,7 @@ class Loop:
             if one.capture_replies
         }
         """Of resources whose replies are captured."""
-        self._dials: dict[int, asyncio.Future[socket.socket]] = {}
+        self._dials: dict[int, asyncio.Future[tuple[socket.socket, messages.Dialled]]] = {}
 
     # -- what the supervisor says ---------------------------------------------------------------------------------------------
 
@@ -111,7 +117,8 @@ class Loop:
         conversation: Conversation = Passage()
         if read:
             limits = self._limits.get(flow.resource, self._plain)
-            conversation = PostgresConversation(limits, os.urandom(18), flow.credential)
+            resource = self.decider.policy.document.resources[flow.resource]
+            conversation = PostgresConversation(limits, os.urandom(18), flow.credential, resource.client_tls)
             conversation.observe(flow.observed)
         relay = Relay(self, flow, policy, conversation, transport)
         self.relays[flow.id] = relay
@@ -127,7 +134,7 @@ class Loop:
         elif sock is None:
             waiting.set_exception(OSError(message.error))
         else:
-            waiting.set_result(sock)
+            waiting.set_result((sock, message))
 
     def judge(self, message: messages.Judge) -> None:
         """Say what would become of the held operation with these approvals. It is not carried out by that."""
@@ -178,12 +185,29 @@ class Loop:
     async def dial(self, relay: Relay) -> asyncio.Transport:
         """A connection to where the agent wanted to go. Raises OSError with a sentence for the agent."""
         loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[socket.socket] = loop.create_future()
+        waiting: asyncio.Future[tuple[socket.socket, messages.Dialled]] = loop.create_future()
         self._dials[relay.flow.id] = waiting
         self.say(messages.Dial(relay.flow.id))
-        sock = await waiting
-        transport, _ = await loop.create_connection(lambda: ServerEnd(relay), sock=sock)
+        sock, how = await waiting
+        if how.link is not None:
+            transport = await securing.server(relay, sock, how.link)
+        else:
+            transport, _ = await loop.create_connection(lambda: ServerEnd(relay), sock=sock)
+            securing.carried(relay, how.carried)
+        if relay.closing:
+            transport.abort()
+            raise OSError("the flow ended meanwhile")
         return transport
+
+    def deliver(self, message: messages.Deliver, sock: socket.socket | None) -> None:
+        """Have the flow's request to cancel said by TLS."""
+        relay = self.relays.get(message.flow)
+        if sock is None:
+            return
+        if relay is None:
+            sock.close()
+        else:
+            relay.spawn(securing.deliver(relay, message, sock))
 
     def cancel_key(self, flow: Flow, key: bytes) -> None:
         """The server gave the flow this key."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ..policy.credential_sections import ServerTls
 from ..policy.document import Document
 from ..protocols.events import Operation, Verdict
 from .leaves import Leaf, Roots
@@ -85,6 +86,16 @@ class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """Where it goes is no resource, and its workload is only observed: why it would have been refused."""
 
 
+class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a worker protects its link to a server."""
+
+    tls: ServerTls
+    name: str
+    """That the server's certificate must be for (``verify-full``); empty where none is known."""
+    direct: bool
+    """TLS from the first byte on."""
+
+
 class Dialled(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """The answer to `Dial`; the connected socket comes along when `error` is empty."""
 
@@ -92,6 +103,16 @@ class Dialled(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     error: str
     carried: str = ""
     """The TLS that the broker speaks with the server behind this socket; empty where the socket is the server's own."""
+    link: Link | None = None
+    """The TLS that the worker speaks; None for none."""
+
+
+class Deliver(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Say this to the server whose socket comes along, by TLS, and end the flow: its request to cancel another's."""
+
+    flow: int
+    request: bytes
+    link: Link
 
 
 class Authenticated(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -200,7 +221,7 @@ class Stop(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 ToRelay = Filed | Approved | Refuse | Recall | Authenticated | LoginFailed | CredentialRead | End
-ToWorker = Begin | Tls | NewFlow | Dialled | Judge | NewPolicy | CatalogChanged | Ping | Stop | ToRelay
+ToWorker = Begin | Tls | NewFlow | Dialled | Deliver | Judge | NewPolicy | CatalogChanged | Ping | Stop | ToRelay
 
 # Worker to supervisor.
 

@@ -35,6 +35,7 @@ from ..protocols.events import (
     CredentialRefused,
     Decision,
     Effect,
+    Encrypt,
     Opaque,
     Operation,
     OperationKind,
@@ -49,7 +50,7 @@ from ..protocols.events import (
     Withdrawn,
 )
 from ..protocols.opaque import Passage
-from . import held, login, unread
+from . import held, login, securing, unread
 from .facts import CATALOG
 from .flow import Flow
 
@@ -74,6 +75,7 @@ class Relay:
 
     __slots__ = (
         "_client_paused",
+        "_cut",
         "_finished",
         "_server_full",
         "asked_ns",
@@ -115,6 +117,8 @@ class Relay:
         self.task: asyncio.Task[None] | None = None
         self.dialling = False
         """The server is being dialled, or was."""
+        self._cut = ""
+        """How the connection that was lost was cut off; empty for one that ended in order."""
         self._client_paused = False
         self._server_full = False
         self.closing = False
@@ -145,15 +149,16 @@ class Relay:
         except Exception as error:  # the supervising handler of this flow
             self.crash(error)
 
-    def client_lost(self) -> None:
+    def client_lost(self, how: str = "") -> None:
         """The agent's connection is gone."""
-        self._lost(self.conversation.client_closed, "the agent closed the connection")
+        self._lost(self.conversation.client_closed, "the agent closed the connection", how)
 
-    def server_lost(self) -> None:
+    def server_lost(self, how: str = "") -> None:
         """The server's connection is gone."""
-        self._lost(self.conversation.server_closed, "the server closed the connection")
+        self._lost(self.conversation.server_closed, "the server closed the connection", how)
 
-    def _lost(self, tell: Callable[[], list[Effect]], reason: str) -> None:
+    def _lost(self, tell: Callable[[], list[Effect]], reason: str, how: str) -> None:
+        self._cut = how
         if not self.closing:
             self.do(tell)
         self._finish(reason)
@@ -251,7 +256,7 @@ class Relay:
                 released_ns = self.released_ns.pop(effect.operation_id, 0)
                 self.loop.replied(self.flow, effect, released_ns)
             case Started():
-                return self._started(effect)
+                return login.started(self, effect)
             case Ready():
                 return self.loop.facts.ready(self)
             case Probed():
@@ -266,22 +271,14 @@ class Relay:
                 login.refused(self, effect)
             case Withdrawn():
                 held.given_up(self, effect.operation_id, effect.reason)
+            case Encrypt():
+                return securing.client(self, effect)
             case Reach():
                 self.dial()
             case Opaque():
                 return unread.begin(self, effect)
             case Close():
-                self._close(effect)
-        return []
-
-    def _started(self, effect: Started) -> list[Effect]:
-        self.flow.database, self.flow.user = effect.session.database, effect.session.user
-        refusal = self.loop.gate.record(self.flow, login.entry_of(self.flow, effect))
-        if refusal is not None:
-            return self.conversation.terminate(refusal.reason, refusal.refusal)
-        if self.server is not None:
-            return self.conversation.start()
-        self.dial()
+                self.close(effect)
         return []
 
     def dial(self) -> None:
@@ -304,7 +301,8 @@ class Relay:
         self.carry_out(self.conversation.reached() or self.conversation.start())
         self.balance()
 
-    def _close(self, effect: Close) -> None:
+    def close(self, effect: Close) -> None:
+        """End both sides; a fault is told."""
         if effect.fault:
             self.loop.fault(self.flow, effect)
         self.closing = True
@@ -397,4 +395,4 @@ class Relay:
         for transport in (self.client, self.server):
             if transport is not None and not transport.is_closing():
                 transport.close()
-        self.loop.closed(self, reason, fault)
+        self.loop.closed(self, reason + self._cut, fault)

@@ -26,7 +26,7 @@ import uvloop
 
 from ..policy import rules
 from ..policy.asks import Approval
-from ..protocols.postgres import scram
+from ..protocols.postgres import encryption, scram
 from ..protocols.postgres.encodings import CODECS
 from ..recorder.journal import Journal
 from . import held, login, messages
@@ -37,6 +37,7 @@ from .gate import Gate
 from .loop import Loop
 from .sandbox import cage
 from .sandbox.privileges import StillPrivileged
+from .tls.material import Material
 
 BUG = 70
 """Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
@@ -52,35 +53,37 @@ def main() -> None:
     first, *fds = map(int, sys.argv[1:])
     channel = socket.socket(fileno=first)
     journal = Journal(fds, lambda: (time.time_ns(), time.monotonic_ns()))
-    _warm()
+    material = _warm()
     wanted = msgspec.msgpack.decode(channel.recv(PACKET_BYTES + 1)[1:], type=cage.Cage)
     cage.prepare(wanted)
-    uvloop.run(_run(channel, journal, wanted))
+    uvloop.run(_run(channel, journal, material, wanted))
 
 
-async def _run(channel: socket.socket, journal: Journal, wanted: cage.Cage) -> None:
+async def _run(channel: socket.socket, journal: Journal, material: Material, wanted: cage.Cage) -> None:
     try:
         applied = cage.close(wanted)
     except StillPrivileged as error:
         print(f"a worker may not run: {error}", file=sys.stderr, flush=True)
         os._exit(1)
-    await Worker(channel, journal, applied).run()
+    await Worker(channel, journal, material, applied).run()
     os._exit(0)
 
 
-def _warm() -> None:
-    """Read what would otherwise be read when it is first needed: there are no files later."""
+def _warm() -> Material:
+    """Read what would otherwise be read when it is first needed: there are no files later, and no memory for new code."""
     rules.schema()
     rules.base_source()
     for codec in (*CODECS.values(), "utf-8", "ascii", "latin-1", "idna", "unicode_escape"):
         codecs.lookup(codec)
     scram.verifier(b"", b"salt", 1)  # OpenSSL fetches what it takes when it is first asked for
+    return Material(encryption.ALPN)
 
 
 class Worker:
     """Carries messages between the supervisor and the loop."""
 
-    def __init__(self, sock: socket.socket, journal: Journal, applied: cage.Applied) -> None:
+    def __init__(self, sock: socket.socket, journal: Journal, material: Material, applied: cage.Applied) -> None:
+        self._material = material
         self._sock = sock
         self._journal = journal
         self._applied = applied
@@ -133,8 +136,10 @@ class Worker:
                 loop.catalog_changed(message)
             case messages.NewPolicy():
                 loop.take_policy(message)
+            case messages.Deliver():
+                loop.deliver(message, sock)
             case messages.Tls():
-                loop.tls = message
+                loop.material.take(message)
             case messages.Ping():
                 loop.report(message)
             case messages.Stop():
@@ -147,7 +152,7 @@ class Worker:
         gate = Gate(self._journal, tally)
         settings = begin.document.log
         durable = Durability(self._journal, gate, strict=settings.durability == "strict", batch_s=settings.batch_ms / 1000)
-        self._loop = Loop(begin, gate, durable, tally, self._say)
+        self._loop = Loop(begin, gate, durable, tally, self._material, self._say)
         self._work(durable.run())
         self._work(self._loop.refresh())
         self._say(messages.Ready(self._applied))

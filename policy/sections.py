@@ -283,6 +283,8 @@ class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """TLS between agents and hostguard: ``offer``, ``require``, ``off``. Default ``offer``."""
     server_tls: ServerTls | None = None
     """TLS to the server, and how sure of it. Default ``verify-full``, ``off`` where all addresses are the loopback's."""
+    server_negotiation: Literal["postgres", "direct"] = "postgres"
+    """Whether the server is asked for TLS (SSLRequest), or hears it at once, from PostgreSQL 17 on. Default ``postgres``."""
     server_roots: Annotated[str, msgspec.Meta(pattern=r"^(/.+)?\Z", description="an absolute path")] = ""
     """PEM file of the authorities that may vouch for the server. Default the system's."""
     server_name: HostName = ""

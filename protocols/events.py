@@ -237,6 +237,16 @@ class CredentialRefused(msgspec.Struct, frozen=True, gc=False):
     """Another secret could help. Once in a flow at most."""
 
 
+class Encrypt(msgspec.Struct, frozen=True, gc=False):
+    """The client speaks TLS from here on: begin it, and call `Conversation.client_encrypted` when it is there. What the
+    conversation hears after this is what was inside of it."""
+
+    answer: bytes
+    """What the client is to hear first, in the clear; empty for one that began by itself and must say which protocol it means."""
+    data: bytes
+    """What came of it already."""
+
+
 class Reach(msgspec.Struct, frozen=True, gc=False):
     """Connect to the server already, then call `Conversation.reached`: what the client asks first only the server can answer."""
 
@@ -265,6 +275,7 @@ class Close(msgspec.Struct, frozen=True, gc=False):
 
 
 Logins = Authenticate | CredentialRefused
+Openings = Encrypt | Reach
 Ends = Opaque | Close
 Effect = (
     ToServer
@@ -277,7 +288,7 @@ Effect = (
     | Probed
     | CancelKey
     | CancelRequested
-    | Reach
+    | Openings
     | Logins
     | Ends
 )
@@ -300,6 +311,14 @@ class Conversation(Protocol):
 
     def observe(self, observed: bool) -> None:
         """Whether the flow is only observed: then what can't be read ends in `Opaque`, not in a refusal."""
+        ...
+
+    def client_encrypted(self, binding: bytes | None) -> None:
+        """The client's bytes came through TLS. `binding`: ``tls-server-end-point`` of the certificate that it was shown."""
+        ...
+
+    def server_encrypted(self) -> None:
+        """The server's bytes come through TLS."""
         ...
 
     def reached(self) -> list[Effect]:

@@ -68,6 +68,12 @@ class Passage:
     def observe(self, observed: bool) -> None:
         """It is; the owner ends it when that changes."""
 
+    def client_encrypted(self, binding: bytes | None) -> None:
+        """Before it became unreadable."""
+
+    def server_encrypted(self) -> None:
+        """As above."""
+
     def reached(self) -> list[Effect]:
         return []
 

@@ -18,6 +18,7 @@ from .entry import (
     Cancel,
     Captured,
     Decision,
+    Encrypted,
     Entry,
     Fault,
     FlowClose,
@@ -33,8 +34,11 @@ from .entry import (
 from .packing import MAX_ENTRY_BYTES, NO_CRC, LogCorrupt, Store, frame, pack, tag_of, unpack_all
 
 OF_A_FLOW = frozenset(
-    (Session, Operation, Decision, Reply, Captured, Opaque, Withdrawn, Request, Approval, Cancel, ProbeFailed, Fault, FlowClose)
-)
+    (
+        Session, Encrypted, Operation, Decision, Reply, Captured, Opaque, Withdrawn, Request, Approval, Cancel, ProbeFailed,
+        Fault, FlowClose,
+    )
+)  # fmt: skip
 OF_NO_FLOW = frozenset((Cancel, ProbeFailed, Fault, LogResumed))
 MAX_ENDED = 4096
 """Flows of a journal that ended, for which a late entry is still taken."""

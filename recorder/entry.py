@@ -119,6 +119,23 @@ class Session(Entry, tag="session"):
     """Name of the credential with which hostguard logged in, as ``user``; empty when the agent's own login passed through."""
 
 
+class Encrypted(Entry, tag="encrypted"):
+    """TLS of one of the flow's two links is there."""
+
+    side: str
+    """``client`` for the link to the agent, ``server`` for that to the server."""
+    version: Text
+    cipher: Text = ""
+    protocol: Text = ""
+    """That both agreed on (ALPN)."""
+    name: Text = ""
+    """``client``: what the agent was looking for (SNI); ``server``: what the certificate had to be for."""
+    mode: Text = ""
+    """``server``: how sure of the server it had to be, ``server_tls``."""
+    certificate: str = ""
+    """SHA-256, in hex, of the server's certificate: hostguard's own towards agents."""
+
+
 class Operation(Entry, tag="operation"):
     """One thing that the agent asked for, whole; written before it is forwarded."""
 

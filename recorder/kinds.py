@@ -9,6 +9,7 @@ from .entry import (
     DaemonStart,
     DaemonStop,
     Decision,
+    Encrypted,
     Entry,
     Fault,
     FlowClose,
@@ -35,7 +36,7 @@ from .entry import (
 )
 
 KINDS: tuple[type[Entry], ...] = (
-    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Opaque, Withdrawn,
-    Request, Approval, Cancel, NameAsked, NameAnswered, RoadDenied, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed,
-    LogRemoved, LogKey, JournalOpen, JournalEnd,
+    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Encrypted, Operation, Decision, Reply, Captured, Opaque,
+    Withdrawn, Request, Approval, Cancel, NameAsked, NameAnswered, RoadDenied, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut,
+    LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from .entry import (
     Cancel,
     Captured,
     Decision,
+    Encrypted,
     Entry,
     Fault,
     FlowOpen,
@@ -159,6 +160,8 @@ def _event(record: Record, start_ns: int) -> Event:
             pairs = " ".join(f"{name}={value}" for name, value in _pairs_shown(entry.parameters))
             by = f" by credential {_shown(entry.credential)}" if entry.credential else ""
             text = f"{_shown(entry.user)} to database {_shown(entry.database)}{by}" + (f" ({pairs})" if pairs else "")
+        case Encrypted():
+            text = _encrypted(entry)
         case Cancel():
             text = f"cancel what flow {entry.target} runs" if entry.target else "cancel with a key that no flow holds"
         case ProbeFailed():
@@ -173,6 +176,16 @@ def _event(record: Record, start_ns: int) -> Event:
         case _:
             text = visible(repr(entry))
     return Event(index, _offset_us(entry, start_ns), tag_of(type(entry)), text)
+
+
+def _encrypted(entry: Encrypted) -> str:
+    """``TLSv1.3 TLS_AES_256_GCM_SHA384 with the server, verify-full for db.internal, certificate 3f…``."""
+    how = " ".join(filter(None, (_shown(entry.version), _shown(entry.cipher))))
+    with_whom = "with the server" if entry.side == "server" else "with the agent"
+    name = _shown(entry.name)
+    mode = " ".join(filter(None, (_shown(entry.mode), f"for {name}" if name else "")))
+    certificate = f"certificate {visible(entry.certificate)}" if entry.certificate else ""
+    return ", ".join(filter(None, (f"{how} {with_whom}", mode, certificate)))
 
 
 def _offset_us(entry: Entry, start_ns: int) -> int:

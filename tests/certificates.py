@@ -1,4 +1,4 @@
-"""Certificates for one test: self-signed, for one name, valid for two days around now."""
+"""Certificates for one test: self-signed ones, and an authority of its own with what it signs, valid for some days around now."""
 
 from __future__ import annotations
 
@@ -54,3 +54,44 @@ def self_signed(key: Key | None = None, **how: Any) -> Certificate:
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         signed.public_bytes(Encoding.DER),
     )
+
+
+class Authority:
+    """One that has nothing to do with hostguard's: whoever runs the servers has it."""
+
+    def __init__(self, name: str = "authority.test") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._certificate = self._signed(self._name, self._key, [x509.BasicConstraints(ca=True, path_length=None)], 0, 30)
+
+    @property
+    def pem(self) -> str:
+        return self._certificate.public_bytes(Encoding.PEM).decode()
+
+    def issue(self, *names: str, begins: int = 0, days: int = 2) -> Certificate:
+        """For these host names and addresses, valid for `days` days from yesterday on, or `begins` days later."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        signed = self._signed(subject, key, [x509.SubjectAlternativeName([_general(name) for name in names])], begins, days)
+        return Certificate(
+            signed.public_bytes(Encoding.PEM),
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+            signed.public_bytes(Encoding.DER),
+        )
+
+    def _signed(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, says: list[x509.ExtensionType], begins: int, days: int
+    ) -> x509.Certificate:
+        start = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=begins - 1)
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(start)
+        for each in says:
+            builder = builder.add_extension(each, critical=isinstance(each, x509.BasicConstraints))
+        return builder.not_valid_after(start + datetime.timedelta(days=days)).sign(self._key, hashes.SHA256())
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

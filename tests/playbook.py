@@ -22,6 +22,7 @@ from hostguard.protocols.events import (
     CredentialRefused,
     Decision,
     Effect,
+    Encrypt,
     Opaque,
     Probed,
     Reach,
@@ -162,6 +163,8 @@ def line(effect: Effect) -> str:
             return f"authenticate {request!r}"
         case CredentialRefused(code=code, again=again):
             return f"credential refused {code.decode()}{' for good' * (not again)}"
+        case Encrypt():
+            return "encrypt"
         case Reach():
             return "reach"
         case Opaque(reason=reason, fault=fault, to_server=to_server_, to_client=to_client_):

@@ -17,9 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...reassembly.frames import FrameFault
-from ..events import CancelRequested, Close, Decision, Effect, Opaque, Reach, Started, Verdict, Withdrawn
+from ..events import CancelRequested, Close, Decision, Effect, Opaque, Started, Verdict, Withdrawn
 from . import messages, refuse, startup
 from .backend import Backend
+from .encryption import TLS_HANDSHAKE, Encryption
 from .frontend import Frontend
 from .limits import Limits
 from .link import AUTHENTICATING, CLOSED, ENCRYPTING, HELD, OPEN, RECEIVING, SETTLING, STARTED, STARTUP, Link, PeerFault, Probe
@@ -27,27 +28,23 @@ from .logins import Logins
 from .standin import Credential, Refused
 
 _HOLD = Verdict.HOLD
-_REFUSED_ENCRYPTION = b"N"
-_ENCRYPTED = "the session is encrypted, by an {} that the server agreed to"
 
 
 class PostgresConversation:
     """Implements `events.Conversation` for the frontend/backend protocol 3.0 to 3.2 (PostgreSQL 15 to 18).
 
     `token`: at least 8 random bytes that nobody else knows, made anew for each flow. `credential`: hostguard's own login takes
-    the place of the client's; None: that passes through.
+    the place of the client's; None: that passes through. `client_tls`: as of `Encryption`.
     """
 
-    def __init__(self, limits: Limits, token: bytes, credential: Credential | None = None) -> None:
+    def __init__(self, limits: Limits, token: bytes, credential: Credential | None = None, client_tls: str = "off") -> None:
         assert len(token) >= 8
         self._link = Link(limits, token)
         self._frontend = Frontend(self._link)
         self._backend = Backend(self._link)
         self._logins = Logins(self._link, credential, token)
+        self._encryption = Encryption(self._link, client_tls)
         self._startup_packet = b""
-        self._encryption_asked: set[str] = set()
-        self._encryption_name = ""
-        self._reached = False
         self._proceeding = False
 
     # Bytes in
@@ -98,8 +95,7 @@ class PostgresConversation:
         """Pass the encryption request on that the server is to answer; nothing when none is."""
         if self._link.phase is not ENCRYPTING:
             return []
-        self._reached = True
-        self._link.out.to_server(self._startup_packet)
+        self._encryption.reached()
         return self._link.out.take()
 
     def start(self) -> list[Effect]:
@@ -220,7 +216,9 @@ class PostgresConversation:
     def _read_server(self) -> None:
         link = self._link
         if link.phase is ENCRYPTING:
-            self._encryption_answered()
+            self._encryption.answered(self._backend.buffer)
+            link.phase = STARTUP
+            self._read_client()
             return
         if link.phase < AUTHENTICATING:
             raise PeerFault("server", "the server spoke before the start-up packet")
@@ -256,6 +254,9 @@ class PostgresConversation:
         link = self._link
         buffer = self._frontend.buffer
         buffer.want(len(buffer))
+        if buffer.data[buffer.pos : buffer.pos + 1] == TLS_HANDSHAKE:
+            self._encryption.direct(buffer)
+            return
         size = startup.size(buffer.data[buffer.pos : buffer.pos + 4])
         if size is None:
             return
@@ -268,50 +269,15 @@ class PostgresConversation:
         packet = buffer.take(size)
         match wanted:
             case startup.EncryptionRequest(name=name):
-                # With a credential the session with the server is hostguard's own.
-                if link.observed and link.standin is None:
-                    self._pass_encryption(name, packet)
-                else:
-                    self._refuse_encryption(name)
+                self._encryption.asked(name, packet, buffer)
             case startup.Cancel(key=key):
                 # No Close: the client takes the end of this connection for "cancelled", which it is when the owner is done.
                 link.out.add(CancelRequested(key, packet))
                 link.phase = CLOSED
                 buffer.clear()
             case startup.Startup(parameters=parameters, session=session):
+                self._encryption.check()
                 self._startup_packet = self._logins.begin(packet, Started(session, parameters))
-
-    def _refuse_encryption(self, name: str) -> None:
-        """Answer N. Nothing may stand behind the request: its sender must wait for the answer, and what it sent before might
-        be taken for part of the encrypted session (CVE-2021-23214)."""
-        if len(self._frontend.buffer):
-            raise startup.NotStartup(b"08P01", f"bytes behind an {name} before its answer", "unsafe")
-        if name in self._encryption_asked:
-            raise startup.NotStartup(b"08P01", f"a second {name}", "client")
-        self._encryption_asked.add(name)
-        self._link.out.to_client(_REFUSED_ENCRYPTION)
-
-    def _pass_encryption(self, name: str, packet: bytes) -> None:
-        """Have the server answer, as it would without us; what the client sent behind it waits."""
-        self._encryption_name = name
-        self._link.phase = ENCRYPTING
-        self._startup_packet = packet
-        if self._reached:
-            self._link.out.to_server(packet)
-        else:
-            self._link.out.add(Reach())
-
-    def _encryption_answered(self) -> None:
-        """One byte: N, then all goes on in the clear. Anything else passes unread, or ends what is not observed any more."""
-        buffer = self._backend.buffer
-        self._startup_packet = b""
-        if len(buffer) > 1 or buffer.data[buffer.pos :] != _REFUSED_ENCRYPTION:
-            raise PeerFault("unsafe", _ENCRYPTED.format(self._encryption_name))
-        buffer.take(1)
-        buffer.release()
-        self._link.phase = STARTUP
-        self._link.out.to_client(_REFUSED_ENCRYPTION)
-        self._read_client()
 
     def _end_at(self, close: Close, code: bytes) -> None:
         """A fault: the flow ends, or is read no further where it is only observed."""
@@ -324,7 +290,8 @@ class PostgresConversation:
         """Give out what neither side has got yet. Nothing of it was asked about; what was asked about is on record."""
         link, client, server = self._link, self._frontend.buffer, self._backend.buffer
         asked = self._frontend.asked
-        first = asked.frame if asked is not None else b"" if link.standin is not None else self._startup_packet
+        waiting = b"" if link.standin is not None else self._startup_packet or self._encryption.packet
+        first = asked.frame if asked is not None else waiting
         opaque = Opaque(
             close.reason,
             close.fault,

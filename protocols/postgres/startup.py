@@ -47,12 +47,7 @@ class Startup(msgspec.Struct, frozen=True):
 
 
 def size(head: bytes) -> int | None:
-    """Length of the packet, itself included; None while the first four bytes are not here. Raises NotStartup."""
-    if head[:1] == b"\x16":
-        # A TLS ClientHello: sslnegotiation=direct of libpq 17 and later.
-        raise NotStartup(
-            b"08P01", "direct TLS is not available through hostguard; connect with sslmode=disable or prefer", "unsafe"
-        )
+    """Length of the packet, itself included; None while the first four bytes are not here."""
     if len(head) < 4:
         return None
     (length,) = struct.unpack_from(">I", head)

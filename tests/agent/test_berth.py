@@ -100,7 +100,7 @@ class Scene:
         self.broker = Everyone()
         logins = Logins(self.broker, decider, tuple)  # type: ignore[arg-type]
         dialler = Dialler(lambda _cookie, _family: None)
-        cancels = Cancels(self.records, dialler)
+        cancels = Cancels(self.records, dialler, logins)
         desk = Desk(self.crew, self.holds, cancels, logins, self.faults, dialler)  # type: ignore[arg-type]
         self.berth = Berth("worker-1", self.drain, desk.handle, 1 << 20)
         number = self.berth.open_flow(FlowOpen(agent="support-bot", workload="support-bot", resource="shop"))

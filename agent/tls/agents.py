@@ -1,0 +1,151 @@
+"""TLS sessions with agents, in which hostguard shows a certificate of its own.
+
+By pyOpenSSL, because the standard library reads certificates from files only, and who speaks with agents can open none. There is
+one context for all: the callbacks that a context has take executable memory (libffi), which has to be had before the cage
+closes. So a session gets its certificate by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from OpenSSL import SSL
+
+from ...protocols.postgres.binding import end_point
+from ..leaves import Leaf
+from .session import READ_BYTES, Facts, Over, Session, TlsFault
+
+CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2; all of 1.3 are good."""
+_WORDS = {
+    "tlsv1 alert unknown ca": "it does not trust hostguard's authority; see hostguard ca",
+    "tlsv1 alert bad certificate": "it does not accept hostguard's certificate",
+    "ssl/tls alert bad certificate": "it does not accept hostguard's certificate",
+    "ssl/tls alert certificate unknown": "it does not accept hostguard's certificate",
+    "ssl/tls alert certificate expired": "it finds hostguard's certificate expired",
+    "http request": "it speaks HTTP",
+    "wrong version number": "it speaks no TLS",
+    "unsupported protocol": "it offers no version of TLS from 1.2 on",
+    "no shared cipher": "it offers no cipher that hostguard takes",
+}
+"""What to say for what OpenSSL calls it."""
+
+
+class Unoffered(Exception):
+    """The client's list of protocols (ALPN) lacks the one that is spoken here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A certificate with its key, read."""
+
+    certificate: x509.Certificate
+    key: EllipticCurvePrivateKey
+    der: bytes
+    binding: bytes | None
+    """As of `end_point`."""
+
+
+def read(leaf: Leaf) -> Shown:
+    """What the broker sent. Raises ValueError for what it never sends."""
+    key = load_pem_private_key(leaf.key, None)
+    if not isinstance(key, EllipticCurvePrivateKey):
+        raise ValueError(f"the key of {leaf.resource}'s certificate is none of an elliptic curve")
+    certificate = x509.load_pem_x509_certificate(leaf.chain)
+    der = certificate.public_bytes(Encoding.DER)
+    return Shown(certificate, key, der, end_point(der))
+
+
+class Reception:
+    """Begins sessions with agents that speak one protocol."""
+
+    def __init__(self, protocol: str) -> None:
+        """`protocol`: its name in ALPN (RFC 7301)."""
+        self._protocol = protocol.encode()
+        self._context = context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        context.set_cipher_list(CIPHERS)
+        context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_alpn_select_callback(self._choose)
+
+    def _choose(self, _: SSL.Connection, offered: Sequence[bytes]) -> bytes:
+        """A client that lists protocols and not this one means another service (PostgreSQL 18 docs §54.2.10)."""
+        if self._protocol not in offered:
+            raise Unoffered(f"it offers protocols (ALPN), but not {self._protocol.decode()}")
+        return self._protocol
+
+    def session(self, shown: Shown) -> Session:
+        """A new one, in which the agent is shown this certificate."""
+        connection = SSL.Connection(self._context, None)
+        connection.use_certificate(shown.certificate)
+        connection.use_privatekey(shown.key)
+        connection.set_accept_state()
+        return Session(_Engine(connection, shown.der))
+
+
+class _Engine:
+    def __init__(self, connection: SSL.Connection, certificate: bytes) -> None:
+        self._connection = connection
+        self._certificate = certificate
+
+    def put(self, data: bytes) -> None:
+        self._connection.bio_write(data)
+
+    def take(self) -> bytes:
+        found = []
+        try:
+            while True:
+                found.append(self._connection.bio_read(READ_BYTES))
+        except SSL.WantReadError:
+            return found[0] if len(found) == 1 else b"".join(found)
+
+    def handshake(self) -> bool:
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            return False
+        except Unoffered as error:
+            raise TlsFault(f"no TLS with the agent: {error}") from None
+        except SSL.Error as error:
+            raise TlsFault(f"no TLS with the agent: {_reason(error)}") from None
+        return True
+
+    def read(self) -> bytes:
+        try:
+            return self._connection.recv(READ_BYTES)
+        except SSL.WantReadError:
+            return b""
+        except SSL.ZeroReturnError:
+            raise Over from None
+        except SSL.Error as error:
+            raise TlsFault(f"the agent's TLS is broken: {_reason(error)}") from None
+
+    def write(self, data: bytes) -> None:
+        self._connection.sendall(data)
+
+    def close(self) -> None:
+        self._connection.shutdown()
+
+    def facts(self) -> Facts:
+        connection = self._connection
+        name = connection.get_servername() or b""
+        return Facts(
+            version=connection.get_protocol_version_name(),
+            cipher=connection.get_cipher_name() or "",
+            alpn=connection.get_alpn_proto_negotiated().decode("ascii", "backslashreplace"),
+            name=name.decode("ascii", "backslashreplace"),
+            certificate=self._certificate,
+        )
+
+
+def _reason(error: SSL.Error) -> str:
+    """OpenSSL's words for it, or ours."""
+    if isinstance(error, SSL.SysCallError) or not error.args or not error.args[0]:
+        return "the connection was closed in the middle of it"
+    words = str(error.args[0][-1][-1])
+    return _WORDS.get(words, words)
