@@ -24,19 +24,17 @@ class Front:
 
     behind: tuple[str, int]
     certificate: Certificate
-    answer: bytes = b"S"
-    """To an SSLRequest; anything but S and the connection is closed behind it."""
-    behind_answer: bytes = b""
-    """Sent along with the answer."""
+    answer: bytes
+    """To an SSLRequest, in one piece; anything but S and the connection is closed behind it."""
     port: int = 0
     handshakes: list[str] = field(default_factory=list)
     """Of each connection with TLS, the protocol that was agreed on (ALPN), or nothing."""
 
 
 @contextmanager
-def front(behind: tuple[str, int], certificate: Certificate) -> Iterator[Front]:
+def front(behind: tuple[str, int], certificate: Certificate, answer: bytes = b"S") -> Iterator[Front]:
     """A front that runs."""
-    found = Front(behind, certificate)
+    found = Front(behind, certificate, answer)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         found.port = listener.getsockname()[1]
         threading.Thread(target=_accept, args=(listener, found), daemon=True).start()
@@ -59,7 +57,7 @@ def _serve(client: socket.socket, found: Front) -> None:
         if client.recv(1, socket.MSG_PEEK) != b"\x16":
             if client.recv(8, socket.MSG_WAITALL) != wire.SSL_REQUEST:
                 return
-            client.sendall(found.answer + found.behind_answer)
+            client.sendall(found.answer)
             if found.answer != b"S":
                 return
         context = found.certificate.context()

@@ -59,10 +59,10 @@ class Encryption:
             return
         if len(buffer):
             raise NotStartup(b"08P01", f"bytes behind an {name} before its answer", "unsafe")
-        if name in self._asked:
-            raise NotStartup(b"08P01", f"a second {name}")
         if link.client_encrypted:
             raise NotStartup(b"08P01", f"an {name} inside of TLS")
+        if name in self._asked:
+            raise NotStartup(b"08P01", f"a second {name}")
         self._asked.add(name)
         if name == _SSL and self._client_tls != "off":
             link.out.add(Encrypt(answer=_ACCEPTED, data=b""))
