@@ -11,11 +11,13 @@ import hashlib
 import os
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
-from setuptools import Extension, find_packages, setup
+from setuptools import Command, Extension, find_packages, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
-from setuptools.command.build_py import build_py
 
 ROOMS = ["kernel", "reassembly", "identity", "recorder", "protocols", "policy", "agent"]
 ROOT = Path(__file__).resolve().parent
@@ -40,12 +42,29 @@ def compile_bpf() -> None:
         )
 
 
-class BuildWithBpf(build_py):
-    """``build_py`` that compiles the eBPF objects first, so that package data includes them."""
+class BuildBpf(Command):
+    """The step that compiles the eBPF objects.
+
+    A step of its own because setuptools turns what fails in a changed ``build_py`` into a warning when it builds an editable
+    install (``editable_wheel._safely_run``): the old object would have gone on being loaded.
+    """
+
+    user_options: ClassVar[list[tuple[str, str | None, str]]] = []
+
+    def initialize_options(self) -> None:
+        """It has no options."""
+
+    def finalize_options(self) -> None:
+        """It has no options."""
 
     def run(self) -> None:
         compile_bpf()
-        super().run()
+
+
+class BuildWithBpf(build):
+    """``build`` that compiles the eBPF objects first, so that ``build_py`` finds them among the package data."""
+
+    sub_commands: ClassVar[list[tuple[str, Callable[[Any], bool] | None]]] = [("build_bpf", None), *build.sub_commands]
 
 
 def compile_modules() -> list[Extension]:
@@ -158,5 +177,5 @@ setup(
         ],
     },
     entry_points={"console_scripts": ["hostguard = hostguard.agent.cli.main:main"]},
-    cmdclass={"build_ext": BuildWithCompiled, "build_py": BuildWithBpf},
+    cmdclass={"build": BuildWithBpf, "build_bpf": BuildBpf, "build_ext": BuildWithCompiled},
 )
