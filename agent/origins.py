@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from ..identity.process import Process, Seen, process_of
 from ..identity.workload import WorkloadRule, Workloads
@@ -15,11 +16,18 @@ from .names.keeper import WhoAsks
 
 def process_at(origin: Origin) -> Process:
     """The process as /proc shows it, or as the kernel saw it when it has ended since."""
-    path = cgroups.path_of(origin.cgroup_id)
-    seen = Seen(origin.comm, origin.uid, origin.gid, str(path or ""))
-    process = process_of(origin.pid, origin.start_ticks, seen)
-    assert process is not None
+    process = process_of(origin.pid, origin.start_ticks)
+    if process is None:
+        # Seldom, and worth waiting for: where a cgroup lies takes longer to find out than all that /proc says.
+        seen = Seen(origin.comm, origin.uid, origin.gid, _below_the_mount(cgroups.path_of(origin.cgroup_id)))
+        process = process_of(origin.pid, origin.start_ticks, seen)
+        assert process is not None
     return process
+
+
+def _below_the_mount(path: Path | None) -> str:
+    """As `Process.cgroup` has it; empty for a cgroup that is gone."""
+    return f"/{path.relative_to(cgroups.mount_point())}" if path is not None else ""
 
 
 def asker_of(origin: Origin, process: Process, rule: WorkloadRule, netns: int) -> Asker:

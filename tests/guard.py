@@ -25,7 +25,7 @@ from hostguard.agent.client import Client
 from hostguard.kernel import cgroups
 
 HOSTGUARD = str(Path(sys.executable).with_name("hostguard"))
-START_LIMIT_S = 30
+START_LIMIT_S = 60
 STOP_LIMIT_S = 20
 UP = "hostguard guards"
 """How the line begins that the daemon prints once it guards."""
