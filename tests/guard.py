@@ -71,6 +71,8 @@ class Setup:
     workers: int = 0
     log: str = ""
     """More lines of ``[log]``."""
+    limits: str = ""
+    """Lines of ``[limits]``."""
 
     def files(self, place: Place) -> Mapping[str, str]:
         """The configuration file, with the policies beside it."""
@@ -97,6 +99,9 @@ workers = {self.workers}
 [log]
 durability = "{self.durability}"
 {self.log}
+
+[limits]
+{self.limits}
 
 [policy]
 files = ["policies.cedar"]
