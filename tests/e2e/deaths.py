@@ -22,9 +22,9 @@ from servers import Server
 WORKERS = 2
 DISK_MB = 256
 """Room for the log of thousands of visits, a journal of 32 MiB for each worker and for those that follow while it is drained."""
-BARRED = 5
-"""So many visits in a row that came to nothing: what the log's last page still took is through by then."""
-FULL_VISITS = 10
+BARRED = 10
+"""Visits of each agent that have to come to nothing."""
+FULL_LIMIT_S = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +46,26 @@ class Scene:
     def all_work(self) -> None:
         """Return once every agent gets through."""
         for hammer in self.hammers:
+            hammer.from_now_on()
             hammer.until("ok")
 
-    def nobody_gets_through(self) -> None:
-        """Return once no agent does any more; the server must not see one from there on."""
+    def refused(self) -> bool:
+        """Whether no agent gets through from now on, for a while; if so, the server must not have seen one."""
         for hammer in self.hammers:
-            failed = 0
-            while failed < BARRED:
-                failed = 0 if hammer.line()[1] == "ok" else failed + 1
+            hammer.from_now_on()
         seen = visits(self.server)
-        for hammer in self.hammers:
-            assert "ok" not in {outcome for _, outcome in hammer.next(FULL_VISITS)}
-        assert visits(self.server) == seen
+        through = any(outcome == "ok" for hammer in self.hammers for _, outcome in hammer.next(BARRED))
+        assert through or visits(self.server) == seen
+        return not through
+
+    def refused_for_want_of_room(self, fill: Callable[[], None]) -> None:
+        """Return once no agent gets through; until then the log's last page and what journals give back is filled up."""
+        deadline = time.monotonic() + FULL_LIMIT_S
+        while True:
+            fill()
+            if self.refused():
+                return
+            assert time.monotonic() < deadline, "a full disk stops nobody"
 
 
 def _worker_killed(scene: Scene) -> None:
@@ -99,21 +107,21 @@ def _supervisor_out_of_memory(scene: Scene) -> None:
 
 
 def _disk_full(scene: Scene) -> None:
-    with full(scene.guarded.folder / "state"):
-        scene.nobody_gets_through()
+    with full(scene.guarded.folder / "state") as fill:
+        scene.refused_for_want_of_room(fill)
 
 
 def _disk_full_worker_killed(scene: Scene) -> None:
-    with full(scene.guarded.folder / "state"):
+    with full(scene.guarded.folder / "state") as fill:
         os.kill(scene.worker(), signal.SIGKILL)
-        scene.nobody_gets_through()
+        scene.refused_for_want_of_room(fill)
 
 
 def _disk_full_supervisor_killed(scene: Scene) -> None:
-    with full(scene.guarded.folder / "state"):
-        scene.nobody_gets_through()
+    with full(scene.guarded.folder / "state") as fill:
+        scene.refused_for_want_of_room(fill)
         scene.guarded.kill()
-        scene.nobody_gets_through()
+        assert scene.refused()
     scene.guarded.start()
 
 
@@ -174,6 +182,7 @@ def die(server: Server, plan: Sequence[str], budget_s: float = float("inf"), see
             assert guarded.cli("log", "verify").returncode == 0
         finally:
             guarded.end()
+            limited.emptied()
     return died
 
 

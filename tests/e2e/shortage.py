@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Memory:
         v1 = (folder / "memory.limit_in_bytes").exists()
         self._limit, self._free = (folder / "memory.limit_in_bytes", "-1") if v1 else (folder / "memory.max", "max")
         self._usage = folder / ("memory.usage_in_bytes" if v1 else "memory.current")
+        self._procs = folder / "cgroup.procs"
         self._events = folder / ("memory.oom_control" if v1 else "memory.events")
 
     @property
@@ -45,6 +46,12 @@ class Memory:
         """How many processes the kernel has killed here for want of memory."""
         lines = self._events.read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+    def emptied(self) -> None:
+        """Wait until nothing runs here any more: workers end a moment after their supervisor."""
+        deadline = time.monotonic() + KILL_LIMIT_S
+        while self._procs.read_text(encoding="ascii"):
+            assert time.monotonic() < deadline, "processes outlive the daemon"
 
     def run_out(self, victim: int) -> None:
         """Have the memory run out; returns once the kernel has killed for it.
@@ -102,15 +109,22 @@ def disk(folder: Path, megabytes: int) -> Iterator[None]:
 
 
 @contextmanager
-def full(folder: Path) -> Iterator[None]:
-    """All room of a disk is taken, to the last byte, for the length of a block."""
+def full(folder: Path) -> Iterator[Callable[[], None]]:
+    """All room of a disk is taken, to the last byte, for the length of a block.
+
+    Yields what takes the room again that became free since, as that of a dead worker's journal does.
+    """
     filler = folder / "filler"
-    try:
-        with filler.open("wb", buffering=0) as file:
+
+    def fill() -> None:
+        with filler.open("ab", buffering=0) as file:
             for piece in (1 << 16, 1):
                 with suppress(OSError):
                     while file.write(bytes(piece)):
                         continue
-        yield
+
+    try:
+        fill()
+        yield fill
     finally:
         filler.unlink()
