@@ -27,17 +27,16 @@ from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, Workloads
 from ..kernel import cgroups, pins
 from ..kernel.errors import KernelError
-from ..kernel.layouts import Mode
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document
-from ..policy.sections import SEEN_FAMILIES
 from ..policy.workloads import rule_of
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.handover import KEY_DETAIL
 from ..recorder.log import Log
+from . import modes
 from .attribution import Attributor
 from .cancels import Cancels
 from .containerfiles import ContainerFiles
@@ -53,6 +52,7 @@ from .holds import Holds
 from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
 from .metrics import Metrics
+from .modes import Modes
 from .names.keeper import START_S, Keeper
 from .namespaces import Namespaces
 from .notify import Notifier
@@ -99,7 +99,7 @@ async def _serve(document: Document) -> None:
     async with AsyncExitStack() as undo:
         daemon = await Daemon.start(document, undo)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload.soon)
-        print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
+        print(f"hostguard guards {len(document.workloads)} workloads{_observed(document)}; log at {daemon.paths.log}", flush=True)
         notifier.tell("READY=1")
         _keep(undo, notifier.run(daemon.summary))
         await stop.wait()
@@ -154,10 +154,11 @@ class Daemon:
         _record_start(log, document, policy, paths)
         writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), undo)
         crew = Crew(document, writer.drain, policy.epoch, hash_key)
+        in_force = Modes(workloads, redirect, decider)
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
         undo.callback(names.close)
         max_flows = document.limits.max_flows
-        entrance = Entrance(redirect, attributor, resources, names, crew, records, faults, test.arrived, max_flows)
+        entrance = Entrance(redirect, attributor, in_force, resources, names, crew, records, faults, test.arrived, max_flows)
         namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
         desk = Desk(crew, holds, Cancels(records, dialler), faults, dialler)
@@ -175,7 +176,7 @@ class Daemon:
         _keep(undo, enrolment.run(), namespaces.run())
         await test.run()
         _keep(undo, test.repeat(EVERY_S))
-        reload = Reload(decider, crew, names, holds, log)
+        reload = Reload(decider, in_force, crew, names, holds, log)
         status = Status(
             decider=decider,
             redirect=redirect,
@@ -209,7 +210,7 @@ class Daemon:
         """What the service manager shows: whether the guard holds, and how much passes."""
         facts = await self._status.facts()
         well = f"{len(facts['workloads'])} workloads, {facts['flows']['open']} flows"
-        return f"{facts['state']}: {'; '.join(facts['problems']) or well}"
+        return f"{facts['state']}{_observed(self._status.document)}: {'; '.join(facts['problems']) or well}"
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
@@ -220,6 +221,12 @@ class Daemon:
             self._log.append(0, entry.DaemonStop(reason=reason, flows=open_flows))
         except LogUnavailable as error:
             raise Failure(f"the daemon's end could not be put on record: {error}") from None
+
+
+def _observed(document: Document) -> str:
+    """In capitals, since what is only observed is not guarded."""
+    names = modes.observed(document)
+    return f", {len(names)} ONLY OBSERVED ({', '.join(names)})" if names else ""
 
 
 def _who(document: Document) -> tuple[Workloads, Users]:
@@ -311,7 +318,7 @@ def _enrol(
         enrolment = Enrolment(redirect, workloads, attach, container)
         undo.callback(enrolment.close)
         # Before the numbers get another meaning: what one may do more must not become another's.
-        redirect.set_modes(_modes(document, workloads))
+        modes.tell(document, workloads, redirect)
         # Then the paths: a cgroup that is removed and made again from here on is guarded when it is made.
         redirect.set_paths({workload_path(document, path): number for path, number in workloads.paths.items()})
         redirect.set_users(dict(workloads.users))
@@ -319,11 +326,6 @@ def _enrol(
     except KernelError as error:
         raise Failure(f"the workloads can't be guarded: {error}") from None
     return enrolment
-
-
-def _modes(document: Document, workloads: Workloads) -> dict[int, Mode]:
-    loosened = {name for name, workload in document.workloads.items() if not set(SEEN_FAMILIES).issuperset(workload.families)}
-    return {number: Mode.FAMILIES for number, rule in enumerate(workloads.rules, 1) if rule.name in loosened}
 
 
 def _unix_address(text: str) -> bytes:
