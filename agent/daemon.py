@@ -150,6 +150,7 @@ class Daemon:
         undo.callback(names.close)
         lookout = Lookout(redirect, workloads, records, strays)
         secrecy = Secrecy(document, paths, faults, crew, decider)
+        secrecy.start(undo)
         desk = Desk(crew, holds, Cancels(records), secrecy.logins, faults)
         limit, choose = document.limits.max_flows, secrecy.logins.choose
         entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, limit, choose)
@@ -157,9 +158,9 @@ class Daemon:
         undo.push_async_callback(lookout.stop)
         lookout.start()
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
-        await secrecy.start(undo)
         undo.push_async_callback(crew.close)
         await crew.start(desk.handle, desk.closed)
+        await secrecy.have()
         await _answer_names(names, redirect, workloads, resources, undo)
         undo.callback(entrance.close)
         entrance.listen()

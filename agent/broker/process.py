@@ -55,15 +55,7 @@ def main() -> None:
     if int(sys.argv[2]) != NOTHING:
         os.close(int(sys.argv[2]))
     wanted = msgspec.msgpack.decode(channel.recv(PACKET_BYTES + 1)[1:], type=cage.Cage)
-    _warm()
     asyncio.run(_run(channel, environment, wanted))
-
-
-def _warm() -> None:
-    """Import what not every host has, for those that have it."""
-    for name in ("hvac", "boto3"):
-        with contextlib.suppress(ImportError):
-            __import__(name)
 
 
 async def _run(channel: socket.socket, environment: dict[str, str], wanted: cage.Cage) -> None:

@@ -23,9 +23,11 @@ class VaultReader:
 
     def read(self, path: str, field: str) -> bytes:
         """A field of what is at the path: of version 2's ``data`` below ``data`` where that is what comes. Raises Unreadable."""
-        import hvac.exceptions
-        import requests
-
+        try:
+            import hvac.exceptions
+            import requests
+        except ImportError:
+            raise Unreadable("vault: needs hvac (pip install 'hostguard[vault]')") from None
         try:
             with self._one_at_a_time:
                 answer = self._ask(path)
