@@ -40,7 +40,7 @@ BUG = 70
 """Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
 MAX_FROM_SUPERVISOR_BYTES = 64 << 20
 MAX_QUEUED_BYTES = 64 << 20
-TURN_S = 5.0
+TURN_S = 2.0
 """How often certificates, and what the command line did to the authorities, are looked after."""
 FIRST_S = 3.0
 """How long the start waits for secrets: a Vault that does not answer must not keep the daemon from starting."""

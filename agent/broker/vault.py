@@ -38,6 +38,8 @@ class VaultReader:
             raise Unreadable(f"Vault at {self._section.address} could not be asked: {type(error).__name__}") from None
         except OSError as error:
             raise Unreadable(f"{error.filename}: {error.strerror}") from None
+        except ValueError:
+            raise Unreadable("the file that Vault's login takes is not text") from None
         if answer is None:
             raise Unreadable(f"nothing is at {path} in Vault")
         return _field(answer, path, field)
