@@ -10,7 +10,7 @@ from . import messages
 from .berth import Berth
 from .cancels import Cancels
 from .crew import Crew
-from .dialling import dial
+from .dialling import Dialler
 from .faults import Faults
 from .flows import OpenFlow
 from .holds import Holds
@@ -24,7 +24,8 @@ CATALOG_PAUSE_S = 0.2
 class Desk:
     """Carries out what `messages.FromWorker` asks for. Raises BadMessage for what no worker of ours would say."""
 
-    def __init__(self, crew: Crew, holds: Holds, cancels: Cancels, logins: Logins, faults: Faults) -> None:
+    def __init__(self, crew: Crew, holds: Holds, cancels: Cancels, logins: Logins, faults: Faults, dialler: Dialler) -> None:
+        self._dialler = dialler
         self._crew = crew
         self._logins = logins
         self._holds = holds
@@ -76,7 +77,7 @@ class Desk:
 
     async def _connect(self, flow: OpenFlow) -> None:
         try:
-            sock, carried = await dial(flow), ""
+            sock, carried = await self._dialler.dial(flow), ""
             if flow.carried:
                 sock, carried = await self._logins.carry(flow, sock)
         except OSError as error:

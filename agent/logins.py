@@ -47,6 +47,8 @@ class Logins:
     def choose(self, flow: OpenFlow) -> None:
         """Decide whose login the flow's server is to see; before any worker hears of the flow."""
         document = self._decider.policy.document
+        if flow.resource not in document.resources:
+            return  # it is only observed, and goes to no resource
         agent = document.agents.get(flow.agent)
         chosen = login_of(document, flow.resource, flow.agent, agent.roles if agent else ())
         if chosen is not None:

@@ -81,6 +81,8 @@ class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """Of the server, as whom hostguard logs in; empty where the agent's own login passes through."""
     credential: str = ""
     """Its name."""
+    unread: str = ""
+    """Where it goes is no resource, and its workload is only observed: why it would have been refused."""
 
 
 class Dialled(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -325,6 +327,8 @@ class FlowFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allowed: Count
     denied: Count
     held: Count
+    would_deny: Count = 0
+    would_hold: Count = 0
 
 
 class Report(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -339,6 +343,8 @@ class Report(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     added_ns: Count
     log_failure: Text
     flows: tuple[FlowFacts, ...]
+    would_deny: Count = 0
+    would_hold: Count = 0
 
 
 FromWorker = (
