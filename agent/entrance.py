@@ -209,9 +209,7 @@ class Entrance:
             _reset(sock)
             return
         self.opened += 1
-        flow = OpenFlow(
-            number, origin, process, rule, resource, berth, place.reason if barred else "", observed=observed, unread=unread
-        )
+        flow = OpenFlow(number, origin, process, rule, resource, berth, place.reason if barred else "", observed, unread)
         self._choose(flow)
         berth.give(flow, sock)
 

@@ -49,6 +49,8 @@ class Logins:
         if flow.unread:
             return
         document = self._decider.policy.document
+        if flow.resource not in document.resources:
+            return  # it is only observed, and goes to no resource
         agent = document.agents.get(flow.agent)
         chosen = login_of(document, flow.resource, flow.agent, agent.roles if agent else ())
         if chosen is not None:

@@ -30,11 +30,14 @@ class Secrecy:
         self.trust.serve(self.broker, crew.broadcast)
         crew.tls = lambda: self.trust.tls
 
-    async def start(self, undo: AsyncExitStack) -> None:
-        """Have certificates before workers need them, and credentials as far as their sources answer. Raises Failure."""
+    def start(self, undo: AsyncExitStack) -> None:
+        """Start the broker; `undo` ends it."""
         undo.callback(self.broker.close)
         for work in (self.trust.run(), self.broker.run()):
             undo.callback(asyncio.ensure_future(work).cancel)
+
+    async def have(self) -> None:
+        """Wait for certificates, and for credentials as far as their sources answer. Raises Failure."""
         try:
             async with asyncio.timeout(START_S):
                 await self.broker.ready.wait()

@@ -1,4 +1,4 @@
-"""Which programs' trust stores hostguard reaches on this host, and what is left to do by hand."""
+"""Which programs' trust stores hostguard reaches on this host, with what is left to do by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The system's trust store: this host's authorities go in as files of ours, and out again.
+"""The system's trust store: this host's authorities go in as files of ours, or out again.
 
 Programs that ask the system trust hostguard then, without a variable set for them. The system's own tool makes the bundle from
 those files, with Java's store where the distribution keeps one (Debian's ca-certificates-java has a hook there).

@@ -40,7 +40,7 @@ BUG = 70
 """Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
 MAX_FROM_SUPERVISOR_BYTES = 64 << 20
 MAX_QUEUED_BYTES = 64 << 20
-TURN_S = 5.0
+TURN_S = 2.0
 """How often certificates, and what the command line did to the authorities, are looked after."""
 FIRST_S = 3.0
 """How long the start waits for secrets: a Vault that does not answer must not keep the daemon from starting."""
@@ -55,15 +55,7 @@ def main() -> None:
     if int(sys.argv[2]) != NOTHING:
         os.close(int(sys.argv[2]))
     wanted = msgspec.msgpack.decode(channel.recv(PACKET_BYTES + 1)[1:], type=cage.Cage)
-    _warm()
     asyncio.run(_run(channel, environment, wanted))
-
-
-def _warm() -> None:
-    """Import what not every host has, for those that have it."""
-    for name in ("hvac", "boto3"):
-        with contextlib.suppress(ImportError):
-            __import__(name)
 
 
 async def _run(channel: socket.socket, environment: dict[str, str], wanted: cage.Cage) -> None:

@@ -66,8 +66,10 @@ class Sources:
         return os.fsencode(value)
 
     def _from_aws(self, identifier: str, field: str) -> bytes:
-        from botocore.exceptions import BotoCoreError, ClientError
-
+        try:
+            from botocore.exceptions import BotoCoreError, ClientError
+        except ImportError:
+            raise Unreadable("aws: needs boto3 (pip install 'hostguard[aws]')") from None
         try:
             if self._aws_client is None:
                 self._aws_client = _aws_client(self._aws, self._environment)
@@ -107,7 +109,7 @@ def _line(data: bytes) -> bytes:
 
 
 def _aws_client(section: Aws, environment: Mapping[str, str]) -> Any:
-    import boto3  # imported before the cage was closed
+    import boto3  # not every host has it, and it takes a second
     from botocore.config import Config
 
     # What the daemon had in its environment; the broker's own is empty.

@@ -23,9 +23,11 @@ class VaultReader:
 
     def read(self, path: str, field: str) -> bytes:
         """A field of what is at the path: of version 2's ``data`` below ``data`` where that is what comes. Raises Unreadable."""
-        import hvac.exceptions
-        import requests
-
+        try:
+            import hvac.exceptions
+            import requests
+        except ImportError:
+            raise Unreadable("vault: needs hvac (pip install 'hostguard[vault]')") from None
         try:
             with self._one_at_a_time:
                 answer = self._ask(path)
@@ -36,6 +38,8 @@ class VaultReader:
             raise Unreadable(f"Vault at {self._section.address} could not be asked: {type(error).__name__}") from None
         except OSError as error:
             raise Unreadable(f"{error.filename}: {error.strerror}") from None
+        except ValueError:
+            raise Unreadable("the file that Vault's login takes is not text") from None
         if answer is None:
             raise Unreadable(f"nothing is at {path} in Vault")
         return _field(answer, path, field)

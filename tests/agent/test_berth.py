@@ -145,6 +145,11 @@ def test_what_a_worker_may_say(tmp_path: Path) -> None:
     played(tmp_path, play)
 
 
+def _dialled(flow: OpenFlow) -> OpenFlow:
+    flow.dialled = True
+    return flow
+
+
 def log_in(flow: int, request: bytes = b"\0\0\0\x0a") -> messages.Authenticate:
     return messages.Authenticate(flow, request, b"")
 
@@ -198,7 +203,7 @@ def test_the_broker_forgets_a_flow_that_has_ended(tmp_path: Path) -> None:
 
 HOSTILE: dict[str, Callable[[Scene], list[messages.Message]]] = {
     "a login of another's flow": lambda scene: [log_in(scene.flow.id + 1)],
-    "a login of a flow without a credential": lambda scene: [log_in(_another(scene).id)],
+    "a login of a flow without a credential": lambda scene: [log_in(_dialled(_another(scene)).id)],
     "a second login": lambda scene: [log_in(scene.flow.id, DONE), log_in(scene.flow.id)],
     "more of a login than one takes": lambda scene: [log_in(scene.flow.id)] * 5,
     "a refusal of what was not said": lambda scene: [messages.CredentialRefused(scene.flow.id, "28P01")],

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 SUPERVISOR = (
+    "authority", "broker", "logins", "secrecy", "trust",
     "berth", "cancels", "cli", "client", "control", "crew", "daemon", "desk", "dialling", "entrance", "flows", "forwarding",
     "holds", "logwriter", "metrics", "paths", "records", "reload", "report", "resources", "retention", "s3", "sealing",
     "selftest", "shipping", "status", "witnesses",

@@ -25,16 +25,18 @@ ASK = Path(__file__).parent / "agents" / "ask.py"
 CANCEL = """
 import psycopg, threading
 with psycopg.connect("") as connection:
+    over = threading.Event()
     def cancel():
-        while not connection.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-            pass
-        connection.cancel_safe(timeout=20)
+        # One that comes before its query does cancels nothing.
+        while not over.wait(0.2):
+            connection.cancel_safe(timeout=20)
     thread = threading.Thread(target=cancel)
     thread.start()
     try:
         connection.execute("SELECT pg_sleep(60)")
     except psycopg.Error as error:
         print(error.sqlstate)
+    over.set()
     thread.join()
 """
 WHO = "SELECT current_user, current_database()"

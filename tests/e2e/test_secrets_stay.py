@@ -33,8 +33,8 @@ secret = "command:/usr/bin/base64 -d {{folder}}/secrets/coded"
 """
 
 
-@pytest.fixture
-def running(postgres15: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[guard.Guard]:
+@pytest.fixture(scope="module")
+def running(postgres15: Server) -> Iterator[guard.Guard]:
     """A guard whose daemon was given one secret in each way."""
     setup = guard.Setup(
         agents={"bot": guard.Agent(())},
@@ -43,8 +43,8 @@ def running(postgres15: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[gua
         tags=CREDENTIALS,
         workers=1,
     )
-    monkeypatch.setenv(VARIABLE, FROM_ENVIRONMENT)
-    with guard.prepared(setup) as prepared:
+    with pytest.MonkeyPatch.context() as patched, guard.prepared(setup) as prepared:
+        patched.setenv(VARIABLE, FROM_ENVIRONMENT)
         prepared.config.write_text(prepared.config.read_text().replace("{folder}", str(prepared.folder)))
         secrets = prepared.folder / "secrets"
         secrets.mkdir(mode=0o700)
@@ -73,18 +73,6 @@ def test_a_secret_is_the_brokers_alone(running: guard.Guard) -> None:
         for name in ("environ", "cmdline"):
             text = Path(f"/proc/{pid}/{name}").read_bytes()
             assert not [word for word in WANTED.values() if word in text], (pid, name)
-    _look_through_files(running)
-
-
-def _look_through_files(running: guard.Guard) -> None:
-    """State with the log, the daemon's own words, what it tells of itself."""
-    running.stop()
-    places = [path for path in running.folder.rglob("*") if path.is_file() and path.parent.name != "secrets"]
-    assert any("log" in path.parts for path in places)
-    assert [path for path in places if any(word in path.read_bytes() for word in WANTED.values())] == []
-    assert not [line for line in running.lines if any(word.decode() in line for word in WANTED.values())]
-    shown = running.cli("recordings", "list", "--json").stdout + running.cli("log", "verify").stdout
-    assert not any(word.decode() in shown for word in WANTED.values())
 
 
 def test_the_daemons_children_can_not_reach_what_was_in_its_environment(running: guard.Guard) -> None:
@@ -97,3 +85,14 @@ def test_the_daemons_children_can_not_reach_what_was_in_its_environment(running:
 
 def _holds(pid: int) -> bool:
     return any("hostguard-secrets" in os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink())
+
+
+def test_no_file_has_it_nor_what_the_daemon_says(running: guard.Guard) -> None:
+    """State with the log, the daemon's own words, what the command line shows of it. The last test here: it ends the daemon."""
+    running.stop()
+    places = [path for path in running.folder.rglob("*") if path.is_file() and path.parent.name != "secrets"]
+    assert any("log" in path.parts for path in places)
+    assert [path for path in places if any(word in path.read_bytes() for word in WANTED.values())] == []
+    assert not [line for line in running.lines if any(word.decode() in line for word in WANTED.values())]
+    shown = running.cli("recordings", "list", "--json").stdout + running.cli("log", "verify").stdout
+    assert not any(word.decode() in shown for word in WANTED.values())

@@ -105,18 +105,35 @@ def leaf_of(running: guard.Guard) -> Any:
     return store.sign(of_texts(["localhost"]), datetime.datetime.now(datetime.UTC))
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_guarded_program_trusts_us_and_nobody_who_is_like_us(running: guard.Guard, tmp_path: Path, program: str) -> None:
-    assert shutil.which(PROGRAMS[program][0]) is not None
-    environment = environment_of(running)
+@pytest.fixture(scope="module")
+def servers(running: guard.Guard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+    """Ports of a server with our certificate, and of one with a certificate of somebody who is like us."""
     leaf = leaf_of(running)
-    with https(tmp_path, leaf.chain, leaf.key) as port:
-        assert verdict(program, port, environment)
-        assert not verdict(program, port, {name: value for name, value in environment.items() if name not in VARIABLES})
     authority, key = make_authority("other", 1, of_texts(["localhost"]), 10, NOW)
     forged = make_leaf(authority, key, of_texts(["localhost"]), 1, NOW)
-    with https(tmp_path, forged.chain, forged.key) as port:
-        assert not verdict(program, port, environment)
+    folders = [tmp_path_factory.mktemp(name) for name in ("ours", "forged")]
+    with https(folders[0], leaf.chain, leaf.key) as good, https(folders[1], forged.chain, forged.key) as bad:
+        yield good, bad
+
+
+@pytest.fixture(scope="module")
+def guarded(running: guard.Guard) -> dict[str, str]:
+    """What a guarded program has in its environment, for which nothing was set before."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in VARIABLES:
+            patched.delenv(name, raising=False)
+        return environment_of(running)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_guarded_program_trusts_us_and_nobody_who_is_like_us(
+    servers: tuple[int, int], guarded: dict[str, str], program: str
+) -> None:
+    assert shutil.which(PROGRAMS[program][0]) is not None
+    good, bad = servers
+    assert verdict(program, good, guarded)
+    assert not verdict(program, good, {name: value for name, value in guarded.items() if name not in VARIABLES})
+    assert not verdict(program, bad, guarded)
 
 
 def test_the_bundle_has_the_systems_roots_and_ours(running: guard.Guard) -> None:
