@@ -1,6 +1,7 @@
 """TLS in front of a server that has none: each connection is deciphered and passed on.
 
-The wheel's PostgreSQL 18 is built without TLS; behind this it is what a server with TLS is to its clients, but for channel binding.
+The wheel's PostgreSQL 18 is built without TLS; behind this it is what a server with TLS is to its clients, but for channel
+binding.
 What a test wants to go wrong goes wrong here.
 """
 

@@ -35,12 +35,19 @@ class Dialling:
         self._contexts: dict[ServerTls, ssl.SSLContext] = {}
 
     def session(self, mode: ServerTls, name: str) -> Session:
-        """A new one. `name`: of the server, which its certificate must be for with ``verify-full``; empty where none is known."""
+        """A new one. `name`: of the server, which its certificate must be for with ``verify-full``; empty where none is known.
+
+        Raises TlsFault when what is configured is no name, or holds no certificate.
+        """
         context = self._contexts.get(mode)
         if context is None:
             context = self._contexts[mode] = self._context(mode)
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        return Session(_Engine(context.wrap_bio(incoming, outgoing, server_hostname=name or None), incoming, outgoing, name))
+        try:
+            session = context.wrap_bio(incoming, outgoing, server_hostname=name or None)
+        except ValueError:
+            raise TlsFault(f"{name} is no name that a certificate can be for: see server_name") from None
+        return Session(_Engine(session, incoming, outgoing, name))
 
     def _context(self, mode: ServerTls) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -50,7 +57,10 @@ class Dialling:
         context.verify_mode = ssl.CERT_REQUIRED if mode in VERIFIED else ssl.CERT_NONE
         context.set_alpn_protocols([self._protocol])
         if mode in VERIFIED:
-            context.load_verify_locations(cadata=self._roots)
+            try:
+                context.load_verify_locations(cadata=self._roots)
+            except (ssl.SSLError, ValueError):
+                raise TlsFault("nobody can vouch for it: server_roots holds no certificate that can be read") from None
         return context
 
 

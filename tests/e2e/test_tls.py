@@ -111,9 +111,11 @@ def answer(running: Guard, port: int, *statements: str, **more: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])
-def test_every_sslmode_gets_through_and_the_server_sees_tls(running: Guard, shop: Server, mode: str) -> None:
-    assert answer(running, shop.port, ENCRYPTED, PGSSLMODE=mode) == "t|TLSv1.3"
+def test_every_sslmode_gets_through_and_the_server_sees_tls(running: Guard, shop: Server) -> None:
+    one = f"{PSQL15} -X -A -t -c '{ENCRYPTED}' -h 127.0.0.1 -U postgres -p {shop.port}"
+    modes = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+    done = running.run("bot", ["sh", "-c", "".join(f"PGSSLMODE={mode} {one}\n" for mode in modes)], {})
+    assert (done.stdout.split(), done.stderr) == (["t|TLSv1.3"] * len(modes), "")
 
 
 def shown(running: Guard) -> str:
@@ -130,7 +132,7 @@ def test_the_record_tells_of_both_links(running: Guard, shop: Server) -> None:
     assert "TLSv1.3 TLS_AES_256_GCM_SHA384 with the server, verify-full for 127.0.0.1, certificate " in told
 
 
-# -- what agents may ask for ------------------------------------------------------------------------------------------------------
+# -- what agents may ask for -----------------------------------------------------------------------------------------------------
 
 BOUND = {"PGPASSWORD": "anything", "PGSSLMODE": "verify-full", "PGCHANNELBINDING": "require"}
 
@@ -188,7 +190,7 @@ def test_what_is_cancelled_by_tls_is_cancelled(running: Guard, shop: Server, own
     assert len(fronted.handshakes) - before >= (2 if place == "modern" else 0)
 
 
-# -- servers that are not as they should be ---------------------------------------------------------------------------------------
+# -- servers that are not as they should be --------------------------------------------------------------------------------------
 
 
 def refusals(authority: Authority) -> dict[str, tuple[Certificate, bytes, str]]:
@@ -260,13 +262,12 @@ def test_a_server_that_is_not_as_it_should_be_hears_nothing(
     assert fronts[name].handshakes == []
 
 
-def test_why_a_server_was_refused_is_on_record(bad: tuple[Guard, dict[str, Front]], heard: dict[str, str]) -> None:
+@pytest.mark.usefixtures("heard")
+def test_why_a_server_was_refused_is_on_record(bad: tuple[Guard, dict[str, Front]]) -> None:
     assert "server_tls: hostguard does not connect you to the server of closing" in shown(bad[0])
 
 
-def test_less_is_asked_of_a_server_where_configuration_says_so(
-    bad: tuple[Guard, dict[str, Front]], heard: dict[str, str], postgres18: Server
-) -> None:
+def test_less_is_asked_of_a_server_where_configuration_says_so(bad: tuple[Guard, dict[str, Front]], postgres18: Server) -> None:
     running, fronts = bad
     one = f"{PSQL15} -X -A -t -c 'SELECT 41 + 1' -h 127.0.0.1 -U postgres -p"
     ports = [postgres18.port, *(fronts[name].port for name in LESS)]
@@ -275,7 +276,7 @@ def test_less_is_asked_of_a_server_where_configuration_says_so(
     assert [fronts[name].handshakes for name in LESS] == [["postgresql"]] * 4
 
 
-# -- agents that do what no good driver does --------------------------------------------------------------------------------------
+# -- agents that do what no good driver does -------------------------------------------------------------------------------------
 
 RAW = """
 import socket, ssl, struct, sys
