@@ -164,7 +164,7 @@ def line(effect: Effect) -> str:
         case CredentialRefused(code=code, again=again):
             return f"credential refused {code.decode()}{' for good' * (not again)}"
         case Encrypt():
-            return "encrypt"
+            return f"encrypt {effect.answer!r} {effect.data!r}"
         case Reach():
             return "reach"
         case Opaque(reason=reason, fault=fault, to_server=to_server_, to_client=to_client_):

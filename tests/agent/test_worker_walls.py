@@ -14,7 +14,7 @@ SUPERVISOR = (
 NOT_IN_A_WORKER = (
     "hostguard.kernel", "hostguard.identity.process", "hostguard.recorder.drain", "hostguard.recorder.seal",
     *(f"hostguard.agent.{name}" for name in SUPERVISOR),
-    "aiohttp", "boto3", "click", "cryptography", "jinja2", "prometheus_client", "pyroute2",
+    "aiohttp", "boto3", "click", "jinja2", "prometheus_client", "pyroute2",
     "pyseccomp", "rich",
 )  # fmt: skip
 LOADED = "import sys, hostguard.agent.worker; print(*sorted(sys.modules))"

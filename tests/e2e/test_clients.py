@@ -2,95 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import os
-import re
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import servers
+from comparison import CLIENTS, FUNCTIONS, PROGRAMS, both_ways, directly, environment, psqls
 from guard import Guard
 from servers import Server
-
-CLIENTS = Path(__file__).parent / "clients"
-PROGRAMS = sorted(path.name for path in CLIENTS.glob("*.py") if path.name != "transcript.py")
-
-# What differs between any two runs, direct or not: numbers that the server counts up, and the time of day.
-DIFFERS = (
-    (re.compile(r"(Backend PID +\| )\d+ *"), r"\1PID"),
-    (re.compile(r"(from server process with PID )\d+"), r"\1PID"),
-    (re.compile(r"^\w{3} \w{3} +\d+ [\d:]{8} \d{4}( \(every)", re.MULTILINE), r"TIME\1"),
-)
-
-# Made beforehand by somebody else: what the server says on its own account, in notices and errors with every field.
-FUNCTIONS = """
-CREATE FUNCTION says(what text) RETURNS int LANGUAGE plpgsql AS $$
-BEGIN
-  RAISE NOTICE '%', what USING HINT = 'a hint', DETAIL = 'a detail';
-  RAISE WARNING 'and a warning';
-  RETURN length(what);
-END $$;
-CREATE FUNCTION fails(what text) RETURNS int LANGUAGE plpgsql AS $$
-BEGIN
-  RAISE EXCEPTION '%', what USING ERRCODE = 'P0123', HINT = 'a hint', DETAIL = 'a detail', SCHEMA = 's', TABLE = 't',
-    COLUMN = 'c', DATATYPE = 'd', CONSTRAINT = 'k';
-END $$;
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """All that a program showed."""
-
-    exit_code: int
-    out: str
-    err: str
-
-
-def observed(result: subprocess.CompletedProcess[str]) -> Observed:
-    out, err = result.stdout, result.stderr
-    for pattern, replacement in DIFFERS:
-        out, err = pattern.sub(replacement, out), pattern.sub(replacement, err)
-    return Observed(result.returncode, out, err)
-
-
-def environment(server: Server, database: str) -> dict[str, str]:
-    """Where to connect, and nothing that tells a program whether it is guarded."""
-    own = {"PYTHONPATH": str(CLIENTS.parent.parent), "PSQLRC": "/dev/null", "PSQL_HISTORY": "/dev/null", "LC_ALL": "C.UTF-8"}
-    return {**server.environment(database), **own}
-
-
-def difference(direct: str, guarded: str) -> str:
-    """What the guarded run observed otherwise, as a diff with lines of a readable length."""
-    lines = difflib.unified_diff(direct.splitlines(), guarded.splitlines(), "direct", "guarded", lineterm="", n=1)
-    return "\n".join(line[:500] for line in lines)
-
-
-def directly(program: Sequence[str | Path], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a program as anybody on this host may, unguarded."""
-    full = {**os.environ, **variables}
-    return subprocess.run(program, capture_output=True, text=True, timeout=100, check=False, env=full, input="")
-
-
-def both_ways(matrix: Guard, server: Server, program: list[str | Path], minimum: int = 1) -> Observed:
-    """Run a program directly, then guarded, each in a fresh database; they must agree. Returns what they observed."""
-    before = matrix.operations()
-    found = []
-    for way in (directly, functools.partial(matrix.run, "matrix")):
-        with server.database("matrix", FUNCTIONS) as database:
-            found.append(observed(way(program, environment(server, database))))
-        if way is directly:
-            assert matrix.operations() == before, "the direct run went through the guard"
-    assert matrix.operations() >= before + minimum, "the guarded run did not go through the guard"
-    changes = difference(found[0].out, found[1].out) + difference(found[0].err, found[1].err)
-    assert not changes, changes
-    assert found[0].exit_code == found[1].exit_code
-    return found[0]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -98,11 +17,6 @@ def test_a_driver_observes_the_same(matrix: Guard, server: Server, program: str)
     seen = both_ways(matrix, server, [sys.executable, CLIENTS / program], minimum=10)
     assert (seen.exit_code, seen.err) == (0, "")
     assert len(seen.out.splitlines()) >= 12
-
-
-def psqls() -> list[Path]:
-    """psql of 18 and of 15."""
-    return [servers.wheel_binaries() / "psql", servers.DEBIAN_15 / "psql"]
 
 
 @pytest.mark.parametrize("psql", psqls(), ids=["psql18", "psql15"])

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import io
 import os
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ TARGET: dict[str, Any] = {
     "port": int(os.environ["PGPORT"]),
     "database": os.environ["PGDATABASE"],
     "password": os.environ.get("PGPASSWORD"),
+    "ssl_context": ssl.create_default_context(cafile=os.environ["PGSSLROOTCERT"]) if "PGSSLROOTCERT" in os.environ else None,
 }
 
 

@@ -1,0 +1,86 @@
+"""Unmodified clients over TLS that they verify observe the same through the guard as directly."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import guard
+import logins
+import pytest
+import servers
+from certificates import Authority
+from comparison import CLIENTS, PROGRAMS, both_ways, everything_on, psqls
+from guard import Guard
+from servers import Server
+from tls_front import front
+
+RESOURCE = """
+[resources.pg{version}]
+protocol = "postgres"
+addresses = ["127.0.0.1:{port}"]
+client_tls = "require"
+server_tls = "verify-full"
+server_roots = "{folder}/authority.pem"
+"""
+QUICK = ("asyncpg_tour.py", "pg8000_tour.py", "psycopg_simple.py")
+"""What is run over TLS each time; the rest of the matrix is in the soak."""
+
+
+class Encrypted:
+    """Both servers with TLS, a guard before them that insists on it, what clients are told about it."""
+
+    def __init__(self, guarded: Guard, found: Mapping[int, Server], roots: Path) -> None:
+        self.guard = guarded
+        self.servers = found
+        self.variables = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(roots)}
+
+
+@pytest.fixture(scope="module")
+def encrypted(postgres18: Server) -> Iterator[Encrypted]:
+    authority = Authority()
+    certificate = authority.issue("127.0.0.1")
+    setup = guard.Setup(agents={"matrix": guard.Agent(("matrix",))}, resources={}, policies=everything_on(("pg15", "pg18")))
+    with ExitStack() as stack:
+        fifteen = stack.enter_context(servers.server(15))
+        logins.show(fifteen, certificate)
+        before = stack.enter_context(front((postgres18.host, postgres18.port), certificate))
+        prepared = stack.enter_context(guard.prepared(setup))
+        roots = prepared.folder / "authority.pem"
+        roots.write_text(authority.pem)
+        ports = {15: fifteen.port, 18: before.port}
+        sections = [RESOURCE.format(version=version, port=port, folder=prepared.folder) for version, port in ports.items()]
+        prepared.config.write_text(prepared.config.read_text() + "".join(sections))
+        prepared.start()
+        yield Encrypted(prepared, {15: fifteen, 18: Fronted(18, postgres18, before.port)}, roots)
+
+
+class Fronted(Server):
+    """A server whose clients go through something before it; what the test itself does with it does not."""
+
+    def __init__(self, version: int, behind: Server, port: int) -> None:
+        super().__init__(version, behind.bin, behind.host, behind.port, behind.folder)
+        object.__setattr__(self, "_front", port)
+
+    def environment(self, database: str = "postgres", user: str = "postgres") -> dict[str, str]:
+        return {**super().environment(database, user), "PGPORT": str(self._front)}
+
+
+def agree(encrypted: Encrypted, version: int, program: list[str | Path], minimum: int) -> int:
+    return both_ways(encrypted.guard, encrypted.servers[version], program, minimum, encrypted.variables).exit_code
+
+
+@pytest.mark.parametrize("version", [18, 15])
+@pytest.mark.parametrize("program", [pytest.param(each, marks=() if each in QUICK else pytest.mark.soak) for each in PROGRAMS])
+def test_a_driver_observes_the_same_over_tls(encrypted: Encrypted, program: str, version: int) -> None:
+    assert agree(encrypted, version, [sys.executable, CLIENTS / program], 10) == 0
+
+
+@pytest.mark.parametrize("script", ["psql_tour.sql", pytest.param("psql_stop.sql", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("version", [18, 15])
+def test_psql_observes_the_same_over_tls(encrypted: Encrypted, script: str, version: int) -> None:
+    """Debian's psql: the wheel's is built without TLS, as its server is."""
+    found = agree(encrypted, version, [psqls()[1], "-X", "-a", "-f", CLIENTS / script], 1)
+    assert found == (3 if script == "psql_stop.sql" else 0)
