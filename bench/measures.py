@@ -36,6 +36,8 @@ class Measure:
     peers: str = ""
     """What /docs/architecture.md quotes of others, measured on a machine like ours."""
     without_direct: bool = False
+    tls: bool = False
+    """By TLS on every link, verified."""
 
 
 def pgbench(way: Way, effort: Effort, *options: str) -> str:
@@ -112,5 +114,8 @@ MEASURES = (
     Measure("select by key, simple, 8 clients", "µs", latency("simple", 8)),
     Measure("200,000 rows, masked by hostguard", "s", rows, bar=3.0, peers="hoopinspect, masking: 27"),
     Measure("new connections", "/s", connections, more_is_better=True),
+    Measure("new connections, TLS", "/s", connections, more_is_better=True, tls=True),
+    Measure("select by key, prepared, 1 client, TLS", "µs", latency("prepared", 1), tls=True),
+    Measure("select by key, simple, 1 client, TLS", "µs", latency("simple", 1), tls=True),
     Measure("memory of an idle flow", "KiB", idle_memory, bar=64, without_direct=True),
 )

@@ -1,13 +1,14 @@
-"""The ways to the server that are compared: direct, through pgbouncer, through hostguard."""
+"""The ways to the server that are compared: direct, through pgbouncer, through hostguard; all of them in the clear, or by TLS."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import guard
+import logins
 import servers
+from certificates import Authority
 
 DATABASE = "bench"
 CONNECTIONS = 800
@@ -78,8 +81,55 @@ class Way:
         return out
 
 
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """TLS that everybody verifies, on every link."""
+
+    roots: Path
+    """Of who vouches for the server, and for pgbouncer."""
+    chain: Path
+    key: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What libpq reads."""
+        return {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(self.roots)}
+
+    @property
+    def resource(self) -> str:
+        """Lines of hostguard's configuration."""
+        return f'client_tls = "require"\nserver_tls = "verify-full"\nserver_roots = "{self.roots}"\n'
+
+    @property
+    def pgbouncer(self) -> str:
+        """Lines of pgbouncer's."""
+        return (
+            f"client_tls_sslmode = require\nclient_tls_cert_file = {self.chain}\nclient_tls_key_file = {self.key}\n"
+            f"server_tls_sslmode = verify-full\nserver_tls_ca_file = {self.roots}\n"
+        )
+
+
 @contextmanager
-def pgbouncer(server: servers.Server) -> Iterator[tuple[int, int]]:
+def secured(server: servers.Server) -> Iterator[Secured]:
+    """Have the server speak TLS."""
+    with tempfile.TemporaryDirectory(prefix="bench-tls-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        authority = Authority()
+        certificate = authority.issue("127.0.0.1")
+        found = Secured(folder / "roots.pem", folder / "chain.pem", folder / "key.pem")
+        found.roots.write_text(authority.pem)
+        found.chain.write_bytes(certificate.chain)
+        found.key.write_bytes(certificate.key)
+        found.key.chmod(0o600)
+        if os.geteuid() == 0:
+            shutil.chown(found.key, "postgres")
+        logins.show(server, certificate)
+        yield found
+
+
+@contextmanager
+def pgbouncer(server: servers.Server, tls: Secured | None) -> Iterator[tuple[int, int]]:
     """Port and pid of a pgbouncer in session mode in front of the server."""
     with tempfile.TemporaryDirectory(prefix="pgbouncer-") as name:
         folder, port = Path(name), servers.free_port()
@@ -89,7 +139,7 @@ def pgbouncer(server: servers.Server) -> Iterator[tuple[int, int]]:
             f"[databases]\n* = host={server.host} port={server.port} user=postgres\n"
             f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
             f"pool_mode = session\ndefault_pool_size = {CONNECTIONS}\nmax_client_conn = {CONNECTIONS}\n"
-            "server_reset_query =\nlog_connections = 0\nlog_disconnections = 0\nlog_stats = 0\n"
+            "server_reset_query =\nlog_connections = 0\nlog_disconnections = 0\nlog_stats = 0\n" + (tls.pgbouncer if tls else "")
         )
         command = [*servers.as_postgres(), "/usr/sbin/pgbouncer", "-q", str(folder / "pgbouncer.ini")]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -116,26 +166,28 @@ def _answers(process: subprocess.Popen[str], server: servers.Server, port: int) 
 
 
 @contextmanager
-def ways(version: int) -> Iterator[list[Way]]:
+def ways(version: int, *, by_tls: bool = False) -> Iterator[list[Way]]:
     """A server with the data to read, with all three ways to it."""
-    with (
-        servers.server(version, {"max_connections": str(2 * CONNECTIONS), "log_connections": "off"}) as server,
-        server.database(DATABASE, PEOPLE),
-        pgbouncer(server) as (port, bouncer),
-        guard.guarding(
-            guard.Setup(
-                agents={"bench": guard.Agent(("bench",))},
-                resources={"pg": f"{server.host}:{server.port}"},
-                policies=POLICY,
-                tags=TAGS,
-            )
-        ) as guarded,
-    ):
-        direct = Way("direct", server.environment(DATABASE), (), [])
+    with ExitStack() as stack:
+        settings = {"max_connections": str(2 * CONNECTIONS), "log_connections": "off"}
+        server = stack.enter_context(servers.server(version, settings))
+        stack.enter_context(server.database(DATABASE, PEOPLE))
+        tls = stack.enter_context(secured(server)) if by_tls else None
+        port, bouncer = stack.enter_context(pgbouncer(server, tls))
+        setup = guard.Setup(
+            agents={"bench": guard.Agent(("bench",))},
+            resources={"pg": f"{server.host}:{server.port}"},
+            policies=POLICY,
+            # Behind the resource's own lines.
+            tags=(tls.resource if tls else "") + TAGS,
+        )
+        guarded = stack.enter_context(guard.guarding(setup))
+        environment = {**server.environment(DATABASE), **(tls.environment if tls else {})}
+        direct = Way("direct", environment, (), [])
         direct.run([server.bin / "pgbench", "--initialize", "--quiet", "--scale", "10"])
         before = tuple(map(str, guarded.command("bench", [])))
         yield [
             direct,
-            Way("pgbouncer", {**server.environment(DATABASE), "PGPORT": str(port)}, (), [bouncer]),
-            Way("hostguard", server.environment(DATABASE), before, guarded.processes(), masks=True),
+            Way("pgbouncer", {**environment, "PGPORT": str(port)}, (), [bouncer]),
+            Way("hostguard", environment, before, guarded.processes(), masks=True),
         ]
