@@ -69,6 +69,7 @@ def _serve(client: socket.socket, found: Front) -> None:
         ):
             found.handshakes.append(secured.selected_alpn_protocol() or "")
             _pump(secured, server)
+            secured.unwrap()  # a server says that nothing follows
 
 
 def _pump(client: ssl.SSLSocket, server: socket.socket) -> None:

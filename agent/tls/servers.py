@@ -90,13 +90,16 @@ class _Engine:
 
     def read(self) -> bytes:
         try:
-            return self._session.read(READ_BYTES)
+            data = self._session.read(READ_BYTES)
         except ssl.SSLWantReadError:
             return b""
         except ssl.SSLZeroReturnError:
             raise Over from None
         except ssl.SSLError as error:
             raise TlsFault(f"the server's TLS is broken: {_reason(error)}") from None
+        if not data:
+            raise Over  # the library says so by an exception only when ours is out as well
+        return data
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)

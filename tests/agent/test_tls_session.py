@@ -74,7 +74,7 @@ def pair(
 @pytest.mark.parametrize("cut", [whole, bytewise])
 def test_what_one_side_says_the_other_hears_however_it_is_cut(cut: Cut) -> None:
     server, client = pair(cut=cut)
-    for words in (b"x", b"words" * 9000):
+    for words in (b"x", b"words" * 4000):
         assert hear(server, client.send(words), cut) == (words, b"")
         assert hear(client, server.send(words), cut) == (words, b"")
     assert (server.ended, client.ended) == (False, False)
@@ -83,6 +83,16 @@ def test_what_one_side_says_the_other_hears_however_it_is_cut(cut: Cut) -> None:
     hear(client, server.close(), cut)
     assert client.ended
     assert server.receive(b"more") == (b"", b"")
+
+
+@pytest.mark.parametrize("first", ["server", "client"])
+def test_the_end_is_heard_by_a_side_that_has_not_ended(first: str) -> None:
+    server, client = pair()
+    ends, hears = (server, client) if first == "server" else (client, server)
+    last = ends.send(b"last words") + ends.close()
+    assert hears.receive(last) == (b"last words", b"")
+    assert hears.ended
+    assert not ends.ended
 
 
 def test_both_sides_know_what_was_agreed_on() -> None:

@@ -72,8 +72,16 @@ def agree(encrypted: Encrypted, version: int, program: list[str | Path], minimum
     return both_ways(encrypted.guard, encrypted.servers[version], program, minimum, encrypted.variables).exit_code
 
 
-@pytest.mark.parametrize("version", [18, 15])
-@pytest.mark.parametrize("program", [pytest.param(each, marks=() if each in QUICK else pytest.mark.soak) for each in PROGRAMS])
+RUNS = [
+    pytest.param(program, version, marks=() if program in QUICK else pytest.mark.soak)
+    for program in PROGRAMS
+    for version in (18, 15)
+    # What is before 18 here passes cancels on in its own time; `test_tls` has them with 18.
+    if (program, version) != ("psycopg_cancel.py", 18)
+]
+
+
+@pytest.mark.parametrize(("program", "version"), RUNS)
 def test_a_driver_observes_the_same_over_tls(encrypted: Encrypted, program: str, version: int) -> None:
     assert agree(encrypted, version, [sys.executable, CLIENTS / program], 10) == 0
 
