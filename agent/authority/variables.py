@@ -28,8 +28,8 @@ VARIABLES = (
 """OpenSSL with all that use it, Python's ssl, Go, uv (SSL_CERT_FILE); requests; curl; git; the AWS SDKs; pip; Node, Deno, cargo,
 gRPC's C core; Nix."""
 EXTENDED = ("PGSSLROOTCERT",)
-"""Only where they are set already: libpq verifies with ``sslmode=require`` as soon as it has a root file, so that setting it would
-turn away a server that the program takes without hostguard (PostgreSQL 18 docs §32.19.1)."""
+"""Only where they are set already: libpq verifies with ``sslmode=require`` as soon as it has a root file, so that setting it
+would turn away a server that the program takes without hostguard (PostgreSQL 18 docs §32.19.1)."""
 FOLDER = "trust"
 """In ``daemon.run_dir``: bundles for those who have roots of their own."""
 
