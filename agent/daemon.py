@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -31,11 +31,12 @@ from ..kernel.layouts import Mode
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
-from ..policy.document import Document
+from ..policy.document import Document, load
 from ..policy.sections import SEEN_FAMILIES
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.handover import KEY_DETAIL
+from ..recorder.inheritance import LivingJournal
 from ..recorder.log import Log
 from .cancels import Cancels
 from .control import Control
@@ -44,6 +45,7 @@ from .desk import Desk
 from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
+from .handover import execute, unblock
 from .holds import Holds
 from .logwriter import LogWriter, TimedSyncs
 from .metrics import Metrics
@@ -52,9 +54,11 @@ from .notify import Notifier
 from .open_log import open_log
 from .origins import who_asks
 from .paths import Paths, attach_point, workload_path
+from .predecessor import Predecessor, predecessor
 from .records import Records
 from .reload import Reload, policy_load, users_of
 from .resources import Resources
+from .restart import Parts, Restart
 from .retention import Retention
 from .rotation import finish, keys
 from .s3 import place_of
@@ -79,22 +83,39 @@ def run(document: Document) -> None:
     if os.geteuid() != 0:
         raise Failure("the daemon must run as root: it loads eBPF programs and reads other processes' facts")
     sys.setswitchinterval(SWITCH_S)
-    uvloop.run(_serve(document))
+    left = predecessor(Paths.of(document))
+    uvloop.run(_serve(document, left))
 
 
-async def _serve(document: Document) -> None:
+def check(file: str) -> Document:
+    """The configuration, as far as it can be tried without guarding by it. Raises ConfigErrors, Failure."""
+    document = load(file)
+    _who(document)
+    user_of(document)
+    Policy(document)
+    Resources(document.resources, document.dns.grace_s)
+    attach_point(document)
+    return document
+
+
+async def _serve(document: Document, left: Predecessor | None) -> None:
     stop = asyncio.Event()
     notifier = Notifier(os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as undo:
-        daemon = await Daemon.start(document, undo)
+        daemon = await Daemon.start(document, undo, left)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload.soon)
+        loop.add_signal_handler(signal.SIGUSR2, daemon.restart.soon)
+        unblock()
         print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
         notifier.tell("READY=1")
         _keep(undo, notifier.run(daemon.summary))
-        await stop.wait()
+        await _first(stop, daemon.restart.wanted)
+        if not stop.is_set():
+            handover = await daemon.restart.make_way(daemon.control)
+            execute(handover, {**os.environ, **notifier.environment})
         notifier.tell("STOPPING=1")
         await daemon.stop("signal")
 
@@ -102,8 +123,20 @@ async def _serve(document: Document) -> None:
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, paths: Paths, log: Log, crew: Crew, entrance: Entrance, reload: Reload, status: Status) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        log: Log,
+        crew: Crew,
+        entrance: Entrance,
+        reload: Reload,
+        status: Status,
+        restart: Restart,
+        control: Control,
+    ) -> None:
         self.paths = paths
+        self.restart = restart
+        self.control = control
         self._status = status
         self.reload = reload
         self._log = log
@@ -111,15 +144,16 @@ class Daemon:
         self._entrance = entrance
 
     @classmethod
-    async def start(cls, document: Document, undo: AsyncExitStack) -> Daemon:
-        """Bring everything up. Raises Failure."""
+    async def start(cls, document: Document, undo: AsyncExitStack, left: Predecessor | None = None) -> Daemon:
+        """Bring everything up; `left`: what there is already, by a predecessor. Raises Failure."""
         started_at = time.time()
         paths = Paths.of(document)
         workloads, users = _who(document)
         resources = Resources(document.resources, document.dns.grace_s)
-        policy = Policy(document)
+        policy = Policy(document, left.epoch + 1 if left else 1)
         paths.make()
-        undo.callback(os.close, paths.lock())
+        lock = left.lock if left else paths.lock()
+        undo.callback(os.close, lock)
         syncs = TimedSyncs()
         log = open_log(document, paths, syncs.syscalls)
         undo.callback(log.close)
@@ -131,7 +165,8 @@ class Daemon:
         _guard(document, workloads, redirect, undo)
         strays = Strays(redirect, log)
         # What was connected before it was guarded ends before anything is said to be guarded.
-        await strays.look()
+        if left is None:
+            await strays.look()
         # Agents may ask there, and are told in words that they may not.
         redirect.set_unix(dict.fromkeys((os.fsencode(paths.control), *map(_unix_address, document.daemon.unix_allow))))
         decider = Decider(policy)
@@ -140,20 +175,28 @@ class Daemon:
         holds = Holds(book, records, users, decider)
         test = SelfTest(redirect, attach_point(document))
         hash_key = paths.hash_key()
-        _record_start(log, document, policy, paths)
-        writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), undo)
+        _record_start(log, document, policy, paths, left)
+        journals = left.journals if left else ()
+        writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), journals, undo)
         crew = Crew(document, writer.drain, policy.epoch, hash_key)
-        names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
+        sockets = left.resolver() if left else ()
+        names = Keeper(document, policy.epoch, user_of(document), log, resources, faults, sockets)
         undo.callback(names.close)
         desk = Desk(crew, holds, Cancels(records), faults)
         entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, document.limits.max_flows)
         _keep(undo, _beat(redirect), holds.run(), strays.run())
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
         undo.push_async_callback(crew.close)
-        await crew.start(desk.handle, desk.closed)
-        await _answer_names(names, redirect, workloads, resources, undo)
         undo.callback(entrance.close)
-        entrance.listen()
+        if left is not None:
+            left.take_up(crew, desk, holds, resources, entrance)
+        await crew.start(desk.handle, desk.closed)
+        if left is not None:
+            # These have waited long enough; what names lead to is known from before.
+            entrance.listen(left.listeners())
+        await _answer_names(names, redirect, workloads, resources, undo)
+        if left is None:
+            entrance.listen()
         await test.run()
         _keep(undo, test.repeat(EVERY_S))
         reload = Reload(decider, crew, names, holds, log)
@@ -176,11 +219,32 @@ class Daemon:
             witnesses=witnesses,
             retention=retention,
             started_at=started_at,
+            taken_over=dict(left.details) if left else None,
         )
         metrics = Metrics(status, crew, entrance, faults, syncs.latency)
-        control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
-        await _open_control(control, paths, document.metrics.address, undo)
-        return cls(paths, log, crew, entrance, reload, status)
+        restart = Restart(
+            Parts(
+                lock=lock,
+                log=log,
+                writer=writer,
+                redirect=redirect,
+                decider=decider,
+                crew=crew,
+                desk=desk,
+                holds=holds,
+                names=names,
+                resources=resources,
+                entrance=entrance,
+                test=test,
+                strays=strays,
+            )
+        )
+        guarded = _guarded_by(redirect)
+        control = Control(status=status.facts, holds=holds, is_guarded=guarded, metrics=metrics.text, restart=restart.ask)
+        await _open_control(control, paths, document.metrics.address, left.control() if left else None, undo)
+        if left is not None:
+            left.done()
+        return cls(paths, log, crew, entrance, reload, status, restart, control)
 
     async def summary(self) -> str:
         """What the service manager shows: whether the guard holds, and how much passes."""
@@ -233,12 +297,16 @@ def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack)
 
 
 async def _write_journals(
-    document: Document, log: Log, on_failure: Callable[[int, str], None], undo: AsyncExitStack
+    document: Document,
+    log: Log,
+    on_failure: Callable[[int, str], None],
+    living: Sequence[LivingJournal],
+    undo: AsyncExitStack,
 ) -> LogWriter:
     """What workers write goes into the log from here on; the last of it when they have ended."""
     settings = document.log
     strict, batch_s = settings.durability == "strict", settings.batch_ms / 1000
-    writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure)
+    writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure, living=living)
     undo.push_async_callback(writer.stop)
     return writer
 
@@ -323,12 +391,21 @@ async def _beat(redirect: Redirect) -> None:
         await asyncio.sleep(BEAT_S)
 
 
-def _record_start(log: Log, document: Document, policy: Policy, paths: Paths) -> None:
+async def _first(*events: asyncio.Event) -> None:
+    """Wait until one of these is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for one in waiting:
+        one.cancel()
+
+
+def _record_start(log: Log, document: Document, policy: Policy, paths: Paths, left: Predecessor | None) -> None:
     durability = document.log.durability if document.log.durability == "strict" else f"batch {document.log.batch_ms} ms"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     details: tuple[tuple[str, str], ...] = (("host", socket.gethostname()), ("kernel", os.uname().release))
     details += ((KEY_DETAIL, str(paths.log_verifier())),)
     details += tuple(("payloads encrypted to", recipient) for recipient in document.log.payload_recipients)
+    details += left.details if left else ()
     try:
         log.append(
             0,
@@ -355,9 +432,15 @@ def _guarded_by(redirect: Redirect) -> Callable[[int], bool]:
     return is_guarded
 
 
-async def _open_control(control: Control, paths: Paths, scraped: tuple[str, int] | None, undo: AsyncExitStack) -> None:
+async def _open_control(
+    control: Control,
+    paths: Paths,
+    scraped: tuple[str, int] | None,
+    inherited: socket.socket | None,
+    undo: AsyncExitStack,
+) -> None:
     try:
-        await control.start(paths.control)
+        await control.start(paths.control, inherited)
     except OSError as error:
         raise Failure(f"the control socket {paths.control} can't be opened: {error.strerror or error}") from None
     undo.push_async_callback(control.stop)

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..identity.process import Process
@@ -50,6 +50,7 @@ class Entrance:
         self.opened = 0
         """Flows since the start."""
         self.refused = 0
+        self.paused = False
         self._redirect = redirect
         self._workloads = workloads
         self._resources = resources
@@ -60,12 +61,26 @@ class Entrance:
         self._self_test = self_test
         self._max_flows = max_flows
 
-    def listen(self) -> None:
-        """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError."""
-        self.listeners = _listeners()
-        for sock in self.listeners:
-            asyncio.get_running_loop().add_reader(sock.fileno(), self._accept, sock)
+    def listen(self, inherited: Sequence[socket.socket] = ()) -> None:
+        """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError.
+
+        `inherited`: those that an earlier supervisor opened, with the connections that wait in them.
+        """
+        self.listeners = list(inherited) or _listeners()
         self._redirect.set_listeners(*self.listeners)
+        for sock in self.listeners:
+            self._resume(sock)
+
+    def pause(self) -> None:
+        """Accept no more; what connects waits in the listeners."""
+        self.paused = True
+        for sock in self.listeners:
+            asyncio.get_running_loop().remove_reader(sock.fileno())
+
+    def leave(self) -> list[int]:
+        """The listeners' descriptors, for the next supervisor; nothing is accepted here any more."""
+        self.pause()
+        return [sock.detach() for sock in self.listeners]
 
     def close(self) -> None:
         """Stop listening: the kernel refuses guarded connects from here on."""
@@ -98,7 +113,7 @@ class Entrance:
                 _reset(sock)
 
     def _resume(self, listener: socket.socket) -> None:
-        if listener.fileno() >= 0:
+        if listener.fileno() >= 0 and not self.paused:
             asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
 
     def _identify(self, sock: socket.socket, source: tuple[str, int]) -> None:
