@@ -27,6 +27,7 @@ from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
 from ..kernel import cgroups, pins
 from ..kernel.errors import KernelError
+from ..kernel.hooks import code
 from ..kernel.layouts import Mode
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
@@ -47,6 +48,7 @@ from .failures import Failure
 from .faults import Faults
 from .handover import execute, unblock
 from .holds import Holds
+from .lease import Lease
 from .logwriter import LogWriter, TimedSyncs
 from .metrics import Metrics
 from .names.keeper import START_S, Keeper
@@ -78,12 +80,15 @@ GRACE_S = 5.0
 """How long busy flows may go on after the daemon was told to stop."""
 
 
-def run(document: Document) -> None:
-    """Guard this host until SIGTERM or SIGINT. Raises Failure when it can't, with nothing left half done."""
+def run(document: Document, lease: Lease | None = None) -> None:
+    """Guard this host until SIGTERM or SIGINT. Raises Failure when it can't, with nothing left half done.
+
+    `lease`: beats for this daemon until it does so itself.
+    """
     if os.geteuid() != 0:
         raise Failure("the daemon must run as root: it loads eBPF programs and reads other processes' facts")
     sys.setswitchinterval(SWITCH_S)
-    left = predecessor(Paths.of(document))
+    left = predecessor(lease)
     uvloop.run(_serve(document, left))
 
 
@@ -115,7 +120,7 @@ async def _serve(document: Document, left: Predecessor | None) -> None:
         await _first(stop, daemon.restart.wanted)
         if not stop.is_set():
             handover = await daemon.restart.make_way(daemon.control)
-            execute(handover, {**os.environ, **notifier.environment})
+            execute(handover, {**os.environ, **notifier.environment})  # nothing of this program runs after it
         notifier.tell("STOPPING=1")
         await daemon.stop("signal")
 
@@ -159,7 +164,8 @@ class Daemon:
         undo.callback(log.close)
         sealing, witnesses = _open_seal(document, paths, log, undo)
         retention = Retention(paths.log, log, sealing, document.log, _shipped(document, paths))
-        redirect = _attach(document, paths, undo)
+        redirect = _attach(document, paths, left, undo)
+        hooks = code()
         for remark in redirect.remarks:
             print(remark, flush=True)
         _guard(document, workloads, redirect, undo)
@@ -228,6 +234,7 @@ class Daemon:
                 log=log,
                 writer=writer,
                 redirect=redirect,
+                hooks=hooks,
                 decider=decider,
                 crew=crew,
                 desk=desk,
@@ -319,11 +326,14 @@ def _shipped(document: Document, paths: Paths) -> Callable[[], Arrived] | None:
     return lambda: arrived(paths.ledger, place)
 
 
-def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
+def _attach(document: Document, paths: Paths, left: Predecessor | None, undo: AsyncExitStack) -> Redirect:
     """Attach the hooks. They outlive this daemon, unless it fails to start on a host that was not guarded before."""
     try:
         fresh = not any(hook.attached for hook in pins.status(paths.pins).hooks)
-        redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS, document.daemon.loader)
+        point, resumed = attach_point(document), None
+        if left is not None:
+            resumed = left.redirect(point, paths.pins)
+        redirect = resumed or Redirect.attach(point, paths.pins, HEARTBEAT_LIMIT_MS, document.daemon.loader)
     except KernelError as error:
         raise Failure(f"the kernel hooks can't be attached: {error}") from None
 

@@ -22,6 +22,7 @@ from typing import NoReturn
 import msgspec
 
 from ..recorder.inheritance import LivingJournal
+from . import lease
 from .crew import CrewLeft
 from .holds import HoldLeft
 from .resources import NamesLeft
@@ -51,6 +52,13 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     version: int = VERSION
     release: str
     """Version of hostguard that left it."""
+    hooks: str
+    """What it had attached (`kernel.hooks.code`)."""
+    loader: str
+    remarks: tuple[str, ...]
+    """As `Redirect` has them."""
+    heartbeat: int
+    """Descriptor of the map to beat in (`lease`)."""
     lock: int
     """Descriptor that holds the run folder."""
     control: int
@@ -91,11 +99,12 @@ def execute(handover: Handover, environment: Mapping[str, str]) -> NoReturn:
         file.write(msgspec.msgpack.encode(handover))
     fcntl.fcntl(memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
-    for descriptor in (memfd, *handover.descriptors()):
+    for descriptor in (memfd, handover.heartbeat, *handover.descriptors()):
         os.set_inheritable(descriptor, True)
+    told = {VARIABLE: str(memfd), lease.VARIABLE: str(handover.heartbeat)}
     sys.stdout.flush()
     # A crash up to here or right after: workers end with this process, and their journals are what the next start finds.
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environment, VARIABLE: str(memfd)})
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environment, **told})
 
 
 def take(environment: MutableMapping[str, str]) -> Handover | None:

@@ -6,7 +6,11 @@ import os
 import socket
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from ..kernel.errors import KernelError
+from ..kernel.hooks import code
+from ..kernel.loader import Redirect
 from ..recorder.inheritance import TAKEN_OVER, LivingJournal
 from .child import Child
 from .crew import Crew
@@ -15,20 +19,21 @@ from .entrance import Entrance
 from .handover import BadHandover, Handover, renounce, take
 from .holds import Holds
 from .lease import Lease
-from .paths import Paths
 from .resources import Resources
 
 
-def predecessor(paths: Paths) -> Predecessor | None:
-    """The daemon that executed this one in its place; None at a start like any other.
+def predecessor(lease: Lease | None) -> Predecessor | None:
+    """The daemon that executed this one in its place; None at a start like any other. `lease`: what it left to beat with.
 
     What can't be taken over as a whole is given up as a whole: then this is a start like the one after a crash.
     """
     try:
         handover = take(os.environ)
-        return Predecessor(handover, Lease(paths.pins)) if handover is not None else None
-    except (BadHandover, OSError) as error:
+        return Predecessor(handover, lease) if handover is not None else None
+    except BadHandover as error:
         print(f"{error}; its flows end, and it is started anew", file=sys.stderr, flush=True)
+        if lease is not None:
+            lease.end()
         renounce()
         return None
 
@@ -36,7 +41,7 @@ def predecessor(paths: Paths) -> Predecessor | None:
 class Predecessor:
     """Its handover; what of it is not taken up yet closes with this process."""
 
-    def __init__(self, handover: Handover, lease: Lease) -> None:
+    def __init__(self, handover: Handover, lease: Lease | None) -> None:
         """`lease`: beats until `done`."""
         self._handover = handover
         self._lease = lease
@@ -55,6 +60,17 @@ class Predecessor:
     def journals(self) -> Sequence[LivingJournal]:
         """Those of the workers that live."""
         return self._handover.journals
+
+    def redirect(self, cgroup: Path, pin_dir: Path) -> Redirect | None:
+        """The hooks as they are; None where they have to be attached again, since this code's are others."""
+        left = self._handover
+        if left.hooks != code():
+            return None
+        try:
+            return Redirect.resume(cgroup, pin_dir, left.loader, left.remarks)
+        except KernelError as error:
+            print(f"the hooks are attached again: {error}", file=sys.stderr, flush=True)
+            return None
 
     @property
     def details(self) -> tuple[tuple[str, str], ...]:
@@ -89,7 +105,8 @@ class Predecessor:
 
     def done(self) -> None:
         """The daemon beats by itself, and serves."""
-        self._lease.end()
+        if self._lease is not None:
+            self._lease.end()
 
 
 def _sockets(descriptors: Iterable[int]) -> list[socket.socket]:

@@ -12,6 +12,7 @@ the supervisor (a new server connection, a hold), they wait.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -28,6 +29,7 @@ from .entrance import Entrance
 from .failures import Failure
 from .handover import VERSION, Handover, Listening
 from .holds import Holds
+from .lease import AHEAD_NS
 from .logwriter import LogWriter
 from .names.keeper import Keeper
 from .preflight import Finding, ask
@@ -50,6 +52,8 @@ class Parts:
     log: Log
     writer: LogWriter
     redirect: Redirect
+    hooks: str
+    """What is attached, as `kernel.hooks.code` told at the start."""
     decider: Decider
     crew: Crew
     desk: Desk
@@ -134,7 +138,12 @@ class Restart:
             parts.log.append(0, entry.DaemonStop(reason="restart", flows=flows))
         except LogUnavailable as error:
             raise Failure(f"the daemon's end could not be put on record: {error}") from None
+        parts.redirect.beat(time.monotonic_ns() + AHEAD_NS)
         return Handover(
+            hooks=parts.hooks,
+            loader=parts.redirect.loader,
+            remarks=parts.redirect.remarks,
+            heartbeat=parts.redirect.heartbeat,
             release=version("hostguard"),
             lock=parts.lock,
             control=control,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from ..lease import Lease
 from .output import config_option, configured
 
 
@@ -21,6 +23,8 @@ def command(config: Path) -> None:
     SIGHUP reloads policies, agents, users and tags; with a mistake in them everything stays as it was, and `hostguard status`
     says so.
     """
+    # A daemon that replaces another beats before anything slow.
+    lease = Lease.of(os.environ)
     from ..daemon import run
 
-    run(configured(config))
+    run(configured(config), lease)
