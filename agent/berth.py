@@ -13,12 +13,11 @@ import socket
 import sys
 from collections.abc import Callable
 
-import msgspec
-
 from ..recorder import entry
 from ..recorder.drain import Drain
 from . import messages
-from .channel import Channel, Halfway, pair
+from .bequest import BerthLeft
+from .channel import Channel, pair
 from .child import Child
 from .flows import OpenFlow
 from .messages import BadMessage
@@ -38,25 +37,6 @@ MODULE = "hostguard.agent.worker"
 
 Handler = Callable[["Berth", OpenFlow | None, messages.FromWorker], None]
 """Carries out what a worker asks for. The flow is None for what is about none."""
-
-
-class Left(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as one supervisor leaves it to the next; its flows and its journal are told beside it."""
-
-    name: str
-    pid: int
-    pidfd: int
-    journal: int
-    channel: Halfway
-    max_message_bytes: int
-    ready: bool
-    applied: Applied | None
-    report: messages.Report | None
-    silent: int
-    epoch: int
-    pinged: int
-    since: float
-    """Since when it is one of an earlier supervisor's, wall time; 0 while it is not."""
 
 
 class Berth:
@@ -94,7 +74,7 @@ class Berth:
         self._answers: dict[int, asyncio.Future[messages.Report]] = {}
 
     @classmethod
-    def adopt(cls, left: Left, drain: Drain, handler: Handler, now: float) -> Berth:
+    def adopt(cls, left: BerthLeft, drain: Drain, handler: Handler, now: float) -> Berth:
         """The worker of an earlier supervisor. `now`: wall time. What it says is heard from the next turn of the loop on."""
         berth = cls(left.name, drain, handler, left.max_message_bytes, left.journal)
         berth.pid, berth.applied, berth.report, berth.silent = left.pid, left.applied, left.report, left.silent
@@ -105,11 +85,11 @@ class Berth:
         berth._open_channel(socket.socket(fileno=left.channel.sock)).resume(left.channel)
         return berth
 
-    def leave(self) -> Left:
+    def leave(self) -> BerthLeft:
         """Let go of the worker, for a successor that `adopt`s it."""
         assert self._process is not None
         assert self._channel is not None
-        return Left(
+        return BerthLeft(
             name=self.name,
             pid=self.pid,
             pidfd=self._process.pidfd,

@@ -29,7 +29,7 @@ class Child:
     def start(cls, command: Sequence[str], fds: Sequence[int]) -> Child:
         """Start a program with these descriptors, an empty stdin, next to no environment. Raises OSError.
 
-        It has to be called in the thread that is to live on: the child is signalled when that one ends (PR_SET_PDEATHSIG(2const)).
+        Called in the thread that is to live on: the child is signalled when that one ends (PR_SET_PDEATHSIG(2const)).
         """
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds, env={"LANG": "C.UTF-8"}, cwd="/")
         # Its end is waited for here alone.

@@ -14,12 +14,14 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from ..policy.approvals import AlreadyDecided, NotAllowed, UnknownRequest
+from .failures import Failure
 from .holds import Holds
 from .metrics import CONTENT_TYPE
 
@@ -188,6 +190,27 @@ class Control:
                 async for event in events:
                     await response.write(b"\n" if event is None else json.dumps(event).encode() + b"\n")
         return response
+
+
+async def open_control(
+    control: Control,
+    path: Path,
+    scraped: tuple[str, int] | None,
+    inherited: socket.socket | None,
+    undo: AsyncExitStack,
+) -> None:
+    """Have it listen until `undo`: on the UNIX socket, and on the loopback where that is wanted. Raises Failure."""
+    try:
+        await control.start(path, inherited)
+    except OSError as error:
+        raise Failure(f"the control socket {path} can't be opened: {error.strerror or error}") from None
+    undo.push_async_callback(control.stop)
+    if scraped is None:
+        return
+    try:
+        await control.listen_metrics(*scraped)
+    except OSError as error:
+        raise Failure(f"metrics.listen: {scraped[0]}:{scraped[1]} can't be listened on: {error.strerror or error}") from None
 
 
 def _listening(path: Path) -> socket.socket:

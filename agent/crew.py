@@ -25,10 +25,11 @@ from ..policy.sections import Ship
 from ..recorder.drain import Drain
 from ..recorder.durable import LogUnavailable
 from . import messages
-from .berth import Berth, Handler, Left
+from .bequest import CrewLeft
+from .berth import Berth, Handler
 from .failures import Failure
 from .flow import Tally
-from .flows import FlowLeft, OpenFlow
+from .flows import OpenFlow
 from .latency import Latency
 from .sandbox import seccomp
 from .sandbox.cage import Cage
@@ -47,19 +48,6 @@ SPARE_FILES = 64
 CLOSE_S = 5.0
 TAKE_S = 10.0
 """A worker that has not put a new policy in force after this long is killed: its successor has it from the start."""
-
-
-class CrewLeft(msgspec.Struct, frozen=True, kw_only=True):
-    """All workers as one supervisor leaves them to the next."""
-
-    berths: list[Left]
-    flows: list[FlowLeft]
-    tally: tuple[int, int, int]
-    """Operations allowed, denied, held, of workers that have ended."""
-    added: tuple[int, ...]
-    added_ns: int
-    died: int
-    deaths: list[tuple[float, str]]
 
 
 class Crew:

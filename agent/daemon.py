@@ -13,12 +13,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import uvloop
@@ -36,16 +34,17 @@ from ..policy.document import Document, load
 from ..policy.sections import SEEN_FAMILIES
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
-from ..recorder.handover import KEY_DETAIL
 from ..recorder.inheritance import LivingJournal
 from ..recorder.log import Log
+from .beginning import record_start
 from .cancels import Cancels
-from .control import Control
+from .control import Control, open_control
 from .crew import Crew, user_of
 from .desk import Desk
 from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
+from .guarded import guarded_by
 from .handover import execute, unblock
 from .holds import Holds
 from .lease import Lease
@@ -58,15 +57,14 @@ from .origins import who_asks
 from .paths import Paths, attach_point, workload_path
 from .predecessor import Predecessor, predecessor
 from .records import Records
-from .reload import Reload, policy_load, users_of
+from .reload import Reload, users_of
 from .resources import Resources
 from .restart import Parts, Restart
 from .retention import Retention
 from .rotation import finish, keys
-from .s3 import place_of
+from .s3 import shipped
 from .sealing import Sealing
 from .selftest import EVERY_S, SelfTest
-from .shipping import Arrived, arrived
 from .status import Status
 from .strays import Strays
 from .witnesses import Witnesses
@@ -117,7 +115,8 @@ async def _serve(document: Document, left: Predecessor | None) -> None:
         print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
         notifier.tell("READY=1")
         _keep(undo, notifier.run(daemon.summary))
-        await _first(stop, daemon.restart.wanted)
+        ends = [asyncio.ensure_future(event.wait()) for event in (stop, daemon.restart.wanted)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
             handover = await daemon.restart.make_way(daemon.control)
             execute(handover, {**os.environ, **notifier.environment})  # nothing of this program runs after it
@@ -163,7 +162,7 @@ class Daemon:
         log = open_log(document, paths, syncs.syscalls)
         undo.callback(log.close)
         sealing, witnesses = _open_seal(document, paths, log, undo)
-        retention = Retention(paths.log, log, sealing, document.log, _shipped(document, paths))
+        retention = Retention(paths.log, log, sealing, document.log, shipped(document, paths))
         redirect = _attach(document, paths, left, undo)
         hooks = code()
         for remark in redirect.remarks:
@@ -181,7 +180,7 @@ class Daemon:
         holds = Holds(book, records, users, decider)
         test = SelfTest(redirect, attach_point(document))
         hash_key = paths.hash_key()
-        _record_start(log, document, policy, paths, left)
+        record_start(log, document, policy, paths, left.details if left else ())
         journals = left.journals if left else ()
         writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), journals, undo)
         crew = Crew(document, writer.drain, policy.epoch, hash_key)
@@ -246,9 +245,9 @@ class Daemon:
                 strays=strays,
             )
         )
-        guarded = _guarded_by(redirect)
+        guarded = guarded_by(redirect)
         control = Control(status=status.facts, holds=holds, is_guarded=guarded, metrics=metrics.text, restart=restart.ask)
-        await _open_control(control, paths, document.metrics.address, left.control() if left else None, undo)
+        await open_control(control, paths.control, document.metrics.address, left.control() if left else None, undo)
         if left is not None:
             left.done()
         return cls(paths, log, crew, entrance, reload, status, restart, control)
@@ -316,14 +315,6 @@ async def _write_journals(
     writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure, living=living)
     undo.push_async_callback(writer.stop)
     return writer
-
-
-def _shipped(document: Document, paths: Paths) -> Callable[[], Arrived] | None:
-    """How far the configured bucket has come; None where none is configured."""
-    if not document.ship.bucket:
-        return None
-    place = place_of(document.ship, socket.gethostname())
-    return lambda: arrived(paths.ledger, place)
 
 
 def _attach(document: Document, paths: Paths, left: Predecessor | None, undo: AsyncExitStack) -> Redirect:
@@ -399,64 +390,3 @@ async def _beat(redirect: Redirect) -> None:
     while True:
         redirect.beat(time.monotonic_ns())
         await asyncio.sleep(BEAT_S)
-
-
-async def _first(*events: asyncio.Event) -> None:
-    """Wait until one of these is set."""
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for one in waiting:
-        one.cancel()
-
-
-def _record_start(log: Log, document: Document, policy: Policy, paths: Paths, left: Predecessor | None) -> None:
-    durability = document.log.durability if document.log.durability == "strict" else f"batch {document.log.batch_ms} ms"
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    details: tuple[tuple[str, str], ...] = (("host", socket.gethostname()), ("kernel", os.uname().release))
-    details += ((KEY_DETAIL, str(paths.log_verifier())),)
-    details += tuple(("payloads encrypted to", recipient) for recipient in document.log.payload_recipients)
-    details += left.details if left else ()
-    try:
-        log.append(
-            0,
-            entry.DaemonStart(
-                version=version("hostguard"), pid=os.getpid(), boot_id=boot_id, durability=durability, details=details
-            ),
-            policy_load(policy),
-        )
-    except LogUnavailable as error:
-        raise Failure(f"the log can't be written: {error}") from None
-
-
-def _guarded_by(redirect: Redirect) -> Callable[[int], bool]:
-    """Whether a process is in a guarded cgroup now; one that is gone counts as guarded, since nobody can vouch for it."""
-
-    def is_guarded(pid: int) -> bool:
-        try:
-            path = cgroups.of_process(pid)
-            ids = {cgroups.cgroup_id(place) for place in (path, *path.parents) if place.is_relative_to(cgroups.mount_point())}
-        except (OSError, KernelError):
-            return True
-        return not ids.isdisjoint(redirect.guarded())
-
-    return is_guarded
-
-
-async def _open_control(
-    control: Control,
-    paths: Paths,
-    scraped: tuple[str, int] | None,
-    inherited: socket.socket | None,
-    undo: AsyncExitStack,
-) -> None:
-    try:
-        await control.start(paths.control, inherited)
-    except OSError as error:
-        raise Failure(f"the control socket {paths.control} can't be opened: {error.strerror or error}") from None
-    undo.push_async_callback(control.stop)
-    if scraped is None:
-        return
-    try:
-        await control.listen_metrics(*scraped)
-    except OSError as error:
-        raise Failure(f"metrics.listen: {scraped[0]}:{scraped[1]} can't be listened on: {error.strerror or error}") from None

@@ -23,7 +23,7 @@ import msgspec
 
 from ..recorder.inheritance import LivingJournal
 from . import lease
-from .crew import CrewLeft
+from .bequest import CrewLeft
 from .holds import HoldLeft
 from .resources import NamesLeft
 

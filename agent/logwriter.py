@@ -56,7 +56,10 @@ class LogWriter:
         on_failure: Callable[[int, str], None],
         living: Sequence[LivingJournal] = (),
     ) -> LogWriter:
-        """Take what an earlier run left, go on with the `living`, then begin. `on_failure` is called in this loop. Raises Failure."""
+        """Take what an earlier run left, go on with the `living`, then begin. Raises Failure.
+
+        `on_failure` is called in this loop.
+        """
         loop = asyncio.get_running_loop()
 
         def tell(number: int, reason: str) -> None:

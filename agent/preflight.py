@@ -1,7 +1,7 @@
 """Whether the code that is installed now could take over from the daemon that runs, asked before anything is given up.
 
-``python -I -m hostguard.agent.preflight CONFIG``, with the running configuration's texts on stdin: a process of the new code reads
-both configurations, and prints a `Finding` as JSON. Whatever it dies of is a reason not to go on.
+``python -I -m hostguard.agent.preflight CONFIG``, with the running configuration's texts on stdin: a process of the new code
+reads both configurations, and prints a `Finding` as JSON. Whatever it dies of is a reason not to go on.
 """
 
 from __future__ import annotations

@@ -107,8 +107,8 @@ class Restart:
             found.append(f"version {finding.release} does not take over from this one: stop the daemon, then start it")
         if keep_flows and self._parts.crew.count:
             found.append(
-                f"the workers of version {finding.release} are told things in other words, so {self._parts.crew.count} open flows "
-                "would end: ask for that (--end-flows), or wait until they have ended"
+                f"the workers of version {finding.release} are told things in other words, so {self._parts.crew.count} open "
+                "flows would end: ask for that (--end-flows), or wait until they have ended"
             )
         if self._parts.writer.drain.failure:
             found.append(f"the log can't be written: {self._parts.writer.drain.failure}")

@@ -1,7 +1,7 @@
 """What two versions must have in common for one's workers to serve under the other's supervisor.
 
-A worker's messages, what it may put on record and how its journal lies in memory. Nobody has to remember to count a number up: the
-words themselves are hashed, fields with their types. A worker of another speech is never adopted.
+A worker's messages, what it may put on record, how its journal lies in memory. Nobody has to remember to count a number up:
+the words themselves are hashed, fields with their types. A worker of another speech is never adopted.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def command(config: Path) -> None:
     until it runs again. `hostguard uninstall` removes them.
 
     SIGHUP reloads policies, agents, users and tags; with a mistake in them everything stays as it was, and `hostguard status`
-    says so.
+    says so. SIGUSR2 is `hostguard restart`.
     """
     # A daemon that replaces another beats before anything slow.
     lease = Lease.of(os.environ)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import time
 from pathlib import Path
 from typing import Any
@@ -25,19 +27,23 @@ def command(config: Path, as_json: bool, end_flows: bool) -> None:
     """Upgrade or reconfigure the running daemon: open flows go on, no connection is refused.
 
     The daemon first has the installed code read its configuration; when that fails everything stays as it is. Then it executes
-    that code in its own place, as the same process. Connections that come in meanwhile wait, for a second or three. Open flows stay with
-    the workers that carry them, which end with their last flow; new ones go to new workers.
+    that code in its own place, as the same process. Connections that come in meanwhile wait, some seconds at most. Open flows
+    stay with the workers that carry them, which end with their last flow; new ones go to new workers.
 
-    What the kernel's maps and open flows were set up by can't change this way: [workloads], resources that are there, the daemon's
-    folders, log.durability.
+    What the kernel's maps and open flows were set up by can't change this way: [workloads], resources that are there, the
+    daemon's folders, log.durability.
     """
     client = Client(places(config).control)
     before = client.get("/v1/status")
+    try:
+        process = os.pidfd_open(before["pid"])
+    except OSError as error:
+        raise Failure(f"process {before['pid']}, which should be the daemon, can't be watched: {error.strerror}") from None
     answer = client.post(f"/v1/restart?end_flows={int(end_flows)}", timeout_s=CHECK_S)
     if answer["refused"]:
         raise Failure(f"nothing was changed: {answer['refused']}")
     began = time.monotonic()
-    after = _successor(client, before["started_at"])
+    after = _successor(client, process, before["started_at"])
     took_s = time.monotonic() - began
     if after["taken_over"] is None:
         raise Failure("the new daemon could not take over, so that all open flows ended; it guards, its output says why")
@@ -54,8 +60,8 @@ def command(config: Path, as_json: bool, end_flows: bool) -> None:
             err.print(f"! {problem}", markup=False)
 
 
-def _successor(client: Client, started_at: float) -> dict[str, Any]:
-    """The status of the daemon that took over. Raises Failure when none does in time."""
+def _successor(client: Client, process: int, started_at: float) -> dict[str, Any]:
+    """The status of the daemon that took over, as the same process. Raises Failure when none does in time."""
     until = time.monotonic() + LIMIT_S
     while True:
         try:
@@ -68,4 +74,6 @@ def _successor(client: Client, started_at: float) -> dict[str, Any]:
                 raise Failure(f"the daemon did not come back: {error}") from None
         if time.monotonic() > until:
             raise Failure("the daemon still runs as it did before")
-        time.sleep(0.05)
+        # A pidfd is readable once its process has ended (pidfd_open(2)).
+        if select.select([process], [], [], 0.05)[0]:
+            raise Failure("the daemon ended on the way, and all flows with it; its output says why")
