@@ -19,7 +19,6 @@ from hostguard.agent.child import Child
 from hostguard.agent.handover import VARIABLE, VERSION, BadHandover, Handover, take
 from hostguard.agent.speech import speech
 from hostguard.policy.document import Document, load
-from hostguard.policy.rules import Source
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop" / "hostguard.toml"
 KNOWN = {1: "6a01cb00a8506d30"}
@@ -148,7 +147,5 @@ def test_a_configuration_with_mistakes_is_an_objection(tmp_path: Path) -> None:
     good = load(SHOP)
     broken = tmp_path / "hostguard.toml"
     broken.write_text(good.text.replace("[users.", "[usrs.", 1))
-    finding = preflight.find(
-        str(broken), preflight.Running(good.text, tuple(Source(s.file, s.text, s.base) for s in good.sources))
-    )
+    finding = preflight.find(str(broken), preflight.Running(good.text, good.sources))
     assert any("usrs" in objection for objection in finding.objections)

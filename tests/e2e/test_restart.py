@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,15 @@ permit (principal in Group::"dba", action == Action::"approve", resource);
 SCRIPT = "CREATE TABLE t (n int); INSERT INTO t VALUES (1), (2); CREATE TABLE copied (n int)"
 
 
+def setup_for(server: Server) -> guard.Setup:
+    agents, resources = {"one": guard.Agent(("worker",))}, {"pg": f"{server.host}:{server.port}"}
+    return guard.Setup(agents=agents, resources=resources, policies=POLICY, workers=1)
+
+
 @pytest.fixture
 def running(postgres18: Server) -> Iterator[guard.Guard]:
     """A guard of the test's own, which it may restart."""
-    setup = guard.Setup(
-        agents={"one": guard.Agent(("worker",))},
-        resources={"pg": f"{postgres18.host}:{postgres18.port}"},
-        policies=POLICY,
-        workers=1,
-    )
-    with guard.guarding(setup) as started:
+    with guard.guarding(setup_for(postgres18)) as started:
         yield started
 
 
@@ -216,65 +216,111 @@ def test_a_signal_restarts_as_well(running: guard.Guard, postgres18: Server, dat
         assert talk("SELECT 1") == ["1"]
 
 
-STOPS = ("before the execve", "before it is taken up", "half taken up", "before it is served")
+@contextmanager
+def spoilt(postgres18: Server, spoiling: str) -> Iterator[guard.Guard]:
+    """A guard whose first daemon runs with one of its functions replaced (`SPOILT`); one that is started later does not."""
+    with guard.prepared(setup_for(postgres18)) as prepared:
+        (prepared.folder / "spoilt").mkdir()
+        (prepared.folder / "spoilt" / "sitecustomize.py").write_text(SPOILT)
+        os.environ.update(PYTHONPATH=str(prepared.folder / "spoilt"), HOSTGUARD_TEST_SPOILT=spoiling)
+        try:
+            prepared.start()
+        finally:
+            del os.environ["PYTHONPATH"], os.environ["HOSTGUARD_TEST_SPOILT"]
+        yield prepared
 
 
-@pytest.mark.parametrize("stop", range(len(STOPS)), ids=STOPS)
-def test_killed_on_the_way_it_ends_closed(running: guard.Guard, postgres18: Server, database: str, stop: int) -> None:
-    """The daemon runs with code that ends it with -9 at this step; what it left is for the next start."""
-    running.stop()
-    hook = running.folder / "die"
-    hook.mkdir()
-    (hook / "sitecustomize.py").write_text(DIES)
-    os.environ.update(PYTHONPATH=str(hook), HOSTGUARD_TEST_STOP=str(stop))
-    try:
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param("killed before the execve", marks=pytest.mark.soak),
+        pytest.param("killed before it is taken up", marks=pytest.mark.soak),
+        "killed when half is taken up",
+        pytest.param("killed before it serves", marks=pytest.mark.soak),
+    ],
+)
+def test_killed_on_the_way_it_ends_closed(postgres18: Server, database: str, step: str) -> None:
+    with spoilt(postgres18, step) as running:
+        assert running.process is not None
+        with guarded(running, "one", postgres18, database) as talk:
+            assert talk("INSERT INTO t VALUES (77)") == ["INSERT 0 1"]
+            answer = running.cli("restart")
+            assert answer.returncode == 1
+            assert running.process.wait(60) == -signal.SIGKILL
+            assert "server closed the connection" in " ".join(talk("SELECT 1"))
+            late = running.run(
+                "one", [sys.executable, "-c", "import psycopg; psycopg.connect('')"], postgres18.environment(database)
+            )
+            assert "Connection refused" in late.stderr
         running.start()
-    finally:
-        del os.environ["PYTHONPATH"], os.environ["HOSTGUARD_TEST_STOP"]
-    assert running.process is not None
-    with guarded(running, "one", postgres18, database) as talk:
+        with guarded(running, "one", postgres18, database) as talk:
+            assert talk("SELECT count(*) FROM t") == ["3"]
+        assert texts(check_record(running)).count("INSERT INTO t VALUES (77)") == 1
+
+
+def test_what_can_not_be_taken_over_ends_on_record(postgres18: Server, database: str) -> None:
+    with spoilt(postgres18, "of another version") as running, guarded(running, "one", postgres18, database) as talk:
         assert talk("INSERT INTO t VALUES (77)") == ["INSERT 0 1"]
-        assert running.cli("restart").returncode == 1
-        assert running.process.wait(60) == -signal.SIGKILL
+        answer = running.cli("restart")
+        assert answer.returncode == 1
+        assert "could not take over" in answer.stderr
+        assert "left version 1 of its state, this one knows 0" in "".join(running.lines)
         assert "server closed the connection" in " ".join(talk("SELECT 1"))
-        late = running.run("one", [sys.executable, "-c", "import psycopg; psycopg.connect('')"], postgres18.environment(database))
-        assert "Connection refused" in late.stderr
-    running.start()
-    with guarded(running, "one", postgres18, database) as talk:
-        assert talk("SELECT count(*) FROM t") == ["3"]
-    found = check_record(running)
-    assert texts(found).count("INSERT INTO t VALUES (77)") == 1
+        assert running.is_guarding(), "it started as after a crash"
+        found = check_record(running)
+        assert texts(found).count("INSERT INTO t VALUES (77)") == 1
+        assert [one.fault for one in found if isinstance(one, entry.JournalEnd)] == ["crash"]
 
 
-DIES = """
+def test_workers_that_speak_otherwise_are_not_taken_over(postgres18: Server, database: str) -> None:
+    with spoilt(postgres18, "of another speech") as running, guarded(running, "one", postgres18, database) as talk:
+        assert talk("SELECT 1") == ["1"]
+        refused = running.cli("restart")
+        assert refused.returncode == 1
+        assert "1 open flows would end" in refused.stderr
+        assert talk("SELECT 1") == ["1"]
+        told = running.ask("restart", "--end-flows")
+        assert (told["flows"], told["flows_end"]) == (1, True)
+        assert "server closed the connection" in " ".join(talk("SELECT 1"))
+        with guarded(running, "one", postgres18, database) as other:
+            assert other("SELECT 1") == ["1"]
+        closes = [one.reason for one in check_record(running) if isinstance(one, entry.FlowClose)]
+        assert "hostguard is stopping" in closes[0]
+
+
+SPOILT = """
 import os, signal, sys
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
+SUCCESSOR = "HOSTGUARD_HANDOVER" in os.environ
+# Module, what in it, by what it is replaced, and whether in the daemon that takes over.
+CASES = {
+    "killed before the execve": ("hostguard.agent.handover", "os.execve", die, False),
+    "killed before it is taken up": ("hostguard.agent.handover", "take", die, True),
+    "killed when half is taken up": ("hostguard.agent.desk", "Desk.take_up", die, True),
+    "killed before it serves": ("hostguard.agent.entrance", "Entrance.listen", die, True),
+    "of another version": ("hostguard.agent.handover", "VERSION", 0, True),
+    "of another speech": ("hostguard.agent.speech", "speech", lambda: "other words", False),
+}
+MODULE, WHAT, BY, LATER = CASES[os.environ["HOSTGUARD_TEST_SPOILT"]]
+
 class Finder:
-    # Replaces one function of the daemon's by one that ends it, when its module is loaded.
     def find_spec(self, name, path=None, target=None):
-        module, attribute, successor = STEPS[int(os.environ["HOSTGUARD_TEST_STOP"])]
-        if name != module or successor != SUCCESSOR:
+        if name != MODULE:
             return None
         sys.meta_path.remove(self)
         import importlib.util
         spec = importlib.util.find_spec(name)
-        run = spec.loader.exec_module
+        load = spec.loader.exec_module
         def exec_module(made):
-            run(made)
-            owner, _, last = attribute.rpartition(".")
-            setattr(getattr(made, owner) if owner else made, last, die)
+            load(made)
+            owner, _, last = WHAT.rpartition(".")
+            setattr(getattr(made, owner) if owner else made, last, BY)
         spec.loader.exec_module = exec_module
         return spec
 
-SUCCESSOR = "HOSTGUARD_HANDOVER" in os.environ
-STEPS = (
-    ("hostguard.agent.handover", "os.execve", False),
-    ("hostguard.agent.predecessor", "take", True),
-    ("hostguard.agent.desk", "Desk.take_up", True),
-    ("hostguard.agent.entrance", "Entrance.listen", True),
-)
-sys.meta_path.insert(0, Finder())
+if SUCCESSOR == LATER:
+    sys.meta_path.insert(0, Finder())
 """

@@ -11,7 +11,12 @@ import psycopg
 
 def main() -> None:
     over = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), over.set()), daemon=True).start()
+
+    def wait_for_the_end() -> None:
+        sys.stdin.readline()
+        over.set()
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()
     with psycopg.connect("", autocommit=True) as connection, connection.cursor() as cursor:
         with cursor.copy("COPY copied FROM STDIN") as copy:
             for number in itertools.count():
