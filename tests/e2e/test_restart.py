@@ -285,7 +285,7 @@ def test_workers_that_speak_otherwise_are_not_taken_over(postgres18: Server, dat
         with guarded(running, "one", postgres18, database) as other:
             assert other("SELECT 1") == ["1"]
         closes = [one.reason for one in check_record(running) if isinstance(one, entry.FlowClose)]
-        assert "hostguard is stopping" in closes[0]
+        assert "hostguard is stopping" in str(closes[0])
 
 
 SPOILT = """
