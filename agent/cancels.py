@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 
 from ..recorder import entry
 from . import messages
-from .dialling import dial
+from .dialling import Dialler
 from .flows import OpenFlow
 from .messages import BadMessage
 from .records import Records
@@ -26,8 +26,9 @@ class Cancels:
     flow holds it, on the resource that gave it.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, dialler: Dialler) -> None:
         self._records = records
+        self._dialler = dialler
         self._flows: dict[tuple[str, bytes], OpenFlow] = {}
 
     def add(self, flow: OpenFlow, key: bytes) -> None:
@@ -61,17 +62,16 @@ class Cancels:
             if held:
                 target.berth.say(messages.Recall(target.id, "canceling statement due to user request", CANCELED))
             else:
-                await _forward(target, request)
+                await self._forward(target, request)
         asking.berth.say(messages.End(asking.id, "cancel request handled"))
 
-
-async def _forward(target: OpenFlow, request: bytes) -> None:
-    """Send the packet to the target's own server; it answers by closing."""
-    loop = asyncio.get_running_loop()
-    try:
-        with await dial(target) as sock:
-            async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                await loop.sock_sendall(sock, request)
-                await loop.sock_recv(sock, 1)
-    except (OSError, TimeoutError):
-        return  # as without hostguard: who cancels is told nothing
+    async def _forward(self, target: OpenFlow, request: bytes) -> None:
+        """Send the packet to the target's own server; it answers by closing."""
+        loop = asyncio.get_running_loop()
+        try:
+            with await self._dialler.dial(target) as sock:
+                async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                    await loop.sock_sendall(sock, request)
+                    await loop.sock_recv(sock, 1)
+        except (OSError, TimeoutError):
+            return  # as without hostguard: who cancels is told nothing

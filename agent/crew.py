@@ -15,11 +15,12 @@ import os
 import pwd
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from ..identity.workload import WorkloadRule
 from ..policy.document import Document
 from ..policy.sections import Ship
 from ..recorder.drain import Drain
@@ -78,8 +79,11 @@ class Crew:
         self._added = Latency()
         self._adopted = False
 
-    def take_up(self, left: CrewLeft, handler: Handler) -> list[OpenFlow]:
-        """Go on with an earlier supervisor's workers and flows; before `start`. Their policy is not ours yet. Raises OSError."""
+    def take_up(self, left: CrewLeft, handler: Handler, rules: Mapping[str, WorkloadRule]) -> list[OpenFlow]:
+        """Go on with an earlier supervisor's workers and flows; before `start`. Raises OSError.
+
+        rules: of the workloads, by name.
+        """
         self._adopted = True
         self._tally, self.died = Tally(*left.tally), left.died
         self._added.merge(left.added, left.added_ns)
@@ -87,7 +91,7 @@ class Crew:
         self._handler = handler
         self.berths = [Berth.adopt(one, self._drain, self._handled, time.time()) for one in left.berths]
         carriers = {berth.journal: berth for berth in self.berths}
-        flows = [OpenFlow.of(one, carriers[one.journal]) for one in left.flows]
+        flows = [OpenFlow.of(one, carriers[one.journal], rules[one.workload]) for one in left.flows]
         for flow in flows:
             flow.berth.flows[flow.id] = flow
         self.broadcast(messages.NewPolicy(self._begin.document, self._begin.epoch))

@@ -1,7 +1,7 @@
 """The composition root: a whole daemon from one configuration, or nothing of it.
 
 Order of start. Nothing may be half up, so each step registers how to undo it, and the daemon says "guarding" only after its own
-probe connections have come through its own hooks: configuration, log, kernel hooks, guarded cgroups, workers, listeners,
+probe connections have come through its own hooks: configuration, log, kernel hooks, workloads' cgroups, workers, listeners,
 self-test, control socket. Until the listeners are known to the kernel every guarded connect is refused, so the order is closed
 throughout.
 
@@ -22,8 +22,8 @@ from pathlib import Path
 import uvloop
 
 from ..identity.users import UserMistake, Users
-from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
-from ..kernel import cgroups, pins
+from ..identity.workload import WorkloadMistake, Workloads
+from ..kernel import cgroups
 from ..kernel.errors import KernelError
 from ..kernel.hooks import code
 from ..kernel.layouts import Mode
@@ -32,32 +32,40 @@ from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document, load
 from ..policy.sections import SEEN_FAMILIES
+from ..policy.workloads import rule_of
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.inheritance import LivingJournal
 from ..recorder.log import Log
+from .attaching import attach
+from .attribution import Attributor
 from .beginning import record_start
 from .cancels import Cancels
+from .containerfiles import ContainerFiles
 from .control import Control, open_control
 from .crew import Crew, user_of
 from .desk import Desk
+from .dialling import Dialler
+from .enrolment import Enrolment
 from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
-from .guarded import guarded_by
 from .handover import execute, unblock
 from .holds import Holds
 from .lease import Lease
 from .logwriter import LogWriter, TimedSyncs
+from .lookout import Lookout
 from .metrics import Metrics
 from .names.keeper import START_S, Keeper
+from .namespaces import Namespaces
 from .notify import Notifier
 from .open_log import open_log
 from .origins import who_asks
-from .paths import Paths, attach_point, workload_path
+from .paths import Paths, attach_point, made_cgroup, unix_address, workload_path
+from .powers import Powers
 from .predecessor import Predecessor, predecessor
 from .records import Records
-from .reload import Reload, users_of
+from .reload import Reload, uid_of, users_of
 from .resources import Resources
 from .restart import Parts, Restart
 from .retention import Retention
@@ -163,17 +171,20 @@ class Daemon:
         undo.callback(log.close)
         sealing, witnesses = _open_seal(document, paths, log, undo)
         retention = Retention(paths.log, log, sealing, document.log, shipped(document, paths))
-        redirect = _attach(document, paths, left, undo)
+        redirect = attach(document, paths, left, HEARTBEAT_LIMIT_MS, undo)
         hooks = code()
         for remark in redirect.remarks:
             print(remark, flush=True)
-        _guard(document, workloads, redirect, undo)
+        container = ContainerFiles()
+        enrolment = _enrol(document, workloads, redirect, container, undo)
+        attributor = Attributor(workloads, container)
+        undo.callback(attributor.close)
         strays = Strays(redirect, log)
         # What was connected before it was guarded ends before anything is said to be guarded.
         if left is None:
             await strays.look()
         # Agents may ask there, and are told in words that they may not.
-        redirect.set_unix(dict.fromkeys((os.fsencode(paths.control), *map(_unix_address, document.daemon.unix_allow))))
+        redirect.set_unix(dict.fromkeys((os.fsencode(paths.control), *map(unix_address, document.daemon.unix_allow))))
         decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
@@ -187,27 +198,37 @@ class Daemon:
         sockets = left.resolver() if left else ()
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults, sockets)
         undo.callback(names.close)
-        desk = Desk(crew, holds, Cancels(records), faults)
-        entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, document.limits.max_flows)
+        max_flows = document.limits.max_flows
+        entrance = Entrance(redirect, attributor, resources, names, crew, records, faults, test.arrived, max_flows)
+        namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, enrolment.is_guarded)
+        dialler = Dialler(namespaces.stream_socket)
+        desk = Desk(crew, holds, Cancels(records, dialler), faults, dialler)
+        enrolment.on_guarded = [namespaces.soon, strays.soon]
+        lookout = Lookout(redirect, workloads, records, strays)
         _keep(undo, _beat(redirect), holds.run(), strays.run())
+        undo.push_async_callback(lookout.stop)
+        lookout.start()
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
         undo.push_async_callback(crew.close)
         undo.callback(entrance.close)
         if left is not None:
-            left.take_up(crew, desk, holds, resources, entrance)
+            await left.take_up(workloads, crew, desk, holds, resources, entrance, namespaces)
         await crew.start(desk.handle, desk.closed)
         if left is not None:
             # These have waited long enough; what names lead to is known from before.
             entrance.listen(left.listeners())
-        await _answer_names(names, redirect, workloads, resources, undo)
+        await _answer_names(names, redirect, attributor, resources, undo)
         if left is None:
             entrance.listen()
+        _keep(undo, enrolment.run(), namespaces.run())
         await test.run()
         _keep(undo, test.repeat(EVERY_S))
         reload = Reload(decider, crew, names, holds, log)
         status = Status(
             decider=decider,
             redirect=redirect,
+            enrolment=enrolment,
+            namespaces=namespaces,
             entrance=entrance,
             resources=resources,
             names=names,
@@ -218,6 +239,8 @@ class Daemon:
             holds=holds,
             test=test,
             strays=strays,
+            lookout=lookout,
+            powers=Powers(redirect, workloads),
             reload=reload,
             log=log,
             sealing=sealing,
@@ -241,12 +264,14 @@ class Daemon:
                 names=names,
                 resources=resources,
                 entrance=entrance,
+                namespaces=namespaces,
                 test=test,
                 strays=strays,
             )
         )
-        guarded = guarded_by(redirect)
-        control = Control(status=status.facts, holds=holds, is_guarded=guarded, metrics=metrics.text, restart=restart.ask)
+        control = Control(
+            status=status.facts, holds=holds, is_guarded=enrolment.is_guarded, metrics=metrics.text, restart=restart.ask
+        )
         await open_control(control, paths.control, document.metrics.address, left.control() if left else None, undo)
         if left is not None:
             left.done()
@@ -271,7 +296,7 @@ class Daemon:
 
 def _who(document: Document) -> tuple[Workloads, Users]:
     try:
-        workloads = Workloads(WorkloadRule(name, w.agent, w.cgroup) for name, w in document.workloads.items())
+        workloads = Workloads(rule_of(name, w, uid_of, os.path.realpath) for name, w in document.workloads.items())
         users = users_of(document)
     except (WorkloadMistake, UserMistake) as mistake:
         raise Failure("; ".join(mistake.problems)) from None
@@ -279,10 +304,10 @@ def _who(document: Document) -> tuple[Workloads, Users]:
 
 
 async def _answer_names(
-    names: Keeper, redirect: Redirect, workloads: Workloads, resources: Resources, undo: AsyncExitStack
+    names: Keeper, redirect: Redirect, attributor: Attributor, resources: Resources, undo: AsyncExitStack
 ) -> None:
     """Have a resolver, and look up what the resources' names lead to before anybody connects. Raises Failure."""
-    _keep(undo, names.run(who_asks(redirect, workloads)))
+    _keep(undo, names.run(who_asks(redirect, attributor)))
     try:
         async with asyncio.timeout(START_S):
             await names.ready.wait()
@@ -317,55 +342,38 @@ async def _write_journals(
     return writer
 
 
-def _attach(document: Document, paths: Paths, left: Predecessor | None, undo: AsyncExitStack) -> Redirect:
-    """Attach the hooks. They outlive this daemon, unless it fails to start on a host that was not guarded before."""
-    try:
-        fresh = not any(hook.attached for hook in pins.status(paths.pins).hooks)
-        point, resumed = attach_point(document), None
-        if left is not None:
-            resumed = left.redirect(point, paths.pins)
-        redirect = resumed or Redirect.attach(point, paths.pins, HEARTBEAT_LIMIT_MS, document.daemon.loader)
-    except KernelError as error:
-        raise Failure(f"the kernel hooks can't be attached: {error}") from None
-
-    def leave(kind: type[BaseException] | None, *_: object) -> None:
-        if fresh and kind is not None:
-            redirect.detach()
-        else:
-            redirect.close()
-
-    undo.push(leave)
-    return redirect
-
-
-def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: AsyncExitStack) -> None:
-    """Make the kernel's map say what the configuration says; numbers of an earlier run mean nothing any more."""
-    wanted = {}
-    for cgroup, number in workloads.numbers.items():
-        path = workload_path(document, cgroup)
+def _enrol(
+    document: Document, workloads: Workloads, redirect: Redirect, container: ContainerFiles, undo: AsyncExitStack
+) -> Enrolment:
+    """Make the kernel's maps say what the configuration says; numbers of an earlier run mean nothing any more."""
+    attach = attach_point(document)
+    for name in document.workloads:
+        path = made_cgroup(document, name)
+        if path is None:
+            continue
         try:
             if not path.exists():
                 undo.push(_remove_on_failure(path))
-            wanted[cgroups.create(path)] = number
+            cgroups.create(path)
         except (OSError, KernelError) as error:
-            raise Failure(f"the cgroup {cgroup} can't be made: {error}") from None
+            raise Failure(f"the cgroup {path} can't be made: {error}") from None
     try:
-        # First the paths: a cgroup that is removed and made again from here on is guarded when it is made.
-        redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
+        enrolment = Enrolment(redirect, workloads, attach, container)
+        undo.callback(enrolment.close)
+        # Before the numbers get another meaning: what one may do more must not become another's.
+        redirect.set_modes(_modes(document, workloads))
+        # Then the paths: a cgroup that is removed and made again from here on is guarded when it is made.
+        redirect.set_paths({workload_path(document, path): number for path, number in workloads.paths.items()})
+        redirect.set_users(dict(workloads.users))
+        enrolment.start()
     except KernelError as error:
-        raise Failure(f"the workloads' cgroups can't be guarded: {error}") from None
+        raise Failure(f"the workloads can't be guarded: {error}") from None
+    return enrolment
+
+
+def _modes(document: Document, workloads: Workloads) -> dict[int, Mode]:
     loosened = {name for name, workload in document.workloads.items() if not set(SEEN_FAMILIES).issuperset(workload.families)}
-    redirect.set_modes({number: Mode.FAMILIES for number, rule in enumerate(workloads.rules, 1) if rule.name in loosened})
-    for identifier, number in wanted.items():
-        redirect.guard(identifier, number)
-    for identifier in redirect.guarded():
-        if identifier not in wanted:
-            redirect.unguard(identifier)
-
-
-def _unix_address(text: str) -> bytes:
-    """A UNIX socket's address as connect(2) takes it: an abstract name begins with a zero byte (unix(7))."""
-    return b"\0" + os.fsencode(text[1:]) if text.startswith("@") else os.fsencode(text)
+    return {number: Mode.FAMILIES for number, rule in enumerate(workloads.rules, 1) if rule.name in loosened}
 
 
 def _remove_on_failure(path: Path) -> Callable[..., None]:

@@ -9,18 +9,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..identity.process import Process
-from ..identity.workload import WorkloadRule, Workloads
 from ..kernel.flows import origin_of
 from ..kernel.layouts import Origin
 from ..kernel.loader import Redirect, netns_cookie
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
+from .attribution import Attribution, Attributor
 from .crew import Crew
 from .faults import Faults
 from .flows import OpenFlow
 from .names.keeper import DNS_PORT, Keeper
-from .origins import asker_of, process_at
+from .origins import asker_of
 from .records import Records
 from .resources import Resources
 
@@ -31,13 +30,36 @@ PAUSE_S = 0.5
 """Before the next attempt after an accept that failed for want of descriptors or memory."""
 
 
+class Door:
+    """A listening socket that is accepted on."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    @property
+    def is_open(self) -> bool:
+        """Not closed yet."""
+        return self._sock.fileno() >= 0
+
+    def pause(self) -> None:
+        """Stop accepting; what connects waits in the socket."""
+        if self._sock.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+
+    def close(self) -> None:
+        """Stop accepting, close the socket."""
+        if self._sock.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+            self._sock.close()
+
+
 class Entrance:
     """Accepts, and asks who that is. Not a byte of what they send is read here."""
 
     def __init__(
         self,
         redirect: Redirect,
-        workloads: Workloads,
+        attributor: Attributor,
         resources: Resources,
         names: Keeper,
         crew: Crew,
@@ -51,8 +73,11 @@ class Entrance:
         """Flows since the start."""
         self.refused = 0
         self.paused = False
+        self._open = True
+        self._doors: set[Door] = set()
+        """In other network namespaces than the daemon's."""
         self._redirect = redirect
-        self._workloads = workloads
+        self._attributor = attributor
         self._resources = resources
         self._names = names
         self._crew = crew
@@ -60,6 +85,8 @@ class Entrance:
         self._faults = faults
         self._self_test = self_test
         self._max_flows = max_flows
+        self._waiting: set[asyncio.Task[None]] = set()
+        """One for each accepted connection of which it is not known yet whose it is."""
 
     def listen(self, inherited: Sequence[socket.socket] = ()) -> None:
         """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError.
@@ -74,20 +101,39 @@ class Entrance:
     def pause(self) -> None:
         """Accept no more; what connects waits in the listeners."""
         self.paused = True
-        for sock in self.listeners:
-            asyncio.get_running_loop().remove_reader(sock.fileno())
+        for door in (*map(Door, self.listeners), *self._doors):
+            door.pause()
+
+    async def settle(self, limit_s: float) -> None:
+        """Wait until it is known whose the accepted connections are, at most this long."""
+        if self._waiting:
+            await asyncio.wait(self._waiting, timeout=limit_s)
 
     def leave(self) -> list[int]:
-        """The listeners' descriptors, for the next supervisor; nothing is accepted here any more."""
+        """The descriptors of the daemon's own listeners, for the next supervisor; nothing is accepted here any more."""
         self.pause()
         return [sock.detach() for sock in self.listeners]
 
     def close(self) -> None:
-        """Stop listening: the kernel refuses guarded connects from here on."""
-        for sock in self.listeners:
-            asyncio.get_running_loop().remove_reader(sock.fileno())
-            sock.close()
+        """Stop listening, in all namespaces: the kernel refuses guarded connects from here on."""
+        self._open = False
+        for door in (*map(Door, self.listeners), *self._doors):
+            door.close()
         self.listeners = []
+        self._doors.clear()
+        for task in self._waiting:
+            task.cancel()
+
+    async def open_door(self, sock: socket.socket) -> Door:
+        """Accept on a listener of another network namespace, which the kernel knows of, until the door is closed."""
+        self._doors = {door for door in self._doors if door.is_open}
+        door = Door(sock)
+        if self._open:
+            self._resume(sock)
+            self._doors.add(door)
+        else:
+            door.close()
+        return door
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
@@ -107,34 +153,56 @@ class Entrance:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
-                self._identify(sock, source[:2])
+                origin = self._origin(sock, source[:2])
             except Exception as error:  # the supervising handler of connections that are no flow yet
                 self._faults.add(0, "", "internal", repr(error))
                 _reset(sock)
+                continue
+            if origin is not None:
+                task = asyncio.get_running_loop().create_task(self._identify(sock, source[:2], origin))
+                self._waiting.add(task)
+                task.add_done_callback(self._waiting.discard)
 
     def _resume(self, listener: socket.socket) -> None:
         if listener.fileno() >= 0 and not self.paused:
             asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
 
-    def _identify(self, sock: socket.socket, source: tuple[str, int]) -> None:
-        """Find out who connected and where to, and hand the connection on."""
+    def _origin(self, sock: socket.socket, source: tuple[str, int]) -> Origin | None:
+        """Where the connection comes from; None after refusing it, and for one that is nobody's but ours."""
         origin = origin_of(sock, self._redirect, source)
         if origin is None:
             self._refuse(sock, _stranger(source))
-            return
-        if self._self_test(origin):
+        elif self._self_test(origin):
             sock.close()  # no reset: it could reach the probe before its connect() returns, which would then fail
-            return
-        process = process_at(origin)
-        rule = self._workloads.workload_of(origin.workload, process)
-        facts = _facts(origin, source, process, rule)
+            return None
+        elif len(self._waiting) >= self._max_flows:
+            reason = f"limits.max_flows ({self._max_flows}) connections wait for the hash of their program"
+            self._refuse(sock, _stranger(source, reason))
+            return None
+        return origin
+
+    async def _identify(self, sock: socket.socket, source: tuple[str, int], origin: Origin) -> None:
+        """Find out who connected, and hand the connection on."""
+        try:
+            self._admit(sock, source, origin, await self._attributor.attribute(origin))
+        except asyncio.CancelledError:
+            _reset(sock)
+            raise
+        except Exception as error:  # the supervising handler of connections that are no flow yet
+            self._faults.add(0, "", "internal", repr(error))
+            _reset(sock)
+
+    def _admit(self, sock: socket.socket, source: tuple[str, int], origin: Origin, found: Attribution) -> None:
+        """Open the flow, or refuse it."""
+        facts, process, rule = _facts(origin, source, found), found.process, found.rule
         if rule is None:
-            self._refuse(sock, entry.FlowRefused(**facts, reason="its cgroup is no workload's"))
+            self._refuse(sock, entry.FlowRefused(**facts, reason=found.reason))
             return
         netns = netns_cookie(sock)
         place = self._resources.at((rule.agent, netns), origin.host, origin.port, time.monotonic())
         names = (("name", place.name),) if place.name else ()
-        facts["details"] = (*names, ("barred", place.reason)) if place.instead_of else names
+        barred = (("barred", place.reason),) if place.instead_of else ()
+        facts["details"] = (*names, *barred, *found.details)
         resource = place.resource or place.instead_of
         if not resource and origin.port == DNS_PORT:
             self._names.give(asker_of(origin, process, rule, netns), sock)
@@ -192,13 +260,15 @@ def _reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def _stranger(source: tuple[str, int]) -> entry.FlowRefused:
-    reason = "no record of a redirect: somebody dialled the loop directly"
+def _stranger(
+    source: tuple[str, int], reason: str = "no record of a redirect: somebody dialled the loop directly"
+) -> entry.FlowRefused:
     return entry.FlowRefused(agent="", workload="", resource="", source=f"{source[0]}:{source[1]}", reason=reason)
 
 
-def _facts(origin: Origin, source: tuple[str, int], process: Process, rule: WorkloadRule | None) -> dict[str, Any]:
+def _facts(origin: Origin, source: tuple[str, int], found: Attribution) -> dict[str, Any]:
     """The fields that an opened and a refused flow have in common."""
+    process, rule = found.process, found.rule
     return {
         "agent": rule.agent if rule else "",
         "workload": rule.name if rule else "",
@@ -216,4 +286,5 @@ def _facts(origin: Origin, source: tuple[str, int], process: Process, rule: Work
         "cgroup": process.cgroup,
         "ancestors": tuple(f"{ancestor.pid} {ancestor.exe}" for ancestor in process.ancestors),
         "gone": process.gone,
+        "details": found.details,
     }

@@ -22,7 +22,8 @@ class FlowLeft(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     origin: Origin
     process: Process
-    rule: WorkloadRule
+    workload: str
+    """Name of its rule, which a restart can't change."""
     resource: str
     journal: int
     """Number of its worker's journal."""
@@ -31,6 +32,9 @@ class FlowLeft(msgspec.Struct, frozen=True, kw_only=True):
     dialled: bool
     dialling: bool
     cancelled: bool
+
+
+_SAME = tuple(name for name in FlowLeft.__struct_fields__ if name not in ("journal", "workload"))
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -59,15 +63,13 @@ class OpenFlow:
     """It has asked to cancel what another flow does, which happens once as well."""
 
     @classmethod
-    def of(cls, left: FlowLeft, berth: Berth) -> OpenFlow:
+    def of(cls, left: FlowLeft, berth: Berth, rule: WorkloadRule) -> OpenFlow:
         """What an earlier supervisor knew of a flow; it holds nothing until `Holds.take_up`, nor can be cancelled."""
-        fields = {name: getattr(left, name) for name in FlowLeft.__struct_fields__ if name != "journal"}
-        return cls(**fields, berth=berth)
+        return cls(**{name: getattr(left, name) for name in _SAME}, berth=berth, rule=rule)
 
     def leave(self) -> FlowLeft:
         """For the next supervisor."""
-        fields = {name: getattr(self, name) for name in FlowLeft.__struct_fields__ if name != "journal"}
-        return FlowLeft(**fields, journal=self.berth.journal)
+        return FlowLeft(**{name: getattr(self, name) for name in _SAME}, journal=self.berth.journal, workload=self.rule.name)
 
     @property
     def agent(self) -> str:

@@ -25,6 +25,7 @@ from ..recorder.inheritance import LivingJournal
 from . import lease
 from .bequest import CrewLeft
 from .holds import HoldLeft
+from .namespaces import NamespaceLeft
 from .resources import NamesLeft
 
 VERSION = 1
@@ -36,14 +37,6 @@ _HELD_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 class BadHandover(Exception):
     """What was left can't be taken over; says why."""
-
-
-class Listening(msgspec.Struct, frozen=True):
-    """Listeners of one network namespace."""
-
-    netns: int
-    """Its cookie; 0 for the daemon's own."""
-    fds: tuple[int, ...]
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +56,10 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     """Descriptor that holds the run folder."""
     control: int
     """The control socket."""
-    listeners: tuple[Listening, ...]
+    listeners: tuple[int, ...]
+    """Of the daemon's own network namespace."""
+    namespaces: list[NamespaceLeft]
+    """The others."""
     resolver: tuple[int, ...]
     """The resolver's sockets."""
     resolver_process: tuple[int, int] | None
@@ -80,9 +76,9 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
 
     def descriptors(self) -> Iterator[int]:
         """All that have to stay open."""
-        yield from (self.lock, self.control, *self.resolver)
-        for listening in self.listeners:
-            yield from listening.fds
+        yield from (self.lock, self.control, *self.listeners, *self.resolver)
+        for namespace in self.namespaces:
+            yield from namespace.descriptors
         for journal in self.journals:
             yield from journal.descriptors
         for berth in self.crew.berths:

@@ -56,6 +56,10 @@ class Metrics(Collector):
         yield GaugeMetricFamily("hostguard_problems", "What hostguard status names as a problem.", len(facts["problems"]))
         yield GaugeMetricFamily("hostguard_start_time_seconds", "When the daemon began, since 1970.", facts["started_at"])
         yield from self._flows(facts)
+        yield GaugeMetricFamily(
+            "hostguard_powerful_processes", "Guarded processes that could undo the guard.", facts["powers"]["count"]
+        )
+        yield from _names(facts["names"])
         yield from _log(facts["log"])
         if facts["shipped"] is not None:
             yield from _shipped(facts["shipped"], facts["log"]["sealed"])
@@ -69,6 +73,12 @@ class Metrics(Collector):
         for name, value in facts["kernel"].items():
             kernel.add_metric([name], value)
         yield kernel
+        denied = CounterMetricFamily(
+            "hostguard_denied", "What guarded processes tried past the loop.", labels=["workload", "road"]
+        )
+        for told in facts["denied"]["workloads"]:
+            denied.add_metric([told["workload"], told["road"]], told["times"])
+        yield denied
 
     def _flows(self, facts: dict[str, Any]) -> Iterator[Metric]:
         yield GaugeMetricFamily("hostguard_flows", "Flows that are open.", facts["flows"]["open"])
@@ -86,6 +96,27 @@ class Metrics(Collector):
         for fault, count in self._faults.counts.items():
             faults.add_metric([fault], count)
         yield faults
+
+
+def _names(names: dict[str, Any]) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "hostguard_resolver_up", "1 while names are answered.", names["running"] and bool(names["redirected"])
+    )
+    yield CounterMetricFamily("hostguard_resolvers_ended", "Resolvers that ended and were replaced.", names["ended"])
+    if "questions" not in names:
+        return
+    asked = CounterMetricFamily("hostguard_names_asked", "Names asked for, by verdict.", labels=["verdict"])
+    for verdict, name in (("allow", "allowed"), ("deny", "denied")):
+        asked.add_metric([verdict], names["questions"][name])
+    yield asked
+    upstream = CounterMetricFamily("hostguard_names_upstream", "Questions passed on to name servers.", labels=["outcome"])
+    for outcome, count in names["upstream"].items():
+        upstream.add_metric([outcome], count)
+    yield upstream
+    yield CounterMetricFamily("hostguard_names_cache_hits", "Questions that the cache answered.", names["hits"])
+    yield GaugeMetricFamily("hostguard_names_cached", "Answers in the cache.", names["cached"])
+    yield GaugeMetricFamily("hostguard_names_alarms", "Domains below which a tunnel was suspected.", len(names["alarms"]))
+    yield GaugeMetricFamily("hostguard_names_failing", "1 when no name server answered last.", bool(names["failure"]))
 
 
 def _log(log: dict[str, Any]) -> Iterator[Metric]:

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..identity.paths import Pattern
 from ..kernel import cgroups
 from ..kernel.errors import KernelError
 from ..policy.document import Document
 from ..policy.sections import Daemon
+from ..policy.workloads import place_of
 from ..recorder.handover import keys_of
 from ..recorder.note import BadNote, Signer, Verifier, parse_signer
 from .failures import Failure
@@ -178,6 +180,13 @@ def attach_point(document: Document) -> Path:
         raise Failure(str(error)) from None
 
 
+def made_cgroup(document: Document, workload: str) -> Path | None:
+    """The directory of the cgroup that hostguard makes for a workload; None for one whose cgroups others make. Raises Failure."""
+    place = place_of(document.workloads[workload])
+    exact = place.exact if isinstance(place, Pattern) else None
+    return None if exact is None else workload_path(document, exact)
+
+
 def workload_path(document: Document, cgroup: str) -> Path:
     """The directory of a workload's cgroup, which must be below the attach point. Raises Failure."""
     try:
@@ -188,3 +197,8 @@ def workload_path(document: Document, cgroup: str) -> Path:
     if not path.is_relative_to(point):
         raise Failure(f"{document.file}: the cgroup {cgroup} is not below daemon.attach ({point}), so the hooks would not see it")
     return path
+
+
+def unix_address(text: str) -> bytes:
+    """A UNIX socket's address as connect(2) takes it: an abstract name begins with a zero byte (unix(7))."""
+    return b"\0" + os.fsencode(text[1:]) if text.startswith("@") else os.fsencode(text)

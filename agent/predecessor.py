@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..identity.workload import Workloads
 from ..kernel.errors import KernelError
 from ..kernel.hooks import code
 from ..kernel.loader import Redirect
@@ -19,6 +20,7 @@ from .entrance import Entrance
 from .handover import BadHandover, Handover, renounce, take
 from .holds import Holds
 from .lease import Lease
+from .namespaces import Namespaces
 from .resources import Resources
 
 
@@ -83,25 +85,35 @@ class Predecessor:
 
     def listeners(self) -> list[socket.socket]:
         """Those of the daemon's own network namespace."""
-        return _sockets(fd for listening in self._handover.listeners if not listening.netns for fd in listening.fds)
+        return _sockets(self._handover.listeners)
 
     def control(self) -> socket.socket:
         """The listening control socket."""
         (sock,) = _sockets([self._handover.control])
         return sock
 
-    def take_up(self, crew: Crew, desk: Desk, holds: Holds, resources: Resources, entrance: Entrance) -> None:
-        """Go on with its workers, their flows, what users are asked. Raises OSError."""
+    async def take_up(
+        self,
+        workloads: Workloads,
+        crew: Crew,
+        desk: Desk,
+        holds: Holds,
+        resources: Resources,
+        entrance: Entrance,
+        namespaces: Namespaces,
+    ) -> None:
+        """Go on with its workers, their flows, what users are asked, other namespaces. Raises OSError, KernelError."""
         left = self._handover
         resources.take_up(left.names)
         entrance.opened, entrance.refused = left.opened, left.refused
         if left.resolver_process is not None:
             Child(*left.resolver_process)  # it was killed; somebody has to wait for it
-        flows = {flow.id: flow for flow in crew.take_up(left.crew, desk.handle)}
+        flows = {flow.id: flow for flow in crew.take_up(left.crew, desk.handle, {rule.name: rule for rule in workloads.rules})}
         for flow in flows.values():
             desk.take_up(flow)
         for hold in left.holds:
             holds.take_up(hold, flows.get(hold.flow))
+        await namespaces.take_up(left.namespaces)
 
     def done(self) -> None:
         """The daemon beats by itself, and serves."""

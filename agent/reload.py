@@ -31,14 +31,16 @@ def users_of(document: Document) -> Users:
     return Users(UserRule(name, tuple(_uids(user.unix))) for name, user in document.users.items())
 
 
+def uid_of(name: str) -> int | None:
+    """The uid of a UNIX user name; None for one that this host doesn't know."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
 def _uids(names: tuple[str, ...]) -> list[int]:
-    found = []
-    for name in names:
-        try:
-            found.append(pwd.getpwnam(name).pw_uid)
-        except KeyError:
-            continue
-    return found
+    return [uid for uid in map(uid_of, names) if uid is not None]
 
 
 def policy_load(policy: Policy) -> entry.PolicyLoad:

@@ -27,11 +27,12 @@ from .crew import Crew
 from .desk import Desk
 from .entrance import Entrance
 from .failures import Failure
-from .handover import VERSION, Handover, Listening
+from .handover import VERSION, Handover
 from .holds import Holds
 from .lease import AHEAD_NS
 from .logwriter import LogWriter
 from .names.keeper import Keeper
+from .namespaces import Namespaces
 from .preflight import Finding, ask
 from .resources import Resources
 from .selftest import SelfTest
@@ -40,6 +41,8 @@ from .strays import Strays
 
 SETTLE_S = 1.0
 """How long a server may take to be connected, before the successor begins that anew."""
+IDENTIFY_S = 10.0
+"""How long it may take to find out whose the accepted connections are."""
 GRACE_S = 5.0
 """How long busy flows may go on that can't be handed over."""
 
@@ -61,6 +64,7 @@ class Parts:
     names: Keeper
     resources: Resources
     entrance: Entrance
+    namespaces: Namespaces
     test: SelfTest
     strays: Strays
 
@@ -119,6 +123,7 @@ class Restart:
         parts = self._parts
         socket = await control.leave()
         parts.entrance.pause()
+        await parts.entrance.settle(IDENTIFY_S)
         if self._end_flows:
             await parts.crew.stop(GRACE_S)
         for turn in (parts.test.turn, parts.strays.turn):
@@ -130,8 +135,7 @@ class Restart:
 
     def _collect(self, control: int) -> Handover:
         parts = self._parts
-        process = parts.names.process
-        resolver = tuple(parts.names.leave())
+        process, resolver = parts.names.leave()
         flows = parts.crew.count
         crew = parts.crew.leave()
         try:
@@ -147,9 +151,10 @@ class Restart:
             release=version("hostguard"),
             lock=parts.lock,
             control=control,
-            listeners=(Listening(0, tuple(parts.entrance.leave())),),
-            resolver=resolver,
-            resolver_process=process,
+            listeners=tuple(parts.entrance.leave()),
+            namespaces=parts.namespaces.leave(),
+            resolver=tuple(resolver),
+            resolver_process=(process.pid, process.pidfd) if process is not None else None,
             epoch=parts.decider.policy.epoch,
             crew=crew,
             journals=parts.writer.drain.bequeath(),

@@ -7,23 +7,29 @@ import dataclasses
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from ..kernel import cgroups
+from ..kernel.enrol import guarded_processes
 from ..kernel.errors import KernelError
 from ..kernel.loader import Redirect
 from ..policy.decide import Decider
 from ..policy.document import Document
+from ..policy.workloads import workload_text
 from ..recorder.drain import Drain
 from ..recorder.log import Log
 from .crew import Crew
+from .enrolment import Enrolment
 from .entrance import Entrance
 from .faults import Faults
 from .holds import Holds
+from .lookout import Lookout
 from .names.keeper import Keeper
-from .paths import Paths, attach_point, workload_path
+from .namespaces import Namespaces
+from .paths import Paths, attach_point, made_cgroup
+from .powers import Powers
 from .records import Records
 from .reload import Reload
 from .resources import Resources
@@ -46,6 +52,8 @@ class Status:
         *,
         decider: Decider,
         redirect: Redirect,
+        enrolment: Enrolment,
+        namespaces: Namespaces,
         entrance: Entrance,
         resources: Resources,
         names: Keeper,
@@ -56,6 +64,8 @@ class Status:
         holds: Holds,
         test: SelfTest,
         strays: Strays,
+        lookout: Lookout,
+        powers: Powers,
         reload: Reload,
         log: Log,
         sealing: Sealing,
@@ -67,6 +77,8 @@ class Status:
         """`taken_over`: what is on record of a predecessor whose flows went on; None at a start like any other."""
         self._decider = decider
         self._redirect = redirect
+        self._enrolment = enrolment
+        self._namespaces = namespaces
         self._entrance = entrance
         self._resources = resources
         self._names = names
@@ -77,6 +89,8 @@ class Status:
         self._holds = holds
         self._test = test
         self._strays = strays
+        self._lookout = lookout
+        self._powers = powers
         self._reload = reload
         self._written = log
         self._sealing = sealing
@@ -93,10 +107,11 @@ class Status:
         """Everything as JSON; `state` is ``guarding`` when `problems` is empty, else ``degraded``. Asks the workers first."""
         told = await self._crew.reports(MAX_FLOWS_SHOWN)
         names = await self._names.facts()
+        powers = await self._powers.facts()
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
-        workloads = self._workloads()
+        workloads = self._workloads(await asyncio.to_thread(self._processes))
         problems = self._problems(hooks, workloads)
         return {
             "state": "degraded" if problems else "guarding",
@@ -112,8 +127,11 @@ class Status:
             "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._entrance.listeners],
             "self_test": {"ok": not test.failure, "at": test.passed_at, "failure": test.failure},
             "strays": {"open": self._strays.open, "shown": list(self._strays.shown)},
+            "denied": self._lookout.facts(),
             "workers": {"wanted": self._crew.wanted, "ended": self._crew.died, "running": self._crew.facts()},
             "workloads": workloads,
+            "cgroups": {**self._enrolment.count(), "pending": self._enrolment.pending_facts()},
+            "namespaces": self._namespaces.facts(),
             "resources": [
                 {
                     "name": name,
@@ -131,12 +149,21 @@ class Status:
             "operations": dataclasses.asdict(self._crew.tally),
             "requests": {"pending": self._holds.pending},
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
-            "names": names,
+            "names": names | {"redirected": len(self._redirect.resolvers())},
+            "powers": powers,
             "log": self._log(),
             "shipped": shipped,
             "kernel": self._redirect.counters(),
             "faults": list(self._faults.latest),
         }
+
+    def _identity_problems(self) -> list[str]:
+        enrolment = self._enrolment
+        found = [f"a cgroup can't be filed, its processes are refused: {enrolment.failure}"] if enrolment.failure else []
+        if enrolment.pending:
+            path, reason = next(iter(enrolment.pending.items()))
+            found.append(f"{len(enrolment.pending)} cgroups wait and are refused: {path}: {reason}")
+        return found + [f"network namespace {n['inode']}: {n['problem']}" for n in self._namespaces.facts() if n["problem"]]
 
     def _name_problems(self) -> list[str]:
         resources, names = self._resources, self._names
@@ -180,26 +207,34 @@ class Status:
             return {"entries": 0, "tried_at": 0.0, "failure": f"its ledger can't be read: {error}"}
         return {"entries": has.reached, "tried_at": has.tried_at, "failure": has.failure}
 
-    def _workloads(self) -> list[dict[str, Any]]:
+    def _processes(self) -> dict[int, int]:
+        """Workload numbers to how many processes the kernel guards under them. O(processes of the host)."""
+        try:
+            return Counter(number for _, number in guarded_processes(self._redirect))
+        except (KernelError, OSError):
+            return {}  # what keeps the kernel from telling is among the hooks' own problems
+
+    def _workloads(self, processes: dict[int, int]) -> list[dict[str, Any]]:
         document = self._document
-        guarded = self._redirect.guarded()
         return [
             {
                 "name": name,
                 "agent": workload.agent,
                 "owner": document.agents[workload.agent].owner,
                 "roles": list(document.agents[workload.agent].roles),
-                "cgroup": workload.cgroup,
+                "selectors": workload_text(workload),
                 "loosened": list(workload.loosened),
-                **_cgroup_facts(document, workload.cgroup, guarded),
+                **self._enrolment.facts(number, made_cgroup(document, name)),
+                "processes": processes.get(number, 0),
                 "flows": sum(flow.rule.name == name for flow in self._crew.flows),
             }
-            for name, workload in document.workloads.items()
+            for number, (name, workload) in enumerate(document.workloads.items(), 1)
         ]
 
     def _problems(self, hooks: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[str]:
         found = [f"hook {hook['name']} is not attached: {hook['detail']}" for hook in hooks if not hook["attached"]]
         found += [f"workload {w['name']} is not guarded: {w['problem']}" for w in workloads if not w["guarded"]]
+        found += self._identity_problems()
         if self._test.failure:
             found.append(f"self-test: {self._test.failure}")
         if self._strays.open:
@@ -208,6 +243,8 @@ class Status:
             )
         if self._strays.failure:
             found.append(f"the sockets of guarded processes can't be looked through: {self._strays.failure}")
+        if self._lookout.failure:
+            found.append(f"what the hooks refuse can't be read, it is only counted: {self._lookout.failure}")
         if self._reload.failure:
             found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
         found += self._name_problems()
@@ -228,20 +265,3 @@ class Status:
         if recent:
             found.append(f"{len(recent)} flows ended by an internal error in the last hour: {recent[-1]['reason']}")
         return found
-
-
-def _cgroup_facts(document: Document, cgroup: str, guarded: dict[int, int]) -> dict[str, Any]:
-    """Whether the cgroup that has the path now is one that the kernel guards: a directory made again has another id."""
-    path = workload_path(document, cgroup)
-    try:
-        identifier = cgroups.cgroup_id(path)
-        processes = len(cgroups.pids(path))
-    except (OSError, KernelError) as error:
-        return {"guarded": False, "processes": 0, "problem": f"its cgroup is gone: {error}"}
-    if identifier not in guarded:
-        return {
-            "guarded": False,
-            "processes": processes,
-            "problem": "its cgroup was made again and is not the guarded one; restart the daemon",
-        }
-    return {"guarded": True, "processes": processes, "problem": ""}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
+from contextlib import suppress
 from typing import Any
 
 from ..kernel.enrol import Stray, sweep
@@ -16,6 +17,8 @@ from ..recorder.log import Log
 
 SWEEP_S = 2.0
 """Between two looks: for so long a socket that no hook has seen may carry data."""
+SOON_S = 0.2
+"""The least time between two looks, however many sockets are told of, or cgroups become a workload's, meanwhile."""
 MAX_SHOWN = 32
 
 
@@ -26,6 +29,7 @@ class Strays:
         self._redirect = redirect
         self._log = log
         self._told: set[Stray] = set()
+        self._wanted = asyncio.Event()
         self.shown: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_SHOWN)
         """The latest, for ``status``."""
         self.open = 0
@@ -38,8 +42,16 @@ class Strays:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
+            self._wanted.clear()
             await self.look()
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(SOON_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_S - SOON_S):
+                    await self._wanted.wait()
+
+    def soon(self) -> None:
+        """Look now: processes have come under guard, or the kernel has seen one send on a socket from outside."""
+        self._wanted.set()
 
     async def look(self) -> None:
         """Look once."""

@@ -13,6 +13,7 @@ import statistics
 import sys
 
 import click
+import connects
 from measures import MEASURES, Effort, Measure
 from rich.console import Console
 from rich.table import Table
@@ -100,12 +101,20 @@ def main(quick: bool, as_json: bool, version: str, only: str) -> None:
     effort = Effort(seconds=1, rounds=1) if quick else Effort(seconds=3, rounds=5)
     talk = Console(stderr=True)
     os.environ["PATH"] = f"/usr/lib/postgresql/15/bin:{os.environ['PATH']}"
-    with ways(int(version)) as all_ways:
-        lines = [summary(m, measured(m, effort, all_ways, talk)) for m in MEASURES if only in m.name]
+    wanted = [measure for measure in MEASURES if only in measure.name]
+    lines: list[dict[str, object]] = []
+    if wanted:
+        with ways(int(version)) as all_ways:
+            lines = [summary(measure, measured(measure, effort, all_ways, talk)) for measure in wanted]
+    hooks = connects.measured(quick=quick) if only in connects.NAME else []
     if as_json:
-        print(json.dumps({"server": int(version), "quick": quick, "kernel": platform.release(), "measures": lines}, indent=2))
+        where: dict[str, object] = {"server": int(version), "quick": quick, "kernel": platform.release()}
+        print(json.dumps({**where, "measures": lines, "connects": hooks}, indent=2))
     else:
-        show(lines, int(version))
+        if lines:
+            show(lines, int(version))
+        if hooks:
+            connects.show(hooks)
     sys.exit(1 if any(line["met"] is False for line in lines) else 0)
 
 

@@ -47,6 +47,7 @@ class Place:
 
 _UNIX_REMEDY = "run Linux 6.7 or newer, or keep sockets of databases out of the agents' reach (InaccessiblePaths= in their units)"
 _FAMILY_REMEDY = "set RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK in the agents' units"
+_COMPAT_REMEDY = "set SystemCallArchitectures=native in the agents' units"
 _URING_REMEDY = f"{_FAMILY_REMEDY}, with sysctl kernel.io_uring_disabled=2"
 _TCP_SEND_REMEDY = "run Linux 6.16 or newer, or hand agents no connected sockets (hostguard exec hands on none)"
 _SEND_REMEDY = "run Linux 6.3 or newer, or hand agents no sockets (hostguard exec hands on none)"
@@ -70,6 +71,7 @@ HOOKS = {
     "unix_connect": Place("unix", 49, retyped=True, remedy=_UNIX_REMEDY),
     "unix_sendmsg": Place("unix", 50, retyped=True, remedy=_UNIX_REMEDY),
     "sys_enter_socket": Place("families", PERF_EVENT, "syscalls/sys_enter_socket", remedy=_FAMILY_REMEDY),
+    "compat_socket": Place("families", TRACE_RAW_TP, remedy=_COMPAT_REMEDY),
     "uring_submit": Place("families", TRACE_RAW_TP, remedy=_URING_REMEDY),
     "sendmsg4": Place("datagrams", 14),
     "sendmsg6": Place("datagrams", 15),

@@ -279,6 +279,41 @@ class NameAnswered(Entry, tag="name.answered"):
     """Why there is no answer."""
 
 
+class RoadDenied(Entry, tag="road.denied"):
+    """A guarded process tried a road that does not lead through the loop; the kernel refused, dropped or ended it. Of no flow.
+
+    The first of its like is on record at once; how many more came, each minute.
+    """
+
+    road: str
+    """What the kernel's programs call it: ``killed_family``, ``dropped``, … (kernel.md)."""
+    agent: str = ""
+    """Empty where nobody can tell."""
+    workload: str = ""
+    times: int = 1
+    """How many this entry tells of."""
+    happened_ns: int = 0
+    """Wall time of the first of them, nanoseconds; 0 when it is not known."""
+    observed: bool = False
+    """It was only told: the workload is observed."""
+    pid: int = 0
+    """0 when no process can be named, as for what the fence drops, and where many are told of together."""
+    start_ticks: int = 0
+    uid: int = -1
+    comm: str = ""
+    exe: Text = ""
+    cmdline: Texts = ()
+    cgroup: Text = ""
+    family: int = 0
+    """Address family; 0 when there was no address."""
+    protocol: int = 0
+    """IP protocol; the option's number for ``denied_option``."""
+    destination: Text = ""
+    """Address and port, or the UNIX socket's; bytes that are no text are escaped."""
+    total: int = 0
+    """For what was counted and not told one by one: the kernel's counter, which goes on across restarts."""
+
+
 class PolicyLoad(Entry, tag="policy.load"):
     """A configuration came into force, or was refused."""
 
@@ -387,8 +422,8 @@ class LogKey(Entry, tag="log.key"):
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Withdrawn, Request,
-    Approval, Cancel, NameAsked, NameAnswered, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey,
-    JournalOpen, JournalEnd,
+    Approval, Cancel, NameAsked, NameAnswered, RoadDenied, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed,
+    LogRemoved, LogKey, JournalOpen, JournalEnd,
 )  # fmt: skip
 
 

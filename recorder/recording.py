@@ -33,7 +33,7 @@ class Facts:
     refused: str
     """Why there was no conversation; empty for a flow that was let in."""
     details: tuple[tuple[str, str], ...] = ()
-    """What else is known of it: ``("name", "db.example.com")``, the name that the agent asked for."""
+    """What else is known of it, as (name, value): ``name`` (that the agent asked for), ``exe_sha256``, ``container_name``, …"""
 
 
 @dataclass(frozen=True, slots=True)

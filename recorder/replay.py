@@ -145,7 +145,7 @@ def _facts(opened: FlowOpen) -> Facts:
         ancestors=_all_shown(opened.ancestors),
         gone=opened.gone,
         refused=_shown(opened.reason) if isinstance(opened, FlowRefused) else "",
-        details=() if isinstance(opened.details, Stored) else tuple((visible(n), visible(v)) for n, v in opened.details),
+        details=tuple(_pairs_shown(opened.details)),
     )
 
 

@@ -10,6 +10,7 @@ import click
 
 from ...kernel.features import Feature, features
 from ..checks import checks
+from ..running import running
 from .output import config_option, json_option, out, print_json
 
 
@@ -22,7 +23,7 @@ def command(config: Path, as_json: bool) -> None:
     Needs no configuration and changes nothing. Exit code 1 when something is missing that hostguard can't work without (✗); what
     only adds to it is marked !. Each comes with a remedy to paste or to follow.
     """
-    found = [*features(), *checks(config)]
+    found = [*features(), *checks(config), *running(config)]
     if as_json:
         print_json([dataclasses.asdict(feature) for feature in found])
     else:

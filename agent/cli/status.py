@@ -12,9 +12,12 @@ from rich.markup import escape
 
 from ...kernel import pins
 from ...kernel.errors import KernelError
+from ...kernel.layouts import RESERVED
 from ..client import Client, DaemonDown
 from ..paths import Paths
+from .denied import show_denied
 from .output import ago, config_option, json_option, out, places, print_json, table
+from .powers import show_powers
 
 FLOWS_SHOWN = 10
 
@@ -49,7 +52,8 @@ def without_daemon(paths: Paths, config: Path, why: str) -> dict[str, Any]:
             {"name": h.name, "attached": h.attached, "detail": h.detail, "cgroup": str(h.cgroup or "")} for h in status.hooks
         ]
         if status.attached and status.guarded:
-            problems.append(f"{len(status.guarded)} guarded cgroups: their connections are refused until the daemon runs")
+            guarded = sum(number not in RESERVED for number in status.guarded.values())
+            problems.append(f"{guarded} guarded cgroups: their connections are refused until the daemon runs")
         else:
             problems.append("no hooks are attached: workloads are NOT guarded, their connections go out directly")
     except KernelError as error:
@@ -73,7 +77,10 @@ def show(facts: dict[str, Any]) -> None:
         return
     _show_workers(facts["workers"])
     _show_basis(facts)
+    show_denied(facts["denied"])
+    show_powers(facts["powers"])
     _show_workloads(facts["workloads"])
+    _show_namespaces(facts["namespaces"])
     _show_flows(facts["flows"])
 
 
@@ -177,16 +184,26 @@ def _show_workloads(workloads: list[dict[str, Any]]) -> None:
     if not workloads:
         out.print("[yellow]no workloads are configured: nothing is guarded[/]")
         return
-    shown = table("", "WORKLOAD", "AGENT", "OWNER", "ROLES", "PROCESSES", "FLOWS", "CGROUP")
+    shown = table("", "WORKLOAD", "AGENT", "OWNER", "ROLES", "CGROUPS", "PROCESSES", "FLOWS", "FOUND BY")
     for w in workloads:
         mark = "[green]✓[/]" if w["guarded"] else "[red]✗[/]"
         roles = ", ".join(w["roles"]) or "none"
-        shown.add_row(mark, w["name"], w["agent"], w["owner"], roles, str(w["processes"]), str(w["flows"]), w["cgroup"])
+        counts = str(w["cgroups"]), str(w["processes"]), str(w["flows"])
+        shown.add_row(mark, w["name"], w["agent"], w["owner"], roles, *counts, escape(w["selectors"]))
     out.print()
     out.print(shown)
     for w in workloads:
         if w["loosened"]:
             out.print(f"[yellow]! {escape(w['name'])} may use what the hooks don't see: {', '.join(w['loosened'])}[/]")
+
+
+def _show_namespaces(namespaces: list[dict[str, Any]]) -> None:
+    """One line for each network namespace beside the daemon's own that has guarded processes."""
+    for namespace in namespaces:
+        health = f"[red]✗ {escape(namespace['problem'])}[/]" if namespace["problem"] else "[green]✓ served[/]"
+        family = "" if namespace["ipv6"] or namespace["problem"] else ", [yellow]without IPv6[/]"
+        of = f"  [dim]first seen of pid {namespace['pid']}[/]" if namespace["pid"] else ""
+        out.print(f"netns      {namespace['inode']}  {health}{family}{of}")
 
 
 def _show_flows(flows: dict[str, Any]) -> None:

@@ -6,8 +6,12 @@
  * launches have a seccomp filter that refuses with an errno, and never come here; this is for those that it does not launch, for
  * io_uring, which seccomp does not see, and for those that got rid of nothing.
  *
- * Optional: where they don't attach, the remedy is RestrictAddressFamilies= in the agent's unit with kernel.io_uring_disabled=2. Not
- * seen: the socket calls of 32-bit programs (the kernel traces no compat system calls).
+ * sys_enter_socket is told of no call of another ABI (arch_trace_is_compat_syscall), so compat_socket looks at all system calls, at
+ * their numbers first. What socketcall(2) of i386 asks for lies in memory that another thread can change behind our look: sockets made
+ * that way end the process whatever their family. (glibc for i386 makes them that way where it is built for kernels before 4.3.)
+ *
+ * Optional: where they don't attach, the remedy is RestrictAddressFamilies= in the agent's unit with kernel.io_uring_disabled=2, and
+ * SystemCallArchitectures=native for compat_socket, which knows x86 alone.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -19,6 +23,13 @@
 #include "uapi.bpf.h"
 
 #define SIGKILL 9
+/* arch/x86: entry/syscalls/syscall_32.tbl, include/asm/thread_info.h, include/uapi/asm/unistd.h; linux/net.h */
+#define I386_SOCKETCALL 102
+#define I386_SOCKET 359
+#define SYS_SOCKET 1
+#define TS_COMPAT 0x0002
+#define X32_BIT 0x40000000
+#define X86_64_SOCKET 41
 #define IORING_OP_SOCKET 45
 
 /* /sys/kernel/tracing/events/syscalls/sys_enter_socket/format */
@@ -35,13 +46,11 @@ static __always_inline bool is_allowed(int family, int protocol)
 	return family == AF_UNIX || family == AF_INET || family == AF_INET6 || (family == AF_NETLINK && protocol == NETLINK_ROUTE);
 }
 
-static __always_inline void end_if_guarded(enum hg_counter kind, int family, int protocol)
+static __always_inline void end_guarded(enum hg_counter kind, int family, int protocol)
 {
 	struct wish wish = {.family = family, .protocol = protocol};
 	struct guard guard = {};
 
-	if (is_allowed(family, protocol))
-		return;
 	find_guard(&guard, NULL, NULL);
 	if (guard.mode & HG_MODE_FAMILIES)
 		return;
@@ -50,10 +59,37 @@ static __always_inline void end_if_guarded(enum hg_counter kind, int family, int
 		bpf_send_signal(SIGKILL);
 }
 
+static __always_inline void end_if_guarded(enum hg_counter kind, int family, int protocol)
+{
+	if (!is_allowed(family, protocol))
+		end_guarded(kind, family, protocol);
+}
+
 SEC("tp/syscalls/sys_enter_socket")
 int hg_sys_enter_socket(struct socket_call *ctx)
 {
 	end_if_guarded(HG_COUNT_killed_family, ctx->family, ctx->protocol);
+	return 0;
+}
+
+SEC("tp_btf/sys_enter")
+int hg_compat_socket(__u64 *ctx)
+{
+	struct pt_regs *regs = (struct pt_regs *)ctx[0];
+	__u64 number = ctx[1];
+
+	if (number == (X32_BIT | X86_64_SOCKET)) {
+		end_if_guarded(HG_COUNT_killed_family, regs->di, regs->dx);
+		return 0;
+	}
+	if (number != I386_SOCKET && number != I386_SOCKETCALL)
+		return 0;
+	if (!(bpf_get_current_task_btf()->thread_info.status & TS_COMPAT))
+		return 0;
+	if (number == I386_SOCKET)
+		end_if_guarded(HG_COUNT_killed_family, regs->bx, regs->dx);
+	else if ((__u32)regs->bx == SYS_SOCKET)
+		end_guarded(HG_COUNT_killed_family, 0, 0);
 	return 0;
 }
 

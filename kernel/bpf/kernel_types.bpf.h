@@ -55,7 +55,20 @@ struct mm_struct {
 	struct file *exe_file;
 };
 
+struct thread_info {
+	__u32 status;
+};
+
+/* x86's, as a system call leaves them: arguments of i386 in bx, cx, dx, of x32 in di, si, dx. */
+struct pt_regs {
+	unsigned long bx;
+	unsigned long cx;
+	unsigned long dx;
+	unsigned long di;
+};
+
 struct task_struct {
+	struct thread_info thread_info;
 	struct task_struct *group_leader;
 	struct mm_struct *mm;
 	__u64 start_boottime;

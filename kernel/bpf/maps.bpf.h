@@ -14,7 +14,7 @@ struct socket_state {
 	__u32 unpublished; /* set by connect or sendmsg, cleared when the record has been published */
 	__u32 zero;
 };
-_Static_assert(sizeof(struct socket_state) == 112, "socket_state");
+_Static_assert(sizeof(struct socket_state) == 128, "socket_state");
 
 /* What a socket is known for, beside its cgroup. */
 struct socket_mark {
@@ -38,6 +38,14 @@ struct {
 	__type(key, __u64);
 	__type(value, __u32);
 } hg_guarded SEC(".maps");
+
+/* How often hg_guarded was changed, doubled; odd while it is being changed: then what was seen in it must not be kept. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} hg_epoch SEC(".maps");
 
 /* real uid (initial user namespace) -> workload */
 struct {

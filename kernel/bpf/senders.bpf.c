@@ -26,10 +26,63 @@
 
 #define SIGKILL 9
 
+/* UAPI's, and the helper's, of Linux 6.2: older than either tracepoint, newer than Debian 12's headers. */
+#define BPF_MAP_TYPE_CGRP_STORAGE 32
+#define CGRP_STORAGE_CREATE 1
+static void *(*const cgrp_storage_get)(void *map, struct cgroup *cgroup, void *value, __u64 flags) = (void *)210;
+
+/*
+ * What a walk from this cgroup found, while hg_guarded stays as it is: most senders of a host are nobody's, and would walk for each
+ * send. Only that is kept; a verdict is always looked up. A cgroup's ancestors never change. A new one (cgroup_mkdir files it) has none
+ * of this yet.
+ */
+struct kept_walk {
+	__u64 epoch_inside; /* epoch + 1 of a walk that found nothing, shifted by one; lowest bit: guard.inside */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_CGRP_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct kept_walk);
+} hg_walks SEC(".maps");
+
 /* Exists where the tracepoint does: then `send` leaves TCP to `tcp_send`. */
 struct trace_event_raw_tcp_sendmsg_locked {
 	int size_goal;
 } __attribute__((preserve_access_index));
+
+/* As walk_task, and kept. */
+static __always_inline void walk_task_once(struct guard *guard)
+{
+	struct cgroup *cgroup = bpf_get_current_task_btf()->cgroups->dfl_cgrp;
+	struct kept_walk *kept = cgrp_storage_get(&hg_walks, cgroup, NULL, CGRP_STORAGE_CREATE);
+	__u32 key = 0;
+	__u64 *epoch = bpf_map_lookup_elem(&hg_epoch, &key), now;
+
+	if (!kept || !epoch) {
+		walk_task(guard);
+		return;
+	}
+	now = kept->epoch_inside;
+	if (now >> 1 == *epoch + 1) {
+		guard->inside = now & 1;
+		return;
+	}
+	/* The epoch is read before the walk: a change meanwhile makes what is kept here an older one's. */
+	now = __sync_fetch_and_add(epoch, 0);
+	walk_task(guard);
+	if (is_undecided(guard) && !(now & 1))
+		kept->epoch_inside = (now + 1) << 1 | guard->inside;
+}
+
+static __always_inline void find_sender(struct guard *guard)
+{
+	walk_task_once(guard);
+	if (is_undecided(guard) && guard->inside)
+		find_by_process(guard);
+	find_mode(guard);
+}
 
 /* Make it the sender's, for the fence. What is told: that it came from outside. */
 static __always_inline void mark_sender(struct sock *sk, int protocol)
@@ -38,7 +91,7 @@ static __always_inline void mark_sender(struct sock *sk, int protocol)
 	struct socket_mark *mark;
 	struct guard guard = {}, maker = {};
 
-	find_guard(&guard, NULL, NULL);
+	find_sender(&guard);
 	/* While a cgroup is not classified its packets are refused, but its sockets are nobody's. */
 	if (!guard.found)
 		return;
@@ -67,7 +120,7 @@ static __always_inline void end_sender(int family, int protocol)
 	struct wish wish = {.family = family, .protocol = protocol};
 	struct guard guard = {};
 
-	find_guard(&guard, NULL, NULL);
+	find_sender(&guard);
 	if (guard.found && !(guard.mode & HG_MODE_FAMILIES) && report(HG_COUNT_killed_send, &guard, &wish))
 		bpf_send_signal(SIGKILL);
 }

@@ -18,7 +18,7 @@ from hostguard.kernel.features import Feature
 
 INSTALL = Path(__file__).resolve().parent.parent.parent / "docs" / "install.md"
 LINE = re.compile(r"^([✓✗!]) (.{24}) (.*)$", re.MULTILINE)
-OF_THE_HOST = {"kernel", "cgroup2", "libbpf", "lockdown", "BPF LSM", "io_uring", "IPv6", "second loader", "Landlock"}
+OF_THE_HOST = {"kernel", "cgroup2", "libbpf", "lockdown", "BPF LSM", "io_uring", "IPv6", "second loader", "Landlock", "names"}
 """What these lines tell is different on each good host."""
 
 

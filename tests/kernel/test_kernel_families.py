@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -57,7 +58,27 @@ _, result = struct.unpack_from("=Qi", queue, completions[5])
 print("made" if result >= 0 else errno.errorcode[-result])
 """
 
+# Machine code, because no library makes calls of another ABI: int 0x80 is i386's, whoever makes it. Argument: by socketcall(2)?
+I386 = """
+import ctypes, mmap, struct
+def low():
+    return mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40, 7)  # MAP_32BIT
+family, kind = map(int, sys.argv[2:4])
+words = low()
+words.write(struct.pack("<3I", family, kind, 0))
+if sys.argv[1] == "socketcall":
+    number, first, second = 102, 1, ctypes.addressof(ctypes.c_char.from_buffer(words))
+else:
+    number, first, second = 359, family, kind
+code = low()
+code.write(b"\\x53\\xb8" + struct.pack("<I", number) + b"\\xbb" + struct.pack("<I", first) + b"\\xb9" + struct.pack("<I", second)
+           + b"\\xba\\0\\0\\0\\0\\xcd\\x80\\x5b\\xc3")
+result = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+print("made" if result >= 0 else errno.errorcode[-result])
+"""
+
 PACKET, VSOCK, NETLINK = 17, 40, 16
+X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="i386's calls are those of x86")
 
 
 @pytest.mark.parametrize("family", [PACKET, VSOCK], ids=["packet", "vsock"])
@@ -72,6 +93,27 @@ def test_who_makes_one_is_ended(guarded: Guarded, program: str, kind: str, famil
     events.close()
     assert (event.kind, event.family, event.pid, event.workload) == (kind, family, child.pid, 7)
     assert guarded.run(program, *arguments, cgroup=guarded.outside) == "made"
+
+
+@X86
+@pytest.mark.parametrize("call", ["socket", "socketcall"])
+@pytest.mark.parametrize("family", [PACKET, VSOCK], ids=["packet", "vsock"])
+def test_who_makes_one_by_a_call_of_32_bits_is_ended(guarded: Guarded, call: str, family: int) -> None:
+    kind = "3" if family == PACKET else "1"
+    child = guarded.start(I386, call, str(family), kind)
+    out, err = child.communicate(timeout=10)
+    assert (out, child.returncode) == ("", -signal.SIGKILL), err
+    events = guarded.redirect.events()
+    (event,) = events.read()
+    events.close()
+    assert (event.kind, event.pid, event.workload) == ("killed_family", child.pid, 7)
+    assert event.family == (family if call == "socket" else 0), "what socketcall asks for can change behind a look at it"
+    assert guarded.run(I386, call, str(family), kind, cgroup=guarded.outside) == "made"
+
+
+@X86
+def test_a_program_of_32_bits_makes_ordinary_sockets(guarded: Guarded) -> None:
+    assert guarded.run(I386, "socket", "2", "1") == "made"
 
 
 @pytest.mark.parametrize("program", [MAKE, URING], ids=["socket", "io_uring"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 from contextlib import ExitStack
 
@@ -10,7 +11,8 @@ import pytest
 from guarded_redirect import Guarded, attach
 from guarded_wire import wire
 
-from hostguard.kernel.layouts import Mode
+from hostguard.kernel import cgroups, pins
+from hostguard.kernel.layouts import CGROUP_ID, INDEX, U64, WORKLOAD, Mode
 
 pytestmark = pytest.mark.kernel
 
@@ -87,3 +89,77 @@ def test_a_busy_server_s_answers_in_the_time_slice_of_the_guarded_are_its_own(gu
         server.join()
     counters = guarded_netns.redirect.counters()
     assert (counters["redirected"], counters["dropped"], counters["tainted"]) == (2, 0, 0)
+
+
+ALREADY = """
+sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+sock.connect(("10.77.0.2", 443))
+enter(sys.argv[1])
+print("connected", flush=True)
+for line in sys.stdin:
+    print(sock.send(b"x"), flush=True)
+"""
+
+
+def says(child: subprocess.Popen[str]) -> str:
+    """The child's next word."""
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
+
+
+def sends(child: subprocess.Popen[str]) -> None:
+    """Has the child send once more."""
+    assert child.stdin is not None
+    child.stdin.write("go\n")
+    child.stdin.flush()
+    assert says(child) == "1"
+
+
+@pytest.mark.parametrize("half_done", [False, True], ids=["daemon", "daemon that died in a change"])
+@pytest.mark.parametrize("above", [False, True], ids=["its cgroup", "a cgroup above"])
+def test_what_was_kept_of_a_sender_is_void_when_its_cgroup_is_guarded(stack: ExitStack, above: bool, half_done: bool) -> None:
+    cable = stack.enter_context(wire())
+    guarded = attach(stack, cable.near)
+    server = stack.enter_context(cable.far.tcp_socket(socket.AF_INET))
+    server.bind(("10.77.0.2", 443))
+    server.listen()
+    inner, maker = guarded.outside / "inner", guarded.root / "maker"
+    cgroups.create(inner)
+    cgroups.create(maker)
+    child = guarded.start(ALREADY, str(inner), cgroup=maker)
+    assert says(child) == "connected"
+    identifier = cgroups.cgroup_id(guarded.outside if above else inner)
+    if half_done:
+        with (
+            pins.opened(pins.map_path(guarded.pin_dir, "epoch")) as epoch,
+            pins.opened(pins.map_path(guarded.pin_dir, "guarded")) as filed,
+        ):
+            assert epoch is not None
+            assert filed is not None
+            pins.open_map(epoch, "epoch").update(INDEX.pack(0), U64.pack(1001))
+            sends(child)
+            assert guarded.redirect.counters()["tainted"] == 0
+            pins.open_map(filed, "guarded").update(CGROUP_ID.pack(identifier), WORKLOAD.pack(7))
+    else:
+        sends(child)
+        sends(child)
+        assert guarded.redirect.counters()["tainted"] == 0
+        guarded.redirect.guard(identifier, 7)
+    sends(child)
+    assert guarded.redirect.counters()["tainted"] == 1
+    child.communicate(timeout=10)
+
+
+def test_a_sender_is_let_go_with_its_cgroup(stack: ExitStack) -> None:
+    cable = stack.enter_context(wire())
+    guarded = attach(stack, cable.near)
+    guarded.redirect.guard(cgroups.cgroup_id(guarded.outside), 7)
+    guarded.redirect.unguard(cgroups.cgroup_id(guarded.outside))
+    server = stack.enter_context(cable.far.tcp_socket(socket.AF_INET))
+    server.bind(("10.77.0.2", 443))
+    server.listen()
+    child = guarded.start(ALREADY, str(guarded.outside), cgroup=guarded.root)
+    assert says(child) == "connected"
+    sends(child)
+    assert guarded.redirect.counters()["tainted"] == 0
+    child.communicate(timeout=10)

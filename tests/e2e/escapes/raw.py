@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import socket
 import struct
@@ -90,6 +92,40 @@ def packet_datagram() -> None:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
     sock.sendto(_datagram(peer4()[0]), (device(), ETH_P_IP, 0, 1, _far_mac()))
     say("sent")
+
+
+def _made_by_i386(call: str, family: int, kind: int, protocol: int = 0) -> socket.socket:
+    """A socket that int 0x80 has made, i386's way into the kernel, which any process of x86-64 may take."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x40  # MAP_32BIT: its pointers have 32 bits
+    words, code = mmap.mmap(-1, 4096, flags, 7), mmap.mmap(-1, 4096, flags, 7)
+    words.write(struct.pack("<3I", family, kind, protocol))
+    at = ctypes.addressof(ctypes.c_char.from_buffer(words))
+    number, first, second, third = (359, family, kind, protocol) if call == "socket" else (102, 1, at, 0)
+    registers = {b"\xb8": number, b"\xbb": first, b"\xb9": second, b"\xba": third}
+    load = b"".join(move + struct.pack("<I", word) for move, word in registers.items())
+    code.write(b"\x53" + load + b"\xcd\x80\x5b\xc3")
+    made = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))()
+    if made < 0:
+        raise OSError(-made, os.strerror(-made))
+    return socket.socket(fileno=made)
+
+
+def _send_frame(sock: socket.socket) -> None:
+    sock.bind((device(), 0))
+    sock.send(_far_mac() + bytes(6) + struct.pack("!H", ETH_P_IP) + _datagram(peer4()[0]))
+    say("sent")
+
+
+@escape("packet socket by a call of 32 bits (int 0x80)", needs="net")
+def packet_i386() -> None:
+    enter()
+    _send_frame(_made_by_i386("socket", socket.AF_PACKET, socket.SOCK_RAW))
+
+
+@escape("packet socket by socketcall (int 0x80)", needs="net")
+def packet_socketcall() -> None:
+    enter()
+    _send_frame(_made_by_i386("socketcall", socket.AF_PACKET, socket.SOCK_RAW))
 
 
 @escape("vsock (made, never connected)", heard=False)
