@@ -57,12 +57,14 @@ class Cancels:
         if target is not None and target.agent != asking.agent:
             target = None
         held = target is not None and bool(target.holding)
-        cancel = entry.Cancel(target=target.id if target is not None else 0, forwarded=target is not None and not held)
-        if self._records.note(asking.id, cancel) and target is not None:
+        # Where nothing is refused, a key that nobody here was given is of a flow that could not be read.
+        through = asking if target is None and asking.observed else target
+        cancel = entry.Cancel(target=target.id if target is not None else 0, forwarded=through is not None and not held)
+        if self._records.note(asking.id, cancel) and through is not None:
             if held:
-                target.berth.say(messages.Recall(target.id, "canceling statement due to user request", CANCELED))
+                through.berth.say(messages.Recall(through.id, "canceling statement due to user request", CANCELED))
             else:
-                await self._forward(target, request)
+                await self._forward(through, request)
         asking.berth.say(messages.End(asking.id, "cancel request handled"))
 
     async def _forward(self, target: OpenFlow, request: bytes) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import dataclasses
 import os
 import pwd
 import resource
@@ -80,10 +81,7 @@ class Crew:
         self._adopted = False
 
     def take_up(self, left: CrewLeft, handler: Handler, rules: Mapping[str, WorkloadRule]) -> list[OpenFlow]:
-        """Go on with an earlier supervisor's workers and flows; before `start`. Raises OSError.
-
-        rules: of the workloads, by name.
-        """
+        """Go on with an earlier supervisor's workers and flows; before `start`. `rules`: by workload. Raises OSError."""
         self._adopted = True
         self._tally, self.died = Tally(*left.tally), left.died
         self._added.merge(left.added, left.added_ns)
@@ -205,6 +203,8 @@ class Crew:
             self._tally.allowed += report.allowed
             self._tally.denied += report.denied
             self._tally.held += report.held
+            self._tally.would_deny += report.would_deny
+            self._tally.would_hold += report.would_hold
             self._added.merge(report.added, report.added_ns)
         sentence = f"the worker that carried it ended: {reason}"
         for flow in list(berth.flows.values()):
@@ -285,11 +285,13 @@ class Crew:
     @property
     def tally(self) -> Tally:
         """Operations since the start, by verdict, as far as they are reported."""
-        found = Tally(self._tally.allowed, self._tally.denied, self._tally.held)
+        found = dataclasses.replace(self._tally)
         for report in self._reported():
             found.allowed += report.allowed
             found.denied += report.denied
             found.held += report.held
+            found.would_deny += report.would_deny
+            found.would_hold += report.would_hold
         return found
 
     @property

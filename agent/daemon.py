@@ -26,17 +26,16 @@ from ..identity.workload import WorkloadMistake, Workloads
 from ..kernel import cgroups
 from ..kernel.errors import KernelError
 from ..kernel.hooks import code
-from ..kernel.layouts import Mode
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document, load
-from ..policy.sections import SEEN_FAMILIES
 from ..policy.workloads import rule_of
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.inheritance import LivingJournal
 from ..recorder.log import Log
+from . import modes
 from .attaching import attach
 from .attribution import Attributor
 from .beginning import record_start
@@ -56,6 +55,7 @@ from .lease import Lease
 from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
 from .metrics import Metrics
+from .modes import Modes
 from .names.keeper import START_S, Keeper
 from .namespaces import Namespaces
 from .notify import Notifier
@@ -120,7 +120,7 @@ async def _serve(document: Document, left: Predecessor | None) -> None:
         loop.add_signal_handler(signal.SIGHUP, daemon.reload.soon)
         loop.add_signal_handler(signal.SIGUSR2, daemon.restart.soon)
         unblock()
-        print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
+        print(f"hostguard guards {len(document.workloads)} workloads{_observed(document)}; log at {daemon.paths.log}", flush=True)
         notifier.tell("READY=1")
         _keep(undo, notifier.run(daemon.summary))
         ends = [asyncio.ensure_future(event.wait()) for event in (stop, daemon.restart.wanted)]
@@ -172,7 +172,6 @@ class Daemon:
         sealing, witnesses = _open_seal(document, paths, log, undo)
         retention = Retention(paths.log, log, sealing, document.log, shipped(document, paths))
         redirect = attach(document, paths, left, HEARTBEAT_LIMIT_MS, undo)
-        hooks = code()
         for remark in redirect.remarks:
             print(remark, flush=True)
         container = ContainerFiles()
@@ -195,11 +194,11 @@ class Daemon:
         journals = left.journals if left else ()
         writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), journals, undo)
         crew = Crew(document, writer.drain, policy.epoch, hash_key)
-        sockets = left.resolver() if left else ()
-        names = Keeper(document, policy.epoch, user_of(document), log, resources, faults, sockets)
+        in_force = Modes(workloads, redirect, decider)
+        names = Keeper(document, policy.epoch, user_of(document), log, resources, faults, left.resolver() if left else ())
         undo.callback(names.close)
         max_flows = document.limits.max_flows
-        entrance = Entrance(redirect, attributor, resources, names, crew, records, faults, test.arrived, max_flows)
+        entrance = Entrance(redirect, attributor, in_force, resources, names, crew, records, faults, test.arrived, max_flows)
         namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
         desk = Desk(crew, holds, Cancels(records, dialler), faults, dialler)
@@ -223,7 +222,7 @@ class Daemon:
         _keep(undo, enrolment.run(), namespaces.run())
         await test.run()
         _keep(undo, test.repeat(EVERY_S))
-        reload = Reload(decider, crew, names, holds, log)
+        reload = Reload(decider, in_force, crew, names, holds, log)
         status = Status(
             decider=decider,
             redirect=redirect,
@@ -256,7 +255,7 @@ class Daemon:
                 log=log,
                 writer=writer,
                 redirect=redirect,
-                hooks=hooks,
+                hooks=code(),
                 decider=decider,
                 crew=crew,
                 desk=desk,
@@ -281,7 +280,7 @@ class Daemon:
         """What the service manager shows: whether the guard holds, and how much passes."""
         facts = await self._status.facts()
         well = f"{len(facts['workloads'])} workloads, {facts['flows']['open']} flows"
-        return f"{facts['state']}: {'; '.join(facts['problems']) or well}"
+        return f"{facts['state']}{_observed(self._status.document)}: {'; '.join(facts['problems']) or well}"
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
@@ -292,6 +291,12 @@ class Daemon:
             self._log.append(0, entry.DaemonStop(reason=reason, flows=open_flows))
         except LogUnavailable as error:
             raise Failure(f"the daemon's end could not be put on record: {error}") from None
+
+
+def _observed(document: Document) -> str:
+    """In capitals, since what is only observed is not guarded."""
+    names = modes.observed(document)
+    return f", {len(names)} ONLY OBSERVED ({', '.join(names)})" if names else ""
 
 
 def _who(document: Document) -> tuple[Workloads, Users]:
@@ -361,7 +366,7 @@ def _enrol(
         enrolment = Enrolment(redirect, workloads, attach, container)
         undo.callback(enrolment.close)
         # Before the numbers get another meaning: what one may do more must not become another's.
-        redirect.set_modes(_modes(document, workloads))
+        modes.tell(document, workloads, redirect)
         # Then the paths: a cgroup that is removed and made again from here on is guarded when it is made.
         redirect.set_paths({workload_path(document, path): number for path, number in workloads.paths.items()})
         redirect.set_users(dict(workloads.users))
@@ -369,11 +374,6 @@ def _enrol(
     except KernelError as error:
         raise Failure(f"the workloads can't be guarded: {error}") from None
     return enrolment
-
-
-def _modes(document: Document, workloads: Workloads) -> dict[int, Mode]:
-    loosened = {name for name, workload in document.workloads.items() if not set(SEEN_FAMILIES).issuperset(workload.families)}
-    return {number: Mode.FAMILIES for number, rule in enumerate(workloads.rules, 1) if rule.name in loosened}
 
 
 def _remove_on_failure(path: Path) -> Callable[..., None]:

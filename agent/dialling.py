@@ -22,7 +22,7 @@ class Dialler:
     async def dial(self, flow: OpenFlow) -> socket.socket:
         """A connection to where the flow's agent wanted to go, and nowhere else. Raises OSError with a sentence for the agent."""
         origin = flow.origin
-        if flow.barred:
+        if flow.barred and not flow.observed:
             raise OSError(_sentence(flow, flow.barred))
         try:
             sock = self._socket(flow)

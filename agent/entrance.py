@@ -18,6 +18,7 @@ from .attribution import Attribution, Attributor
 from .crew import Crew
 from .faults import Faults
 from .flows import OpenFlow
+from .modes import OBSERVED, Modes
 from .names.keeper import DNS_PORT, Keeper
 from .origins import asker_of
 from .records import Records
@@ -60,6 +61,7 @@ class Entrance:
         self,
         redirect: Redirect,
         attributor: Attributor,
+        modes: Modes,
         resources: Resources,
         names: Keeper,
         crew: Crew,
@@ -78,6 +80,7 @@ class Entrance:
         """In other network namespaces than the daemon's."""
         self._redirect = redirect
         self._attributor = attributor
+        self._modes = modes
         self._resources = resources
         self._names = names
         self._crew = crew
@@ -201,16 +204,18 @@ class Entrance:
         netns = netns_cookie(sock)
         place = self._resources.at((rule.agent, netns), origin.host, origin.port, time.monotonic())
         names = (("name", place.name),) if place.name else ()
+        observed = self._modes.observes(rule.name)
         barred = (("barred", place.reason),) if place.instead_of else ()
-        facts["details"] = (*names, *barred, *found.details)
+        facts["details"] = (*names, *barred, *found.details, *((OBSERVED,) if observed else ()))
         resource = place.resource or place.instead_of
         if not resource and origin.port == DNS_PORT:
             self._names.give(asker_of(origin, process, rule, netns), sock)
             return
-        if not resource:
+        unread = "" if resource or not observed else place.reason
+        if not resource and not observed:
             self._refuse(sock, entry.FlowRefused(**facts, reason=place.reason))
             return
-        facts["resource"] = resource
+        facts["resource"], facts["protocol"] = resource, "" if unread else "postgres"
         if self._crew.count >= self._max_flows:
             reason = f"limits.max_flows ({self._max_flows}) is reached"
             self._refuse(sock, entry.FlowRefused(**facts, reason=reason))
@@ -226,7 +231,9 @@ class Entrance:
             _reset(sock)
             return
         self.opened += 1
-        berth.give(OpenFlow(number, origin, process, rule, resource, berth, place.reason), sock)
+        berth.give(
+            OpenFlow(number, origin, process, rule, resource, berth, place.reason if barred else "", observed, unread), sock
+        )
 
     def _refuse(self, sock: socket.socket, record: entry.FlowRefused) -> None:
         self.refused += 1

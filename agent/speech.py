@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from ..recorder.entry import FORMAT_VERSION, KINDS
+from ..recorder.entry import FORMAT_VERSION
+from ..recorder.kinds import KINDS
 from ..recorder.ringfile import MAGIC
 from .messages import FromWorker, ToWorker
 from .sandbox.cage import Applied, Cage

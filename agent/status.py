@@ -26,6 +26,7 @@ from .entrance import Entrance
 from .faults import Faults
 from .holds import Holds
 from .lookout import Lookout
+from .modes import observed
 from .names.keeper import Keeper
 from .namespaces import Namespaces
 from .paths import Paths, attach_point, made_cgroup
@@ -100,6 +101,11 @@ class Status:
         self._taken_over = taken_over
 
     @property
+    def document(self) -> Document:
+        """The configuration in force."""
+        return self._document
+
+    @property
     def _document(self) -> Document:
         return self._decider.policy.document
 
@@ -116,6 +122,7 @@ class Status:
         return {
             "state": "degraded" if problems else "guarding",
             "problems": problems,
+            "observed": observed(document),
             "version": version("hostguard"),
             "pid": os.getpid(),
             "config": document.file,
@@ -223,6 +230,7 @@ class Status:
                 "owner": document.agents[workload.agent].owner,
                 "roles": list(document.agents[workload.agent].roles),
                 "selectors": workload_text(workload),
+                "mode": workload.mode,
                 "loosened": list(workload.loosened),
                 **self._enrolment.facts(number, made_cgroup(document, name)),
                 "processes": processes.get(number, 0),

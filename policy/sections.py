@@ -239,8 +239,15 @@ class Workload(Section, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     """Name of the agent that its traffic is attributed to. Required."""
     families: Annotated[tuple[Family, ...], msgspec.Meta(min_length=1)] = SEEN_FAMILIES
     """Families in which its programs, run by ``hostguard exec``, may make sockets. Default unix, inet, inet6, netlink."""
+    mode: Literal["enforce", "observe"] = "enforce"
+    """``observe``: everything passes, and goes on record with what policy would have said. Default ``enforce``."""
     allow_io_uring: bool = False
     """Whether ``hostguard exec`` leaves its programs io_uring, which makes sockets of any family. Default false."""
+
+    @property
+    def observed(self) -> bool:
+        """Nothing of it is refused, only recorded."""
+        return self.mode == "observe"
 
     @property
     def loosened(self) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ..identity.containers import ContainerPattern
-from ..identity.paths import Pattern, PatternMistake
+from ..identity.paths import Pattern, PatternMistake, components
 from ..identity.systemd import Slice, Unit, UnitMistake
-from ..identity.workload import Place, WorkloadRule, same_place
+from ..identity.workload import Place, WorkloadRule, exact_path, same_place
 from .sections import Tables, Workload
 from .strict import Mistake
 
@@ -24,6 +25,7 @@ def workload_mistakes(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistak
     for name, workload in tables.workloads.items():
         yield from _own_mistakes(name, workload, set(raw["workloads"][name]))
     yield from _overlaps(tables)
+    yield from _ways_out(tables)
 
 
 def rule_of(name: str, workload: Workload, uid_of: UidOf, real_path: Callable[[str], str]) -> WorkloadRule:
@@ -104,6 +106,46 @@ def _overlaps(tables: Tables) -> Iterator[Mistake]:
                 yield Mistake(_key(name, workload), f'workload "{other}" has the same {_said(workload)}')
         if place is not None or workload.user or workload.executable is not None:
             seen.append((name, workload, place))
+
+
+def _ways_out(tables: Tables) -> Iterator[Mistake]:
+    """Observed workloads that a process of an enforced one could make itself part of."""
+    places: dict[str, Place | None] = {}
+    for name, workload in tables.workloads.items():
+        with suppress(PatternMistake, UnitMistake):
+            places[name] = place_of(workload)
+    for name, place in places.items():
+        if not tables.workloads[name].observed:
+            continue
+        for outer, around in places.items():
+            enforced = tables.workloads[outer]
+            if not enforced.observed and _leads_in(enforced, around, tables.workloads[name], place):
+                reason = f'it can\'t be observed inside of workload "{outer}", which is not: agents could move in'
+                yield Mistake(("workloads", name, "mode"), reason)
+                break
+
+
+def _leads_in(outer: Workload, around: Place | None, inner: Workload, place: Place | None) -> bool:
+    """Who may make cgroups in his own, as delegation allows, can make one so named in it; who runs programs, that program."""
+    if around is None or place is None:
+        return around is place and _narrower(outer, inner)
+    if same_place(around, place):
+        return _narrower(outer, inner)
+    path, other = exact_path(place), exact_path(around)
+    if other is not None:
+        return place.may_lie_below(components(other))
+    if path is not None:
+        parts = components(path)
+        return not isinstance(around, ContainerPattern) and any(around.matches(parts[:depth]) for depth in range(1, len(parts)))
+    # Neither is one path. Units and slices are where systemd put them; patterns and containers are found wherever they are made.
+    return isinstance(around, Pattern) and isinstance(place, Pattern | ContainerPattern)
+
+
+def _narrower(outer: Workload, inner: Workload) -> bool:
+    """Whether a process can become one of `inner` by becoming another user or running another program, in the same place."""
+    if outer.user and inner.user and not set(outer.user) & set(inner.user):
+        return False
+    return (bool(inner.user), inner.executable is not None) > (bool(outer.user), outer.executable is not None)
 
 
 def _same_selectors(one: Workload, other: Workload) -> bool:

@@ -87,6 +87,8 @@ class Replied:
     masked: tuple[str, ...]
     tags: tuple[str, ...]
     duration_us: int
+    would_mask: tuple[str, ...] = ()
+    """Of an observed workload: what would have been masked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class Step:
     """None when there was none, or the recording ends before it."""
     rows: Rows | None
     """None when they were not captured."""
+    would: str = ""
+    """The workload was only observed: what the verdict would have been; `verdict` is ``allow``. Else empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Agent:
 
     roles: tuple[str, ...] = ()
     owner: str = "alice"
+    mode: str = "enforce"
+    """Of the workload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class Setup:
     def _toml(self, place: Place) -> str:
         below = place.cgroup.relative_to(cgroups.mount_point())
         workloads = self.workloads.replace("BELOW", str(below)) or "".join(
-            f'[workloads.{name}]\ncgroup = "{below}/{name}"\nagent = "{name}"\n' for name in self.agents
+            f'[workloads.{name}]\ncgroup = "{below}/{name}"\nagent = "{name}"\nmode = "{agent.mode}"\n'
+            for name, agent in self.agents.items()
         )
         agents = "".join(
             f'[agents.{name}]\nroles = {json.dumps(list(agent.roles))}\nowner = "{agent.owner}"\n'

@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 
 import msgspec
 import pytest
+from documents import RULE, SMALL, mistakes, of_workloads, write
 
 from hostguard.policy.addresses import parse_address
 from hostguard.policy.document import ConfigErrors, Document, load
@@ -14,34 +15,6 @@ from hostguard.policy.sections import MaskRule, Tables
 from hostguard.policy.toml_lines import dotted, key_lines
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop" / "hostguard.toml"
-
-SMALL = """
-[workloads.bot]
-cgroup = "hostguard/bot"
-agent = "bot"
-[agents.bot]
-owner = "alice"
-roles = ["reader"]
-[users.alice]
-[resources.shop]
-protocol = "postgres"
-addresses = ["127.0.0.1:5432"]
-"""
-RULE = '@id("readers read")\npermit (principal in Role::"reader", action in Action::"read", resource in Database::"shop/shop");\n'
-
-
-def write(folder: Path, toml: str = SMALL, cedar: str = RULE) -> Path:
-    (folder / "policies").mkdir(exist_ok=True)
-    (folder / "policies" / "rules.cedar").write_text(cedar)
-    (folder / "hostguard.toml").write_text(toml)
-    return folder / "hostguard.toml"
-
-
-def mistakes(folder: Path, toml: str = SMALL, cedar: str = RULE) -> list[str]:
-    """The mistakes as they are printed, with paths relative to the folder."""
-    with pytest.raises(ConfigErrors) as caught:
-        load(write(folder, toml, cedar))
-    return [str(error).replace(f"{folder}/", "") for error in caught.value.errors]
 
 
 def test_the_example_loads_and_means_what_it_says() -> None:
@@ -298,13 +271,6 @@ def test_a_document_is_plain_data() -> None:
 def test_two_workloads_can_t_share_a_cgroup(tmp_path: Path) -> None:
     toml = SMALL + '[workloads.other]\ncgroup = "hostguard/bot/"\nagent = "bot"\n'
     assert mistakes(tmp_path, toml) == ['hostguard.toml:13: workloads.other.cgroup: workload "bot" has the same cgroup']
-
-
-def of_workloads(folder: Path, toml: str) -> list[str]:
-    """The mistakes of workloads, beside one elsewhere."""
-    found = mistakes(folder, toml + "[nowhere]\n")
-    assert "nowhere" in found[-1]
-    return [line.partition(": workloads.")[2] for line in found[:-1]]
 
 
 @pytest.mark.parametrize(
