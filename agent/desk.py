@@ -69,10 +69,26 @@ class Desk:
         self._cancels.remove(flow)
         self._logins.forget(flow)
 
+    async def settle(self, limit_s: float) -> None:
+        """Wait until what is under way now is done, at most this long."""
+        if self._works:
+            await asyncio.wait(self._works, timeout=limit_s)
+
+    def take_up(self, flow: OpenFlow) -> None:
+        """Go on with what an earlier supervisor did for the flow."""
+        self._logins.choose(flow)
+        if flow.cancel_key:
+            self._cancels.add(flow, flow.cancel_key)
+        if flow.dialling:
+            self._work(self._connect(flow))
+        if flow.cancelled:
+            # The packet is not sent again: by now it would cancel something else.
+            flow.berth.say(messages.End(flow.id, "cancel request handled"))
+
     def _dial(self, flow: OpenFlow) -> None:
         if flow.dialled:
             raise BadMessage(f"it dialled twice for flow {flow.id}")
-        flow.dialled = True
+        flow.dialled = flow.dialling = True
         self._work(self._connect(flow))
 
     async def _connect(self, flow: OpenFlow) -> None:
@@ -82,8 +98,10 @@ class Desk:
             if flow.carried:
                 sock, carried = await self._logins.carry(flow, sock)
         except OSError as error:
+            flow.dialling = False
             flow.berth.say(messages.Dialled(flow.id, messages.cut(str(error))))
             return
+        flow.dialling = False
         flow.berth.say(messages.Dialled(flow.id, "", carried, link), sock)
 
     def _catalog(self, berth: Berth, message: messages.CatalogChanged) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..kernel.flows import origin_of
@@ -42,6 +42,11 @@ class Door:
         """Not closed yet."""
         return self._sock.fileno() >= 0
 
+    def pause(self) -> None:
+        """Stop accepting; what connects waits in the socket."""
+        if self._sock.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+
     def close(self) -> None:
         """Stop accepting, close the socket."""
         if self._sock.fileno() >= 0:
@@ -71,6 +76,7 @@ class Entrance:
         self.opened = 0
         """Flows since the start."""
         self.refused = 0
+        self.paused = False
         self._open = True
         self._doors: set[Door] = set()
         """In other network namespaces than the daemon's."""
@@ -88,12 +94,31 @@ class Entrance:
         self._waiting: set[asyncio.Task[None]] = set()
         """One for each accepted connection of which it is not known yet whose it is."""
 
-    def listen(self) -> None:
-        """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError."""
-        self.listeners = _listeners()
+    def listen(self, inherited: Sequence[socket.socket] = ()) -> None:
+        """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError.
+
+        `inherited`: those that an earlier supervisor opened, with the connections that wait in them.
+        """
+        self.listeners = list(inherited) or _listeners()
+        self._redirect.set_listeners(*self.listeners)
         for sock in self.listeners:
             self._resume(sock)
-        self._redirect.set_listeners(*self.listeners)
+
+    def pause(self) -> None:
+        """Accept no more; what connects waits in the listeners."""
+        self.paused = True
+        for door in (*map(Door, self.listeners), *self._doors):
+            door.pause()
+
+    async def settle(self, limit_s: float) -> None:
+        """Wait until it is known whose the accepted connections are, at most this long."""
+        if self._waiting:
+            await asyncio.wait(self._waiting, timeout=limit_s)
+
+    def leave(self) -> list[int]:
+        """The descriptors of the daemon's own listeners, for the next supervisor; nothing is accepted here any more."""
+        self.pause()
+        return [sock.detach() for sock in self.listeners]
 
     def close(self) -> None:
         """Stop listening, in all namespaces: the kernel refuses guarded connects from here on."""
@@ -145,7 +170,7 @@ class Entrance:
                 task.add_done_callback(self._waiting.discard)
 
     def _resume(self, listener: socket.socket) -> None:
-        if listener.fileno() >= 0:
+        if listener.fileno() >= 0 and not self.paused:
             asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
 
     def _origin(self, sock: socket.socket, source: tuple[str, int]) -> Origin | None:

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -75,7 +76,9 @@ class Status:
         retention: Retention,
         secrecy: Secrecy,
         started_at: float,
+        taken_over: Mapping[str, str] | None,
     ) -> None:
+        """`taken_over`: what is on record of a predecessor whose flows went on; None at a start like any other."""
         self._decider = decider
         self._redirect = redirect
         self._enrolment = enrolment
@@ -99,6 +102,7 @@ class Status:
         self._retention = retention
         self._secrecy = secrecy
         self._started_at = started_at
+        self._taken_over = taken_over
 
     @property
     def document(self) -> Document:
@@ -128,6 +132,7 @@ class Status:
             "pid": os.getpid(),
             "config": document.file,
             "started_at": self._started_at,
+            "taken_over": self._taken_over,
             "attach": str(attach_point(document)),
             "hooks": hooks,
             "loader": self._redirect.loader,

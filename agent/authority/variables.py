@@ -24,10 +24,12 @@ VARIABLES = (
     "CARGO_HTTP_CAINFO",
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
     "NIX_SSL_CERT_FILE",
-    "PGSSLROOTCERT",
 )
 """OpenSSL with all that use it, Python's ssl, Go, uv (SSL_CERT_FILE); requests; curl; git; the AWS SDKs; pip; Node, Deno, cargo,
-gRPC's C core, Nix; libpq."""
+gRPC's C core; Nix."""
+EXTENDED = ("PGSSLROOTCERT",)
+"""Only where they are set already: libpq verifies with ``sslmode=require`` as soon as it has a root file, so that setting it
+would turn away a server that the program takes without hostguard (PostgreSQL 18 docs §32.19.1)."""
 FOLDER = "trust"
 """In ``daemon.run_dir``: bundles for those who have roots of their own."""
 
@@ -41,11 +43,12 @@ def variables(bundle: Path, environment: Mapping[str, str]) -> dict[str, str]:
         ours = bundle.read_bytes()
     except FileNotFoundError:
         return {}
-    return {name: _file(bundle, ours, environment.get(name, "")) for name in VARIABLES}
+    names = (*VARIABLES, *(name for name in EXTENDED if environment.get(name)))
+    return {name: _file(bundle, ours, environment.get(name, "")) for name in names}
 
 
 def _file(bundle: Path, ours: bytes, own: str) -> str:
-    if own in ("", str(bundle), "system"):  # libpq 16 has sslrootcert=system
+    if own in ("", str(bundle)):
         return str(bundle)
     try:
         text = Path(own).read_bytes()

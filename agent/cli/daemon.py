@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ..broker.environment import hide, secret_variables
+from ..lease import Lease
 from .output import config_option, configured
 
 
@@ -22,11 +23,14 @@ def command(config: Path) -> None:
     until it runs again. `hostguard uninstall` removes them.
 
     SIGHUP reloads policies, agents, users, tags and the modes of workloads; with a mistake in them everything stays as
-    it was, and `hostguard status` says so.
+    it was, and `hostguard status` says so. SIGUSR2 is `hostguard restart`.
     """
+    # A daemon that replaces another beats before anything slow.
+    lease = Lease.of(os.environ)
     document = configured(config)
-    # First of all: what this process has in its memory it can't forget.
-    hide(secret_variables(document), os.environ, [sys.executable, *sys.orig_argv[1:]])
+    if lease is None:
+        # What this process has in its memory it can't forget; one that replaces another has left it behind already.
+        hide(secret_variables(document), os.environ, [sys.executable, *sys.orig_argv[1:]])
     from ..daemon import run
 
-    run(document)
+    run(document, lease)

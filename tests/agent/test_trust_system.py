@@ -79,8 +79,19 @@ def test_all_variables_name_the_bundle_unless_they_name_more(tmp_path: Path) -> 
     bundle.write_bytes(ONE)
     own.write_bytes(TWO)
     whole.write_bytes(TWO + ONE)
-    found = variables(bundle, {"SSL_CERT_FILE": str(own), "CURL_CA_BUNDLE": str(whole), "PGSSLROOTCERT": "system"})
+    found = variables(bundle, {"SSL_CERT_FILE": str(own), "CURL_CA_BUNDLE": str(whole)})
     assert found["CURL_CA_BUNDLE"] == str(whole)
     assert certificates(Path(found["SSL_CERT_FILE"]).read_bytes()).keys() == certificates(ONE + TWO).keys()
     others = {name: value for name, value in found.items() if name not in ("SSL_CERT_FILE", "CURL_CA_BUNDLE")}
     assert others == {name: str(bundle) for name in VARIABLES if name not in ("SSL_CERT_FILE", "CURL_CA_BUNDLE")}
+
+
+def test_libpq_is_told_only_where_it_was_told_before(tmp_path: Path) -> None:
+    """With a root file it verifies where it did not: a server that it took would be turned away."""
+    bundle, own = tmp_path / "bundle.pem", tmp_path / "own.pem"
+    bundle.write_bytes(ONE)
+    own.write_bytes(TWO)
+    assert "PGSSLROOTCERT" not in variables(bundle, {})
+    assert variables(bundle, {"PGSSLROOTCERT": "system"})["PGSSLROOTCERT"] == "system"
+    found = variables(bundle, {"PGSSLROOTCERT": str(own)})["PGSSLROOTCERT"]
+    assert certificates(Path(found).read_bytes()).keys() == certificates(ONE + TWO).keys()

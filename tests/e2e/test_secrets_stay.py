@@ -87,6 +87,17 @@ def _holds(pid: int) -> bool:
     return any("hostguard-secrets" in os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink())
 
 
+def test_a_restart_in_place_keeps_what_was_in_the_environment(running: guard.Guard) -> None:
+    assert running.process is not None
+    before = running.status()["broker"]["pid"]
+    result = running.cli("restart")
+    assert result.returncode == 0, result.stderr
+    status = running.status()
+    assert status["broker"]["pid"] != before
+    assert [secret["failure"] for secret in status["broker"]["secrets"]] == ["", "", ""]
+    assert memory.found_in(running.process.pid, WANTED) == set()
+
+
 def test_no_file_has_it_nor_what_the_daemon_says(running: guard.Guard) -> None:
     """State with the log, the daemon's own words, what the command line shows of it. The last test here: it ends the daemon."""
     running.stop()
