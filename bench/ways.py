@@ -98,7 +98,7 @@ class Secured:
     @property
     def resource(self) -> str:
         """Lines of hostguard's configuration."""
-        return f'client_tls = "require"\nserver_tls = "verify-full"\nserver_roots = "{self.roots}"\n'
+        return f'client_tls = "require"\nserver_roots = "{self.roots}"\n'
 
     @property
     def pgbouncer(self) -> str:
@@ -180,6 +180,7 @@ def ways(version: int, *, by_tls: bool = False) -> Iterator[list[Way]]:
             policies=POLICY,
             # Behind the resource's own lines.
             tags=(tls.resource if tls else "") + TAGS,
+            server_tls="verify-full" if tls else "off",
         )
         guarded = stack.enter_context(guard.guarding(setup))
         environment = {**server.environment(DATABASE), **(tls.environment if tls else {})}

@@ -75,6 +75,8 @@ class Setup:
     workers: int = 0
     log: str = ""
     """More lines of ``[log]``."""
+    server_tls: str = "off"
+    """Of the resources: most tests' servers have none, wherever they are."""
     limits: str = ""
     """Lines of ``[limits]``."""
 
@@ -93,7 +95,8 @@ class Setup:
             for name, agent in self.agents.items()
         )
         resources = "".join(
-            f'[resources.{name}]\nprotocol = "postgres"\naddresses = ["{address}"]\n' for name, address in self.resources.items()
+            f'[resources.{name}]\nprotocol = "postgres"\naddresses = ["{address}"]\nserver_tls = "{self.server_tls}"\n'
+            for name, address in self.resources.items()
         )
         return f"""
 [daemon]

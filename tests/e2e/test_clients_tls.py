@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import guard
@@ -27,6 +28,16 @@ server_roots = "{folder}/authority.pem"
 """
 QUICK = ("asyncpg_tour.py", "pg8000_tour.py", "psycopg_simple.py")
 """What is run over TLS each time; the rest of the matrix is in the soak."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fronted(Server):
+    """A server whose clients go through something before it; what the test itself does with it does not."""
+
+    front: int
+
+    def environment(self, database: str = "postgres", user: str = "postgres") -> dict[str, str]:
+        return {**Server.environment(self, database, user), "PGPORT": str(self.front)}
 
 
 class Encrypted:
@@ -54,18 +65,11 @@ def encrypted(postgres18: Server) -> Iterator[Encrypted]:
         sections = [RESOURCE.format(version=version, port=port, folder=prepared.folder) for version, port in ports.items()]
         prepared.config.write_text(prepared.config.read_text() + "".join(sections))
         prepared.start()
-        yield Encrypted(prepared, {15: fifteen, 18: Fronted(18, postgres18, before.port)}, roots)
-
-
-class Fronted(Server):
-    """A server whose clients go through something before it; what the test itself does with it does not."""
-
-    def __init__(self, version: int, behind: Server, port: int) -> None:
-        super().__init__(version, behind.bin, behind.host, behind.port, behind.folder)
-        object.__setattr__(self, "_front", port)
-
-    def environment(self, database: str = "postgres", user: str = "postgres") -> dict[str, str]:
-        return {**super().environment(database, user), "PGPORT": str(self._front)}
+        yield Encrypted(
+            prepared,
+            {15: fifteen, 18: Fronted(18, postgres18.bin, postgres18.host, postgres18.port, postgres18.folder, before.port)},
+            roots,
+        )
 
 
 def agree(encrypted: Encrypted, version: int, program: list[str | Path], minimum: int) -> int:
