@@ -357,3 +357,17 @@ def test_an_odd_agent_is_served_or_told(running: Guard, odd: dict[str, str], wha
     assert any(told in fault["reason"] for fault in running.status()["faults"])
     if what == "cut":
         assert "the client closed the connection without ending its TLS session" in shown(running)
+
+
+def test_status_tells_how_each_link_is_protected(running: Guard, bad: tuple[Guard, dict[str, Front]]) -> None:
+    told = " ".join(running.cli("status").stdout.split())
+    assert "TLS with agents: offer (certificate for another 23" in told
+    assert "TLS with agents: require" in told
+    assert "TLS with agents: off" in told
+    assert "with the server: verify-full, credential app" in told
+    facts = {resource["name"]: resource for resource in bad[0].status()["resources"]}
+    assert (facts["maybe"]["server_tls"], facts["ca"]["server_tls"], facts["named"]["server_tls"]) == (
+        "prefer",
+        "verify-ca",
+        "verify-full",
+    )
