@@ -53,13 +53,13 @@ def guarding(authority: Authority, resources: dict[str, tuple[int, str]]) -> Ite
     """A guard with these resources: name to port, and what else is said of it; {roots} is the authority's file."""
     setup = guard.Setup(agents={"bot": guard.Agent()}, resources={}, policies=PERMIT, workers=1)
     with guard.prepared(setup) as prepared:
-        roots = prepared.folder / "roots.pem"
-        roots.write_text(authority.pem)
+        file = prepared.folder / "roots.pem"
+        file.write_text(authority.pem)
         secret = prepared.folder / "secret"
         secret.touch(0o600)
         secret.write_text(logins.SECRET)
         sections = [
-            RESOURCE.format(name=name, port=port, more=more.format(roots=roots, folder=prepared.folder))
+            RESOURCE.format(name=name, port=port, more=more.format(roots=file, folder=prepared.folder))
             for name, (port, more) in resources.items()
         ]
         prepared.config.write_text(prepared.config.read_text() + "".join(sections))
@@ -99,10 +99,15 @@ def running(authority: Authority, shop: Server, fronted: Front, own: Server) -> 
         yield found
 
 
+def roots(running: Guard) -> dict[str, str]:
+    """What an agent has that verifies its server: the file of the server's own authority; `hostguard exec` adds to it."""
+    return {"PGSSLROOTCERT": str(running.folder / "roots.pem")}
+
+
 def psql(running: Guard, port: int, *statements: str, **more: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres", "PGDATABASE": "postgres", **more}
+    environment = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres", "PGDATABASE": "postgres"}
     commands = [word for statement in statements for word in ("-c", statement)]
-    return running.run("bot", [PSQL15, "-X", "-A", "-t", *commands], environment)
+    return running.run("bot", [PSQL15, "-X", "-A", "-t", *commands], environment | roots(running) | more)
 
 
 def answer(running: Guard, port: int, *statements: str, **more: str) -> str:
@@ -114,7 +119,7 @@ def answer(running: Guard, port: int, *statements: str, **more: str) -> str:
 def test_every_sslmode_gets_through_and_the_server_sees_tls(running: Guard, shop: Server) -> None:
     one = f"{PSQL15} -X -A -t -c '{ENCRYPTED}' -h 127.0.0.1 -U postgres -p {shop.port}"
     modes = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-    done = running.run("bot", ["sh", "-c", "".join(f"PGSSLMODE={mode} {one}\n" for mode in modes)], {})
+    done = running.run("bot", ["sh", "-c", "".join(f"PGSSLMODE={mode} {one}\n" for mode in modes)], roots(running))
     assert (done.stdout.split(), done.stderr) == (["t|TLSv1.3"] * len(modes), "")
 
 
@@ -185,7 +190,7 @@ def test_what_is_cancelled_by_tls_is_cancelled(running: Guard, shop: Server, own
     words = f"host=127.0.0.1 port={port} user=postgres dbname=postgres password=anything"
     mode = "disable" if place == "modern" else "verify-full"
     before = len(fronted.handshakes)
-    done = running.run("bot", [sys.executable, "-c", CANCEL, f"{words} sslmode={mode}"], {})
+    done = running.run("bot", [sys.executable, "-c", CANCEL, f"{words} sslmode={mode}"], roots(running))
     assert (done.stdout, done.stderr) == ("57014\n42\n", "")
     assert len(fronted.handshakes) - before >= (2 if place == "modern" else 0)
 
@@ -343,8 +348,8 @@ ODD = {
 @pytest.fixture(scope="module")
 def odd(running: Guard, shop: Server) -> dict[str, str]:
     """What each of them hears."""
-    roots = running.folder / "run" / "bundle.pem"
-    lines = "".join(f"echo '#{what}'; \"$0\" -c \"$1\" {shop.port} '{what}' {roots}\n" for what in ODD)
+    bundle = running.folder / "run" / "bundle.pem"
+    lines = "".join(f"echo '#{what}'; \"$0\" -c \"$1\" {shop.port} '{what}' {bundle}\n" for what in ODD)
     done = running.run("bot", ["sh", "-c", lines, sys.executable, RAW], {})
     assert done.stderr == ""
     return {part.split("\n")[0]: part.split("\n", 1)[1].strip() for part in done.stdout.split("#")[1:]}
@@ -361,7 +366,7 @@ def test_an_odd_agent_is_served_or_told(running: Guard, odd: dict[str, str], wha
 
 def test_status_tells_how_each_link_is_protected(running: Guard, bad: tuple[Guard, dict[str, Front]]) -> None:
     told = " ".join(running.cli("status").stdout.split())
-    assert "TLS with agents: offer (certificate for another 23" in told
+    assert "TLS with agents: offer (certificate for another 2" in told
     assert "TLS with agents: require" in told
     assert "TLS with agents: off" in told
     assert "with the server: verify-full, credential app" in told
