@@ -18,6 +18,7 @@ from typing import cast
 import msgspec
 
 from ..policy.asks import Approval
+from ..policy.credentials import client_tls
 from ..policy.decide import Decider, FlowPolicy, Policy
 from ..protocols.events import CancelRequested, Close, Conversation, Replied
 from ..protocols.opaque import Passage
@@ -118,7 +119,7 @@ class Loop:
         if read:
             limits = self._limits.get(flow.resource, self._plain)
             resource = self.decider.policy.document.resources[flow.resource]
-            conversation = PostgresConversation(limits, os.urandom(18), flow.credential, resource.client_tls)
+            conversation = PostgresConversation(limits, os.urandom(18), flow.credential, client_tls(resource))
             conversation.observe(flow.observed)
         relay = Relay(self, flow, policy, conversation, transport)
         self.relays[flow.id] = relay

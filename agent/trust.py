@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..policy.credentials import is_verified, server_tls
+from ..policy.credentials import client_tls, is_verified, server_tls
 from ..policy.document import Document
 from . import messages
 from .authority.bundle import combined, system_bundle, write
@@ -119,4 +119,4 @@ def _stamp(place: str) -> tuple[int, int]:
 def link_facts(document: Document, name: str) -> dict[str, Any]:
     """How a resource's two links are protected, and whose login its servers see."""
     resource = document.resources[name]
-    return {"client_tls": resource.client_tls, "server_tls": server_tls(resource), "credential": resource.credential or ""}
+    return {"client_tls": client_tls(resource), "server_tls": server_tls(resource), "credential": resource.credential or ""}

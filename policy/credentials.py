@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .addresses import parse_address
-from .credential_sections import VERIFIED, Credential, ServerTls
+from .credential_sections import VERIFIED, ClientTls, Credential, ServerTls
 from .sections import Resource, Tables
 
 Kind = Literal["file", "env", "command", "vault", "aws"]
@@ -106,6 +106,13 @@ def server_tls(resource: Resource) -> ServerTls:
     if resource.server_tls is not None:
         return resource.server_tls
     return "off" if all(is_loopback(parse_address(address)[0]) for address in resource.addresses) else "verify-full"
+
+
+def client_tls(resource: Resource) -> ClientTls:
+    """Whether agents have TLS: as configured, else as they would have it without hostguard, from a server that has it or not."""
+    if resource.client_tls is not None:
+        return resource.client_tls
+    return "off" if server_tls(resource) == "off" else "offer"
 
 
 def is_verified(resource: Resource) -> bool:

@@ -281,8 +281,8 @@ class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether the rows that agents get, as they get them, are kept as payloads. Default false."""
     capture_max_bytes: Annotated[int, msgspec.Meta(ge=1, le=8_388_608)] = 1_048_576
     """Bytes of one operation's reply that are kept; of a longer one the beginning, marked as such. Default 1048576."""
-    client_tls: ClientTls = "offer"
-    """TLS between agents and hostguard: ``offer``, ``require``, ``off``. Default ``offer``."""
+    client_tls: ClientTls | None = None
+    """TLS between agents and hostguard: ``offer``, ``require``, ``off``. Default ``offer``, ``off`` where `server_tls` is."""
     server_tls: ServerTls | None = None
     """TLS to the server, and how sure of it. Default ``verify-full``, ``off`` where all addresses are the loopback's."""
     server_negotiation: Literal["postgres", "direct"] = "postgres"

@@ -14,7 +14,8 @@ SURE = ("verify-full",)
 
 def links(resource: dict[str, Any], broker: dict[str, Any]) -> str:
     """A resource's two links: agents' to hostguard, hostguard's to the server, with whose login it sees."""
-    parts = [f"TLS with agents: {resource['client_tls']}{_leaf(resource['name'], broker)}"]
+    shown = _leaf(resource["name"], broker) if resource["client_tls"] != "off" else ""
+    parts = [f"TLS with agents: {resource['client_tls']}{shown}"]
     mode = resource["server_tls"]
     parts.append(f"with the server: {mode if mode in SURE else f'[yellow]{mode}[/]'}")
     if resource["credential"]:
