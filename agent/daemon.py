@@ -65,6 +65,7 @@ from .selftest import EVERY_S, SelfTest
 from .shipping import Arrived, arrived
 from .status import Status
 from .strays import Strays
+from .unix_sockets import StandIns
 from .witnesses import Witnesses
 
 BEAT_S = 0.1
@@ -134,8 +135,9 @@ class Daemon:
         strays = Strays(redirect, log)
         # What was connected before it was guarded ends before anything is said to be guarded.
         await strays.look()
-        # Agents may ask there, and are told in words that they may not.
-        redirect.set_unix(dict.fromkeys((os.fsencode(paths.control), *map(_unix_address, document.daemon.unix_allow))))
+        # Agents may ask on the control socket, and are told in words that they may not.
+        stand_ins = StandIns(redirect, document, paths.control)
+        stand_ins.close_all_but_open()
         decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
@@ -148,7 +150,9 @@ class Daemon:
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
         undo.callback(names.close)
         desk = Desk(crew, holds, Cancels(records), faults)
-        entrance = Entrance(redirect, workloads, resources, names, crew, records, faults, test.arrived, document.limits.max_flows)
+        entrance = Entrance(
+            redirect, workloads, resources, names, crew, records, faults, stand_ins, test.arrived, document.limits.max_flows
+        )
         lookout = Lookout(redirect, workloads, records, strays)
         _keep(undo, _beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
@@ -160,7 +164,7 @@ class Daemon:
         undo.callback(entrance.close)
         entrance.listen()
         await test.run()
-        _keep(undo, test.repeat(EVERY_S))
+        _keep(undo, test.repeat(EVERY_S), stand_ins.run())
         reload = Reload(decider, crew, names, holds, log)
         status = Status(
             decider=decider,
@@ -299,11 +303,6 @@ def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: A
     for identifier in redirect.guarded():
         if identifier not in wanted:
             redirect.unguard(identifier)
-
-
-def _unix_address(text: str) -> bytes:
-    """A UNIX socket's address as connect(2) takes it: an abstract name begins with a zero byte (unix(7))."""
-    return b"\0" + os.fsencode(text[1:]) if text.startswith("@") else os.fsencode(text)
 
 
 def _remove_on_failure(path: Path) -> Callable[..., None]:

@@ -11,9 +11,10 @@ from typing import Any
 
 from ..identity.process import Process
 from ..identity.workload import WorkloadRule, Workloads
-from ..kernel.flows import origin_of
-from ..kernel.layouts import Origin
+from ..kernel.flows import origin_of, unix_origin_of
+from ..kernel.layouts import Origin, unix_text
 from ..kernel.loader import Redirect, netns_cookie
+from ..kernel.stand_ins import StandIn
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from .crew import Crew
@@ -23,6 +24,7 @@ from .names.keeper import DNS_PORT, Keeper
 from .origins import asker_of, process_at
 from .records import Records
 from .resources import Resources
+from .unix_sockets import StandIns
 
 BACKLOG = 1024
 ACCEPTS_AT_ONCE = 32
@@ -43,6 +45,7 @@ class Entrance:
         crew: Crew,
         records: Records,
         faults: Faults,
+        stand_ins: StandIns,
         self_test: Callable[[Origin], bool],
         max_flows: int,
     ) -> None:
@@ -57,22 +60,41 @@ class Entrance:
         self._crew = crew
         self._records = records
         self._faults = faults
+        self._stand_ins = stand_ins
         self._self_test = self_test
         self._max_flows = max_flows
 
     def listen(self) -> None:
-        """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError."""
-        self.listeners = _listeners()
+        """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError, KernelError.
+
+        So are the stand-ins of resources' UNIX sockets.
+        """
+        four, six = _listeners()
+        self.listeners = [four, six, *self._stand_ins.listen()]
         for sock in self.listeners:
             asyncio.get_running_loop().add_reader(sock.fileno(), self._accept, sock)
-        self._redirect.set_listeners(*self.listeners)
+        self._redirect.set_listeners(four, six)
+        self._stand_ins.vouch()
 
     def close(self) -> None:
         """Stop listening: the kernel refuses guarded connects from here on."""
+        self._stand_ins.close()
         for sock in self.listeners:
             asyncio.get_running_loop().remove_reader(sock.fileno())
             sock.close()
         self.listeners = []
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the stand-ins; empty when nothing is."""
+        return self._stand_ins.failure
+
+    def name_of(self, listener: socket.socket) -> str:
+        """Where a listener listens; of a stand-in, what it stands for."""
+        if listener.family == socket.AF_UNIX:
+            return unix_text(self._stand_ins.of[listener].address)
+        host, port = listener.getsockname()[:2]
+        return f"{host}:{port}"
 
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
@@ -90,9 +112,12 @@ class Entrance:
                 loop.call_later(PAUSE_S, self._resume, listener)
                 return
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
-                self._identify(sock, source[:2])
+                if listener.family == socket.AF_UNIX:
+                    self._identify_unix(sock, self._stand_ins.of[listener])
+                else:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self._identify(sock, source[:2])
             except Exception as error:  # the supervising handler of connections that are no flow yet
                 self._faults.add(0, "", "internal", repr(error))
                 _reset(sock)
@@ -102,17 +127,30 @@ class Entrance:
             asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
 
     def _identify(self, sock: socket.socket, source: tuple[str, int]) -> None:
-        """Find out who connected and where to, and hand the connection on."""
+        """Find out who connected and where to."""
         origin = origin_of(sock, self._redirect, source)
         if origin is None:
-            self._refuse(sock, _stranger(source))
+            self._refuse(sock, _stranger(f"{source[0]}:{source[1]}"))
             return
         if self._self_test(origin):
             sock.close()  # no reset: it could reach the probe before its connect() returns, which would then fail
             return
+        self._admit(sock, origin, None)
+
+    def _identify_unix(self, sock: socket.socket, stand_in: StandIn) -> None:
+        """The same for a UNIX socket. Taken before anything else: the user shown may be another's for the next connection."""
+        shown = stand_in.shown
+        origin = unix_origin_of(sock, self._redirect, stand_in.name, stand_in.address)
+        if origin is None:
+            self._refuse(sock, _stranger(unix_text(stand_in.address)))
+            return
+        self._admit(sock, origin, shown)
+
+    def _admit(self, sock: socket.socket, origin: Origin, shown: tuple[int, int] | None) -> None:
+        """Find out which agent that is and what is there, and hand the connection on."""
         process = process_at(origin)
         rule = self._workloads.workload_of(origin.workload, process)
-        facts = _facts(origin, source, process, rule)
+        facts = _facts(origin, process, rule)
         if rule is None:
             self._refuse(sock, entry.FlowRefused(**facts, reason="its cgroup is no workload's"))
             return
@@ -143,7 +181,7 @@ class Entrance:
             _reset(sock)
             return
         self.opened += 1
-        berth.give(OpenFlow(number, origin, process, rule, resource, berth, place.reason), sock)
+        berth.give(OpenFlow(number, origin, process, rule, resource, berth, shown, place.reason), sock)
 
     def _refuse(self, sock: socket.socket, record: entry.FlowRefused) -> None:
         self.refused += 1
@@ -177,20 +215,20 @@ def _reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def _stranger(source: tuple[str, int]) -> entry.FlowRefused:
+def _stranger(source: str) -> entry.FlowRefused:
     reason = "no record of a redirect: somebody dialled the loop directly"
-    return entry.FlowRefused(agent="", workload="", resource="", source=f"{source[0]}:{source[1]}", reason=reason)
+    return entry.FlowRefused(agent="", workload="", resource="", source=source, reason=reason)
 
 
-def _facts(origin: Origin, source: tuple[str, int], process: Process, rule: WorkloadRule | None) -> dict[str, Any]:
+def _facts(origin: Origin, process: Process, rule: WorkloadRule | None) -> dict[str, Any]:
     """The fields that an opened and a refused flow have in common."""
     return {
         "agent": rule.agent if rule else "",
         "workload": rule.name if rule else "",
         "resource": "",
         "protocol": "postgres",
-        "source": f"{source[0]}:{source[1]}",
-        "destination": f"{origin.host}:{origin.port}",
+        "source": origin.source,
+        "destination": origin.destination,
         "pid": process.pid,
         "start_ticks": process.start_ticks,
         "uid": process.uid,

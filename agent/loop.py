@@ -158,7 +158,11 @@ class Loop:
         self._dials[relay.flow.id] = waiting
         self._say(messages.Dial(relay.flow.id))
         sock = await waiting
-        transport, _ = await loop.create_connection(lambda: ServerEnd(relay), sock=sock)
+        transport: asyncio.Transport
+        if sock.family == socket.AF_UNIX:
+            transport, _ = await loop.create_unix_connection(lambda: ServerEnd(relay), sock=sock)
+        else:
+            transport, _ = await loop.create_connection(lambda: ServerEnd(relay), sock=sock)
         return transport
 
     def cancel_key(self, flow: Flow, key: bytes) -> None:

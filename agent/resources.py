@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..policy.addresses import parse_address
+from ..policy.addresses import UNIX_SCHEME, parse_address
 from ..policy.names import is_numeric
 from ..policy.sections import Resource
 from .names.forward import NoAnswer
@@ -189,6 +189,8 @@ def canonical_address(text: str) -> str:
 
 
 def _text(spot: Spot) -> str:
+    if spot[0].startswith(UNIX_SCHEME):
+        return spot[0]
     return f"[{spot[0]}]:{spot[1]}" if ":" in spot[0] else f"{spot[0]}:{spot[1]}"
 
 

@@ -1,7 +1,7 @@
 """Does one thing as another user, in a thread that ends with it.
 
-Credentials are a thread's in Linux; only the C library makes them a process's (nptl(7)), so the system calls are made directly. The
-real and the saved uid stay ours: nobody else may trace or signal the thread.
+Credentials are a thread's in Linux; only the C library makes them a process's (nptl(7)), so the system calls are made directly.
+The real and the saved uid stay ours: nobody else may trace or signal the thread.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Credentials:
 
 
 def acting_as(who: Credentials, work: Callable[[], T]) -> T:
-    """What `work` returns or raises, with its effective ids those of `who`. Blocks. Raises KernelError where that can't be had."""
+    """What `work` returns or raises, with its effective ids those of `who`. Blocks. Raises KernelError where it can't."""
     answers: list[tuple[T | None, BaseException | None]] = []
 
     def act() -> None:

@@ -287,7 +287,7 @@ def unix_text(address: bytes) -> str:
 
 
 def unix_address(text: str) -> bytes:
-    """A UNIX socket's address as connect(2) takes it, of ``/path`` or ``@name``: an abstract name begins with a zero byte (unix(7))."""
+    """The address as connect(2) takes it, of ``/path`` or ``@name``: an abstract name begins with a zero byte (unix(7))."""
     return b"\0" + os.fsencode(text[1:]) if text.startswith("@") else os.fsencode(text)
 
 

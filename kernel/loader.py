@@ -221,7 +221,7 @@ class Redirect:
             raise KernelError(errno.EINVAL, "paths", str(error)) from error
 
     def set_unix(self, wanted: Mapping[bytes, bytes | None]) -> None:
-        """The only UNIX sockets for guarded processes to connect or send to: address to None, or to the stand-in to go to instead.
+        """The only UNIX sockets for guarded processes to connect or send to: address to None, or to the stand-in to go to.
 
         A stand-in's name is that of a `stand_ins.StandIn`; `vouch` for it afterwards.
         """

@@ -1,4 +1,4 @@
-"""Dials a UNIX socket as a process would: with its credentials, by its mounts and its root."""
+"""Dials a UNIX socket as a process would: with its credentials, by its own view of the files."""
 
 from __future__ import annotations
 
@@ -19,20 +19,18 @@ _OPEN_HOW = struct.Struct("=QQQ")
 
 
 class Elsewhere(Exception):
-    """Where the process is, the path leads to another socket than on this host, or the process is gone; `args[0]` is a sentence."""
+    """For the process the path leads to another socket than on this host, or the process is gone; `args[0]` says which."""
 
 
-def dial_as(pid: int, start_ticks: int, uid: int, gid: int, address: bytes, timeout_s: int) -> socket.socket:
+def dial_as(pid: int, start_ticks: int, uid: int, gid: int, address: bytes) -> socket.socket:
     """A connection to the UNIX socket `address` of this host, as the process with this pid and start time could have made it.
 
-    A path is followed with the process's root and mounts, and must lead to the socket that it leads to here: what is dialled is that
-    very inode. uid, gid: the process's real ones at connect; a program that it has run since, setuid, counts for nothing. Blocks, up
-    to the time-out. Raises Elsewhere, OSError of the system calls, KernelError.
+    A path is followed with the process's root and mounts, and must lead to the socket that it leads to here: what is dialled is
+    that very inode. uid, gid: the process's real ones at connect; a setuid program that it has run since counts for nothing.
+    A full queue is EAGAIN, as for every client that does not block. Raises Elsewhere, OSError of the system calls, KernelError.
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        # How long connect() may wait for room in the server's queue.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", timeout_s, 0))
         with ExitStack() as stack:
             process = _open_process(stack, pid, start_ticks)
             who = Credentials(uid, gid, _groups(process, uid, gid))
@@ -44,8 +42,6 @@ def dial_as(pid: int, start_ticks: int, uid: int, gid: int, address: bytes, time
                 here = os.stat(address)
                 acting_as(who, lambda: _connect(sock, root, address, here))
             _require_alive(process, start_ticks)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 0))
-        sock.setblocking(False)
     except BaseException:
         sock.close()
         raise

@@ -20,10 +20,10 @@ _CREDENTIALS = struct.Struct("=iII")
 
 
 class StandIn:
-    """One listener. Its name is abstract: no mount and no chroot leads it elsewhere, and a network namespace has names of its own.
+    """One listener. Its name is abstract: no mount and no chroot leads it elsewhere; a network namespace has names of its own.
 
-    Whoever connects sees the credentials of whoever called listen() (SO_PEERCRED, unix(7)); libpq's `requirepeer` asks for them. So
-    it listens as the server's user.
+    Whoever connects sees the credentials of whoever called listen() (SO_PEERCRED, unix(7)); libpq's `requirepeer` asks for them.
+    So it listens as the server's user.
     """
 
     def __init__(self, address: bytes) -> None:
@@ -58,8 +58,8 @@ class StandIn:
 def voucher_for(listeners: Sequence[socket.socket]) -> socket.socket:
     """A socket that holds the listeners in its queue, so that none of them is gone before it is, however its process ends.
 
-    The kernel takes a socket out of its maps before it lets go of what waits in its queue (unix_release in net/unix/af_unix.c). Raises
-    OSError.
+    The kernel takes a socket out of its maps before it lets go of what waits in its queue (unix_release in net/unix/af_unix.c).
+    Raises OSError.
     """
     held, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

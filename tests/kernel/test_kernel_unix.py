@@ -167,7 +167,8 @@ def test_a_record_is_of_one_stand_in(guarded: Guarded, standing: Standing, stack
 
 
 @pytest.mark.parametrize("kind", ["SOCK_DGRAM", "SOCK_SEQPACKET"])
-def test_only_streams_are_redirected(guarded: Guarded, standing: Standing, kind: str) -> None:
+@pytest.mark.usefixtures("standing")
+def test_only_streams_are_redirected(guarded: Guarded, kind: str) -> None:
     program = f"print(socket.socket(socket.AF_UNIX, socket.{kind}).connect_ex({DATABASE!r}) == errno.EACCES)"
     assert guarded.run(program) == "True"
     assert guarded.run(CALL, "sendto", DATABASE, "/") == "EACCES"
@@ -192,7 +193,8 @@ def test_the_stand_in_s_name_leads_nowhere_once_the_loop_is_gone(guarded: Guarde
     events.close()
 
 
-def test_a_loop_that_hangs_is_no_loop(guarded: Guarded, standing: Standing) -> None:
+@pytest.mark.usefixtures("standing")
+def test_a_loop_that_hangs_is_no_loop(guarded: Guarded) -> None:
     guarded.redirect.beat(1)
     assert guarded.run(CALL, "connect", DATABASE, "/") == "ECONNREFUSED"
 
@@ -204,13 +206,15 @@ def test_observed_without_a_loop_goes_where_it_went(guarded: Guarded, standing: 
     assert guarded.run(CALL, "connect", str(server / "s"), "/") == "None"
 
 
-def test_open_sockets_do_not_open_a_resource_s(guarded: Guarded, standing: Standing) -> None:
+@pytest.mark.usefixtures("standing")
+def test_open_sockets_do_not_open_a_resource_s(guarded: Guarded) -> None:
     guarded.redirect.set_modes({7: Mode.UNIX_OPEN})
     assert guarded.run(CALL, "connect", DATABASE, "/") == "None"
     assert guarded.redirect.counters()["unix_redirected"] == 1
 
 
-def test_a_cgroup_that_is_not_classified_does_not_reach_a_resource(guarded: Guarded, standing: Standing) -> None:
+@pytest.mark.usefixtures("standing")
+def test_a_cgroup_that_is_not_classified_does_not_reach_a_resource(guarded: Guarded) -> None:
     guarded.redirect.watch(cgroups.cgroup_id(guarded.root))
     assert guarded.run(CALL, "connect", DATABASE, "/", cgroup=guarded.outside) == "ECONNREFUSED"
 
