@@ -67,6 +67,22 @@ struct pt_regs {
 	unsigned long di;
 };
 
+struct user_namespace {
+	int level; /* 0: the initial one */
+};
+
+struct cred {
+	struct user_namespace *user_ns;
+};
+
+struct mnt_namespace {
+	struct user_namespace *user_ns;
+};
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	struct task_struct *group_leader;
@@ -75,6 +91,8 @@ struct task_struct {
 	int tgid;
 	char comm[16];
 	struct css_set *cgroups;
+	struct cred *cred;
+	struct nsproxy *nsproxy;
 };
 
 struct sock_cgroup_data {

@@ -139,6 +139,18 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, const struct guar
 	return PROCEED;
 }
 
+/*
+ * Whether nobody but this host's root has had a say in what paths mean to the process: who is root in a user namespace of his own makes
+ * mounts and changes his root, and a path that a rule allows leads to whatever socket he likes.
+ */
+static __always_inline bool has_paths_of_root(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct nsproxy *namespaces = task->nsproxy;
+
+	return namespaces && !namespaces->mnt_ns->user_ns->level && !task->cred->user_ns->level;
+}
+
 static __always_inline int judge_address(struct bpf_sock_addr *ctx)
 {
 	struct bpf_sock_addr_kern *kern = bpf_cast_to_kern_ctx(ctx);
@@ -154,7 +166,7 @@ static __always_inline int judge_address(struct bpf_sock_addr *ctx)
 		return redirect(ctx, &guard, &address.key, rule);
 	if (!guard.found || guard.mode & HG_MODE_UNIX_OPEN)
 		return PROCEED;
-	if (!rule || rule->verdict != HG_UNIX_ALLOW)
+	if (!rule || rule->verdict != HG_UNIX_ALLOW || (address.key.path[0] && !has_paths_of_root()))
 		return deny(&guard, &address.key);
 	count(HG_COUNT_unix_allowed);
 	return PROCEED;

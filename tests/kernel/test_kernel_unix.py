@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -88,6 +89,42 @@ def test_an_abstract_name_is_matched_whole(guarded: Guarded, stack: ExitStack) -
     guarded.redirect.set_unix({name.encode(): None})
     assert guarded.run(CALL, "connect", name.replace("\0", "@"), "/") == "None"
     assert guarded.run(CALL, "connect", name.replace("\0", "@") + "x", "/") == "EACCES"
+
+
+# What unshare(1) does for an unprivileged user: first a root of one's own, then mounts, or another root.
+OWN_PATHS = """
+import ctypes, subprocess
+libc = ctypes.CDLL(None, use_errno=True)
+os.setgid(65534); os.setuid(65534)
+libc.prctl(4, 1)  # PR_SET_DUMPABLE: uid_map is the process's own again
+assert libc.unshare(0x10000000 | (0x20000 if sys.argv[1] == "mounts" else 0)) == 0, ctypes.get_errno()
+open("/proc/self/uid_map", "w").write("0 65534 1")
+if sys.argv[1] == "mounts":
+    subprocess.run(["/bin/mount", "--bind", sys.argv[3], sys.argv[2]], check=True)
+else:
+    os.chroot(sys.argv[4])
+print(errno.errorcode.get(socket.socket(socket.AF_UNIX).connect_ex(sys.argv[2])))
+"""
+
+
+@pytest.mark.parametrize("way", ["mounts", "root"])
+def test_an_allowed_path_is_not_the_process_s_to_lead_elsewhere(guarded: Guarded, stack: ExitStack, way: str) -> None:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hg-")))
+    (folder / "root" / folder.name).mkdir(parents=True)
+    folder.chmod(0o755)
+    sockets = [folder / "allowed", folder / "database"]
+    # In the root that the process makes for itself the allowed path is a link to the database's socket.
+    allowed = sockets[0] if way == "mounts" else Path("/allowed")
+    (folder / "root" / "allowed").symlink_to("database")
+    for path in (*sockets, folder / "root" / "database"):
+        sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+        sock.bind(str(path))
+        sock.listen()
+        path.chmod(0o666)
+    guarded.redirect.set_unix({bytes(allowed): None})
+    arguments = (way, str(allowed), str(sockets[1]), str(folder / "root"))
+    assert guarded.run(OWN_PATHS, *arguments, cgroup=guarded.outside) == "None"
+    assert guarded.run(OWN_PATHS, *arguments) == "EACCES"
 
 
 @dataclass

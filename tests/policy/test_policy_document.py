@@ -95,9 +95,7 @@ def test_a_missing_id_is_told_with_file_and_line(tmp_path: Path) -> None:
 def test_a_unix_socket_is_open_or_a_resource_s_never_both(tmp_path: Path) -> None:
     toml = '[daemon]\nunix_allow = ["/dev/log", "@db"]\n' + SMALL.replace("addresses = [", 'addresses = ["unix:@db", ', 1)
     (mistake,) = mistakes(tmp_path, toml)
-    assert mistake.startswith(
-        'hostguard.toml:2: daemon.unix_allow: "@db" is an address of resource "shop" (resources.shop.addresses)'
-    )
+    assert mistake.startswith('hostguard.toml:2: daemon.unix_allow: "@db" is an address of resource "shop" (resources.shop.')
     assert load(write(tmp_path, toml.replace(', "@db"', ""))).resources["shop"].addresses[0] == "unix:@db"
 
 
