@@ -12,6 +12,8 @@ from contextlib import ExitStack
 
 from .acting import Credentials, acting_as
 
+HOST_ROOT = "/proc/1/root"
+
 _OPENAT2 = 437  # of every architecture (asm-generic/unistd.h)
 _RESOLVE_IN_ROOT = 0x10
 _OPEN_HOW = struct.Struct("=QQQ")
@@ -39,13 +41,32 @@ def dial_as(pid: int, start_ticks: int, uid: int, gid: int, address: bytes) -> s
             else:
                 root = os.open("root", os.O_PATH | os.O_DIRECTORY, dir_fd=process)
                 stack.callback(os.close, root)
-                here = os.stat(address)
+                here = on_host(address)
                 acting_as(who, lambda: _connect(sock, root, address, here))
             _require_alive(process, start_ticks)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def on_host(path: bytes) -> os.stat_result:
+    """What is at the path for the host's first process, or for us where that can't be looked at. Raises OSError.
+
+    A service may have a /tmp of its own (PrivateTmp= in systemd.exec(5)), as ours has.
+    """
+    try:
+        root = os.open(HOST_ROOT, os.O_PATH | os.O_DIRECTORY)
+    except PermissionError:
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        found = _open_in_root(root, path)
+    finally:
+        os.close(root)
+    try:
+        return os.fstat(found)
+    finally:
+        os.close(found)
 
 
 def _connect(sock: socket.socket, root: int, path: bytes, here: os.stat_result) -> None:

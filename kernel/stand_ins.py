@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from .acting import Credentials, acting_as
 from .layouts import STAND_IN_LETTERS, STAND_IN_PREFIX
+from .reach import on_host
 
 BACKLOG = 1024
 SENT_AT_ONCE = 250
@@ -83,7 +84,7 @@ def _owner(address: bytes) -> tuple[int, int] | None:
     """Who serves there: the owner of the file, which bind() made; None when nobody can be told."""
     if not address.startswith(b"\0"):
         try:
-            facts = os.stat(address)
+            facts = on_host(address)
         except OSError:
             return None
         return (facts.st_uid, facts.st_gid) if stat.S_ISSOCK(facts.st_mode) else None

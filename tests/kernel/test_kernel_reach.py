@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -147,3 +148,28 @@ def test_a_stand_in_of_an_abstract_name_asks_there(stack: ExitStack) -> None:
 def test_what_goes_wrong_there_is_told_here() -> None:
     with pytest.raises(ZeroDivisionError):
         acting_as(Credentials(UID, GID), lambda: 1 // 0)
+
+
+OWN_MOUNTS = """
+import ctypes, os, subprocess, sys
+from hostguard.kernel import reach
+from hostguard.kernel.stand_ins import StandIn
+reach.HOST_ROOT = f"/proc/{os.getppid()}/root"  # the first process of a container can't be looked at
+libc = ctypes.CDLL(None)
+assert libc.unshare(0x20000) == 0
+path, pid, start = sys.argv[1].encode(), int(sys.argv[2]), int(sys.argv[3])
+subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+subprocess.run(["mount", "-t", "tmpfs", "tmpfs", os.path.dirname(path)], check=True)
+assert not os.path.exists(path)
+reach.dial_as(pid, start, 0, 0, path).close()
+print(StandIn(path).shown)
+"""
+
+
+def test_a_daemon_with_mounts_of_its_own_sees_the_host_s_paths(folder: Path, listener: socket.socket, stack: ExitStack) -> None:
+    os.chown(folder / "s", UID, GID)
+    pid, start = sleeper(stack)
+    command = [sys.executable, "-c", OWN_MOUNTS, str(folder / "s"), str(pid), str(start)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout == f"({UID}, {GID})\n", done.stderr
+    listener.accept()[0].close()
