@@ -123,6 +123,7 @@ setup(
         "click>=8.1",
         "cryptography>=42",
         "dnspython>=2.7",
+        "inotify-simple>=2",
         "jinja2>=3.1",
         "msgpack>=1.0",
         "msgspec>=0.18",

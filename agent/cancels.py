@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 
 from ..recorder import entry
 from . import messages
-from .dialling import dial
+from .dialling import Dialler
 from .flows import OpenFlow
 from .messages import BadMessage
 from .records import Records
@@ -26,8 +26,9 @@ class Cancels:
     flow holds it, on the resource that gave it.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, dialler: Dialler) -> None:
         self._records = records
+        self._dialler = dialler
         self._flows: dict[tuple[str, bytes], OpenFlow] = {}
 
     def add(self, flow: OpenFlow, key: bytes) -> None:
@@ -56,22 +57,23 @@ class Cancels:
         if target is not None and target.agent != asking.agent:
             target = None
         held = target is not None and bool(target.holding)
-        cancel = entry.Cancel(target=target.id if target is not None else 0, forwarded=target is not None and not held)
-        if self._records.note(asking.id, cancel) and target is not None:
+        # Where nothing is refused, a key that nobody here was given is of a flow that could not be read.
+        through = asking if target is None and asking.observed else target
+        cancel = entry.Cancel(target=target.id if target is not None else 0, forwarded=through is not None and not held)
+        if self._records.note(asking.id, cancel) and through is not None:
             if held:
-                target.berth.say(messages.Recall(target.id, "canceling statement due to user request", CANCELED))
+                through.berth.say(messages.Recall(through.id, "canceling statement due to user request", CANCELED))
             else:
-                await _forward(target, request)
+                await self._forward(through, request)
         asking.berth.say(messages.End(asking.id, "cancel request handled"))
 
-
-async def _forward(target: OpenFlow, request: bytes) -> None:
-    """Send the packet to the target's own server; it answers by closing."""
-    loop = asyncio.get_running_loop()
-    try:
-        with await dial(target) as sock:
-            async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                await loop.sock_sendall(sock, request)
-                await loop.sock_recv(sock, 1)
-    except (OSError, TimeoutError):
-        return  # as without hostguard: who cancels is told nothing
+    async def _forward(self, target: OpenFlow, request: bytes) -> None:
+        """Send the packet to the target's own server; it answers by closing."""
+        loop = asyncio.get_running_loop()
+        try:
+            with await self._dialler.dial(target) as sock:
+                async with asyncio.timeout(CANCEL_TIMEOUT_S):
+                    await loop.sock_sendall(sock, request)
+                    await loop.sock_recv(sock, 1)
+        except (OSError, TimeoutError):
+            return  # as without hostguard: who cancels is told nothing

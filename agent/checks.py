@@ -8,18 +8,19 @@ from pathlib import Path
 from ..kernel import confine
 from ..kernel.errors import KernelError
 from ..kernel.features import Feature
-from ..policy.document import ConfigErrors, load_daemon
+from ..policy.document import ConfigErrors, load, load_daemon
 from ..policy.sections import SEEN_FAMILIES, Daemon
 from .failures import Failure
 from .install import host, manifest
 from .install.parts import CONFIG, UNIT, USER, parts
 from .install.place import digest
+from .modes import observed
 from .sandbox import landlock
 
 
 def checks(config: Path) -> list[Feature]:
     """All of them, in the order in which one would mend them. Changes nothing."""
-    return [_seccomp(), _landlock(), _user(), _systemd(), unit(Path("/")), _configuration(config), _state(config)]
+    return [_seccomp(), _landlock(), _user(), _systemd(), unit(Path("/")), _configuration(config), _modes(config), _state(config)]
 
 
 def _seccomp() -> Feature:
@@ -86,6 +87,18 @@ def _configuration(config: Path) -> Feature:
             "configuration", False, f"others than root can write {places}", f"chown root {places} && chmod go-w {places}"
         )
     return Feature("configuration", True, str(config), "")
+
+
+def _modes(config: Path) -> Feature:
+    """What is only observed is not guarded, however well the host is."""
+    try:
+        names = observed(load(config)) if config.exists() else []
+    except ConfigErrors:
+        return Feature("modes", True, "not known: the configuration has mistakes", "", required=False)
+    if names:
+        remedy = 'hostguard report tells what would have been denied; then mode = "enforce", and reload'
+        return Feature("modes", False, f"ONLY OBSERVED, nothing is refused: {', '.join(names)}", remedy, required=False)
+    return Feature("modes", True, "no workload is only observed", "", required=False)
 
 
 def _state(config: Path) -> Feature:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import dataclasses
 import os
 import pwd
 import resource
@@ -140,6 +141,8 @@ class Crew:
             self._tally.allowed += report.allowed
             self._tally.denied += report.denied
             self._tally.held += report.held
+            self._tally.would_deny += report.would_deny
+            self._tally.would_hold += report.would_hold
             self._added.merge(report.added, report.added_ns)
         sentence = f"the worker that carried it ended: {reason}"
         for flow in list(berth.flows.values()):
@@ -217,11 +220,13 @@ class Crew:
     @property
     def tally(self) -> Tally:
         """Operations since the start, by verdict, as far as they are reported."""
-        found = Tally(self._tally.allowed, self._tally.denied, self._tally.held)
+        found = dataclasses.replace(self._tally)
         for report in self._reported():
             found.allowed += report.allowed
             found.denied += report.denied
             found.held += report.held
+            found.would_deny += report.would_deny
+            found.would_hold += report.would_hold
         return found
 
     @property

@@ -1,7 +1,7 @@
 """The composition root: a whole daemon from one configuration, or nothing of it.
 
 Order of start. Nothing may be half up, so each step registers how to undo it, and the daemon says "guarding" only after its own
-probe connections have come through its own hooks: configuration, log, kernel hooks, guarded cgroups, workers, listeners,
+probe connections have come through its own hooks: configuration, log, kernel hooks, workloads' cgroups, workers, listeners,
 self-test, control socket. Until the listeners are known to the kernel every guarded connect is refused, so the order is closed
 throughout.
 
@@ -24,23 +24,27 @@ from pathlib import Path
 import uvloop
 
 from ..identity.users import UserMistake, Users
-from ..identity.workload import WorkloadMistake, WorkloadRule, Workloads
+from ..identity.workload import WorkloadMistake, Workloads
 from ..kernel import cgroups, pins
 from ..kernel.errors import KernelError
-from ..kernel.layouts import Mode
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document
-from ..policy.sections import SEEN_FAMILIES
+from ..policy.workloads import rule_of
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.handover import KEY_DETAIL
 from ..recorder.log import Log
+from . import modes
+from .attribution import Attributor
 from .cancels import Cancels
+from .containerfiles import ContainerFiles
 from .control import Control
 from .crew import Crew, user_of
 from .desk import Desk
+from .dialling import Dialler
+from .enrolment import Enrolment
 from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
@@ -48,14 +52,16 @@ from .holds import Holds
 from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
 from .metrics import Metrics
+from .modes import Modes
 from .names.keeper import START_S, Keeper
+from .namespaces import Namespaces
 from .notify import Notifier
 from .open_log import open_log
 from .origins import who_asks
-from .paths import Paths, attach_point, workload_path
+from .paths import Paths, attach_point, made_cgroup, workload_path
 from .powers import Powers
 from .records import Records
-from .reload import Reload, policy_load, users_of
+from .reload import Reload, policy_load, uid_of, users_of
 from .resources import Resources
 from .retention import Retention
 from .rotation import finish, keys
@@ -94,7 +100,7 @@ async def _serve(document: Document) -> None:
     async with AsyncExitStack() as undo:
         daemon = await Daemon.start(document, undo)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload.soon)
-        print(f"hostguard guards {len(document.workloads)} workloads; log at {daemon.paths.log}", flush=True)
+        print(f"hostguard guards {len(document.workloads)} workloads{_observed(document)}; log at {daemon.paths.log}", flush=True)
         notifier.tell("READY=1")
         _keep(undo, notifier.run(daemon.summary))
         await stop.wait()
@@ -131,7 +137,10 @@ class Daemon:
         redirect = _attach(document, paths, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
-        _guard(document, workloads, redirect, undo)
+        container = ContainerFiles()
+        enrolment = _enrol(document, workloads, redirect, container, undo)
+        attributor = Attributor(workloads, container)
+        undo.callback(attributor.close)
         strays = Strays(redirect, log)
         # What was connected before it was guarded ends before anything is said to be guarded.
         await strays.look()
@@ -147,12 +156,17 @@ class Daemon:
         _record_start(log, document, policy, paths)
         writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), undo)
         crew = Crew(document, writer.drain, policy.epoch, hash_key)
+        in_force = Modes(workloads, redirect, decider)
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
         undo.callback(names.close)
-        desk = Desk(crew, holds, Cancels(records), faults)
+        max_flows = document.limits.max_flows
         entrance = Entrance(
-            redirect, workloads, resources, names, crew, records, faults, stand_ins, test.arrived, document.limits.max_flows
+            redirect, attributor, in_force, resources, names, crew, records, faults, stand_ins, test.arrived, max_flows
         )
+        namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, stand_ins, enrolment.is_guarded)
+        dialler = Dialler(namespaces.stream_socket)
+        desk = Desk(crew, holds, Cancels(records, dialler), faults, dialler)
+        enrolment.on_guarded = [namespaces.soon, strays.soon]
         lookout = Lookout(redirect, workloads, records, strays)
         _keep(undo, _beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
@@ -160,15 +174,18 @@ class Daemon:
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
         undo.push_async_callback(crew.close)
         await crew.start(desk.handle, desk.closed)
-        await _answer_names(names, redirect, workloads, resources, undo)
+        await _answer_names(names, redirect, attributor, resources, undo)
         undo.callback(entrance.close)
         entrance.listen()
+        _keep(undo, enrolment.run(), namespaces.run())
         await test.run()
         _keep(undo, test.repeat(EVERY_S), stand_ins.run())
-        reload = Reload(decider, crew, names, holds, log)
+        reload = Reload(decider, in_force, crew, names, holds, log)
         status = Status(
             decider=decider,
             redirect=redirect,
+            enrolment=enrolment,
+            namespaces=namespaces,
             entrance=entrance,
             resources=resources,
             names=names,
@@ -189,7 +206,7 @@ class Daemon:
             started_at=started_at,
         )
         metrics = Metrics(status, crew, entrance, faults, syncs.latency)
-        control = Control(status=status.facts, holds=holds, is_guarded=_guarded_by(redirect), metrics=metrics.text)
+        control = Control(status=status.facts, holds=holds, is_guarded=enrolment.is_guarded, metrics=metrics.text)
         await _open_control(control, paths, document.metrics.address, undo)
         return cls(paths, log, crew, entrance, reload, status)
 
@@ -197,7 +214,7 @@ class Daemon:
         """What the service manager shows: whether the guard holds, and how much passes."""
         facts = await self._status.facts()
         well = f"{len(facts['workloads'])} workloads, {facts['flows']['open']} flows"
-        return f"{facts['state']}: {'; '.join(facts['problems']) or well}"
+        return f"{facts['state']}{_observed(self._status.document)}: {'; '.join(facts['problems']) or well}"
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
@@ -210,9 +227,15 @@ class Daemon:
             raise Failure(f"the daemon's end could not be put on record: {error}") from None
 
 
+def _observed(document: Document) -> str:
+    """In capitals, since what is only observed is not guarded."""
+    names = modes.observed(document)
+    return f", {len(names)} ONLY OBSERVED ({', '.join(names)})" if names else ""
+
+
 def _who(document: Document) -> tuple[Workloads, Users]:
     try:
-        workloads = Workloads(WorkloadRule(name, w.agent, w.cgroup) for name, w in document.workloads.items())
+        workloads = Workloads(rule_of(name, w, uid_of, os.path.realpath) for name, w in document.workloads.items())
         users = users_of(document)
     except (WorkloadMistake, UserMistake) as mistake:
         raise Failure("; ".join(mistake.problems)) from None
@@ -220,10 +243,10 @@ def _who(document: Document) -> tuple[Workloads, Users]:
 
 
 async def _answer_names(
-    names: Keeper, redirect: Redirect, workloads: Workloads, resources: Resources, undo: AsyncExitStack
+    names: Keeper, redirect: Redirect, attributor: Attributor, resources: Resources, undo: AsyncExitStack
 ) -> None:
     """Have a resolver, and look up what the resources' names lead to before anybody connects. Raises Failure."""
-    _keep(undo, names.run(who_asks(redirect, workloads)))
+    _keep(undo, names.run(who_asks(redirect, attributor)))
     try:
         async with asyncio.timeout(START_S):
             await names.ready.wait()
@@ -280,29 +303,33 @@ def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
     return redirect
 
 
-def _guard(document: Document, workloads: Workloads, redirect: Redirect, undo: AsyncExitStack) -> None:
-    """Make the kernel's map say what the configuration says; numbers of an earlier run mean nothing any more."""
-    wanted = {}
-    for cgroup, number in workloads.numbers.items():
-        path = workload_path(document, cgroup)
+def _enrol(
+    document: Document, workloads: Workloads, redirect: Redirect, container: ContainerFiles, undo: AsyncExitStack
+) -> Enrolment:
+    """Make the kernel's maps say what the configuration says; numbers of an earlier run mean nothing any more."""
+    attach = attach_point(document)
+    for name in document.workloads:
+        path = made_cgroup(document, name)
+        if path is None:
+            continue
         try:
             if not path.exists():
                 undo.push(_remove_on_failure(path))
-            wanted[cgroups.create(path)] = number
+            cgroups.create(path)
         except (OSError, KernelError) as error:
-            raise Failure(f"the cgroup {cgroup} can't be made: {error}") from None
+            raise Failure(f"the cgroup {path} can't be made: {error}") from None
     try:
-        # First the paths: a cgroup that is removed and made again from here on is guarded when it is made.
-        redirect.set_paths({workload_path(document, cgroup): number for cgroup, number in workloads.numbers.items()})
+        enrolment = Enrolment(redirect, workloads, attach, container)
+        undo.callback(enrolment.close)
+        # Before the numbers get another meaning: what one may do more must not become another's.
+        modes.tell(document, workloads, redirect)
+        # Then the paths: a cgroup that is removed and made again from here on is guarded when it is made.
+        redirect.set_paths({workload_path(document, path): number for path, number in workloads.paths.items()})
+        redirect.set_users(dict(workloads.users))
+        enrolment.start()
     except KernelError as error:
-        raise Failure(f"the workloads' cgroups can't be guarded: {error}") from None
-    loosened = {name for name, workload in document.workloads.items() if not set(SEEN_FAMILIES).issuperset(workload.families)}
-    redirect.set_modes({number: Mode.FAMILIES for number, rule in enumerate(workloads.rules, 1) if rule.name in loosened})
-    for identifier, number in wanted.items():
-        redirect.guard(identifier, number)
-    for identifier in redirect.guarded():
-        if identifier not in wanted:
-            redirect.unguard(identifier)
+        raise Failure(f"the workloads can't be guarded: {error}") from None
+    return enrolment
 
 
 def _remove_on_failure(path: Path) -> Callable[..., None]:
@@ -345,20 +372,6 @@ def _record_start(log: Log, document: Document, policy: Policy, paths: Paths) ->
         )
     except LogUnavailable as error:
         raise Failure(f"the log can't be written: {error}") from None
-
-
-def _guarded_by(redirect: Redirect) -> Callable[[int], bool]:
-    """Whether a process is in a guarded cgroup now; one that is gone counts as guarded, since nobody can vouch for it."""
-
-    def is_guarded(pid: int) -> bool:
-        try:
-            path = cgroups.of_process(pid)
-            ids = {cgroups.cgroup_id(place) for place in (path, *path.parents) if place.is_relative_to(cgroups.mount_point())}
-        except (OSError, KernelError):
-            return True
-        return not ids.isdisjoint(redirect.guarded())
-
-    return is_guarded
 
 
 async def _open_control(control: Control, paths: Paths, scraped: tuple[str, int] | None, undo: AsyncExitStack) -> None:

@@ -10,7 +10,7 @@ from . import messages
 from .berth import Berth
 from .cancels import Cancels
 from .crew import Crew
-from .dialling import dial
+from .dialling import Dialler
 from .faults import Faults
 from .flows import OpenFlow
 from .holds import Holds
@@ -23,7 +23,8 @@ CATALOG_PAUSE_S = 0.2
 class Desk:
     """Carries out what `messages.FromWorker` asks for. Raises BadMessage for what no worker of ours would say."""
 
-    def __init__(self, crew: Crew, holds: Holds, cancels: Cancels, faults: Faults) -> None:
+    def __init__(self, crew: Crew, holds: Holds, cancels: Cancels, faults: Faults, dialler: Dialler) -> None:
+        self._dialler = dialler
         self._crew = crew
         self._holds = holds
         self._cancels = cancels
@@ -69,7 +70,7 @@ class Desk:
 
     async def _connect(self, flow: OpenFlow) -> None:
         try:
-            sock = await dial(flow)
+            sock = await self._dialler.dial(flow)
         except OSError as error:
             flow.berth.say(messages.Dialled(flow.id, messages.cut(str(error))))
             return

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from . import unread
+
 if TYPE_CHECKING:
     from .relay import Relay
 
@@ -19,6 +21,9 @@ class ClientEnd(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.relay.feed_client(data)
+
+    def eof_received(self) -> bool:
+        return unread.half_close(self.relay, client=True)
 
     def pause_writing(self) -> None:
         self.relay.hold_reading_server(True)
@@ -40,6 +45,9 @@ class ServerEnd(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.relay.feed_server(data)
+
+    def eof_received(self) -> bool:
+        return unread.half_close(self.relay, client=False)
 
     def pause_writing(self) -> None:
         self.relay.server_is_full(True)

@@ -9,19 +9,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..identity.process import Process
-from ..identity.workload import WorkloadRule, Workloads
 from ..kernel.flows import origin_of, unix_origin_of
 from ..kernel.layouts import Origin, unix_text
 from ..kernel.loader import Redirect, netns_cookie
-from ..kernel.stand_ins import StandIn
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
+from .attribution import Attribution, Attributor
 from .crew import Crew
 from .faults import Faults
 from .flows import OpenFlow
+from .modes import OBSERVED, Modes
 from .names.keeper import DNS_PORT, Keeper
-from .origins import asker_of, process_at
+from .origins import asker_of
 from .records import Records
 from .resources import Resources
 from .unix_sockets import StandIns
@@ -33,13 +32,32 @@ PAUSE_S = 0.5
 """Before the next attempt after an accept that failed for want of descriptors or memory."""
 
 
+class Door:
+    """A listening socket that is accepted on."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    @property
+    def is_open(self) -> bool:
+        """Not closed yet."""
+        return self._sock.fileno() >= 0
+
+    def close(self) -> None:
+        """Stop accepting, close the socket."""
+        if self._sock.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+            self._sock.close()
+
+
 class Entrance:
     """Accepts, and asks who that is. Not a byte of what they send is read here."""
 
     def __init__(
         self,
         redirect: Redirect,
-        workloads: Workloads,
+        attributor: Attributor,
+        modes: Modes,
         resources: Resources,
         names: Keeper,
         crew: Crew,
@@ -53,8 +71,12 @@ class Entrance:
         self.opened = 0
         """Flows since the start."""
         self.refused = 0
+        self._open = True
+        self._doors: set[Door] = set()
+        """In other network namespaces than the daemon's."""
         self._redirect = redirect
-        self._workloads = workloads
+        self._attributor = attributor
+        self._modes = modes
         self._resources = resources
         self._names = names
         self._crew = crew
@@ -63,6 +85,8 @@ class Entrance:
         self._stand_ins = stand_ins
         self._self_test = self_test
         self._max_flows = max_flows
+        self._waiting: set[asyncio.Task[None]] = set()
+        """One for each accepted connection of which it is not known yet whose it is."""
 
     def listen(self) -> None:
         """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError, KernelError.
@@ -72,17 +96,31 @@ class Entrance:
         four, six = _listeners()
         self.listeners = [four, six, *self._stand_ins.listen()]
         for sock in self.listeners:
-            asyncio.get_running_loop().add_reader(sock.fileno(), self._accept, sock)
+            self._resume(sock)
         self._redirect.set_listeners(four, six)
         self._stand_ins.vouch()
 
     def close(self) -> None:
-        """Stop listening: the kernel refuses guarded connects from here on."""
+        """Stop listening, in all namespaces: the kernel refuses guarded connects from here on."""
+        self._open = False
         self._stand_ins.close()
-        for sock in self.listeners:
-            asyncio.get_running_loop().remove_reader(sock.fileno())
-            sock.close()
+        for door in (*map(Door, self.listeners), *self._doors):
+            door.close()
         self.listeners = []
+        self._doors.clear()
+        for task in self._waiting:
+            task.cancel()
+
+    async def open_door(self, sock: socket.socket) -> Door:
+        """Accept on a listener of another network namespace, which the kernel knows of, until the door is closed."""
+        self._doors = {door for door in self._doors if door.is_open}
+        door = Door(sock)
+        if self._open:
+            self._resume(sock)
+            self._doors.add(door)
+        else:
+            door.close()
+        return door
 
     @property
     def problem(self) -> str:
@@ -113,59 +151,72 @@ class Entrance:
                 return
             sock.setblocking(False)
             try:
-                if listener.family == socket.AF_UNIX:
-                    self._identify_unix(sock, self._stand_ins.of[listener])
-                else:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    self._identify(sock, source[:2])
+                shown = self._stand_ins.shown_at(listener)
+                origin = self._origin(listener, sock, source)
             except Exception as error:  # the supervising handler of connections that are no flow yet
                 self._faults.add(0, "", "internal", repr(error))
                 _reset(sock)
+                continue
+            if origin is not None:
+                task = asyncio.get_running_loop().create_task(self._identify(sock, origin, shown))
+                self._waiting.add(task)
+                task.add_done_callback(self._waiting.discard)
 
     def _resume(self, listener: socket.socket) -> None:
         if listener.fileno() >= 0:
             asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
 
-    def _identify(self, sock: socket.socket, source: tuple[str, int]) -> None:
-        """Find out who connected and where to."""
-        origin = origin_of(sock, self._redirect, source)
+    def _origin(self, listener: socket.socket, sock: socket.socket, source: Any) -> Origin | None:
+        """Where the connection comes from; None after refusing it, and for one that is nobody's but ours."""
+        if listener.family == socket.AF_UNIX:
+            stand_in = self._stand_ins.of[listener]
+            origin, where = unix_origin_of(sock, self._redirect, stand_in.name, stand_in.address), unix_text(stand_in.address)
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            origin, where = origin_of(sock, self._redirect, source[:2]), f"{source[0]}:{source[1]}"
         if origin is None:
-            self._refuse(sock, _stranger(f"{source[0]}:{source[1]}"))
-            return
-        if self._self_test(origin):
+            self._refuse(sock, _stranger(where))
+        elif self._self_test(origin):
             sock.close()  # no reset: it could reach the probe before its connect() returns, which would then fail
-            return
-        self._admit(sock, origin, None)
+            return None
+        elif len(self._waiting) >= self._max_flows:
+            reason = f"limits.max_flows ({self._max_flows}) connections wait for the hash of their program"
+            self._refuse(sock, _stranger(where, reason))
+            return None
+        return origin
 
-    def _identify_unix(self, sock: socket.socket, stand_in: StandIn) -> None:
-        """The same for a UNIX socket. Taken before anything else: the user shown may be another's for the next connection."""
-        shown = stand_in.shown
-        origin = unix_origin_of(sock, self._redirect, stand_in.name, stand_in.address)
-        if origin is None:
-            self._refuse(sock, _stranger(unix_text(stand_in.address)))
-            return
-        self._admit(sock, origin, shown)
+    async def _identify(self, sock: socket.socket, origin: Origin, shown: tuple[int, int] | None) -> None:
+        """Find out who connected, and hand the connection on."""
+        try:
+            self._admit(sock, origin, shown, await self._attributor.attribute(origin))
+        except asyncio.CancelledError:
+            _reset(sock)
+            raise
+        except Exception as error:  # the supervising handler of connections that are no flow yet
+            self._faults.add(0, "", "internal", repr(error))
+            _reset(sock)
 
-    def _admit(self, sock: socket.socket, origin: Origin, shown: tuple[int, int] | None) -> None:
-        """Find out which agent that is and what is there, and hand the connection on."""
-        process = process_at(origin)
-        rule = self._workloads.workload_of(origin.workload, process)
-        facts = _facts(origin, process, rule)
+    def _admit(self, sock: socket.socket, origin: Origin, shown: tuple[int, int] | None, found: Attribution) -> None:
+        """Open the flow, or refuse it."""
+        facts, process, rule = _facts(origin, found), found.process, found.rule
         if rule is None:
-            self._refuse(sock, entry.FlowRefused(**facts, reason="its cgroup is no workload's"))
+            self._refuse(sock, entry.FlowRefused(**facts, reason=found.reason))
             return
         netns = netns_cookie(sock)
         place = self._resources.at((rule.agent, netns), origin.host, origin.port, time.monotonic())
         names = (("name", place.name),) if place.name else ()
-        facts["details"] = (*names, ("barred", place.reason)) if place.instead_of else names
+        observed = self._modes.observes(rule.name)
+        barred = (("barred", place.reason),) if place.instead_of else ()
+        facts["details"] = (*names, *barred, *found.details, *((OBSERVED,) if observed else ()))
         resource = place.resource or place.instead_of
         if not resource and origin.port == DNS_PORT:
             self._names.give(asker_of(origin, process, rule, netns), sock)
             return
-        if not resource:
+        unread = "" if resource or not observed else place.reason
+        if not resource and not observed:
             self._refuse(sock, entry.FlowRefused(**facts, reason=place.reason))
             return
-        facts["resource"] = resource
+        facts["resource"], facts["protocol"] = resource, "" if unread else "postgres"
         if self._crew.count >= self._max_flows:
             reason = f"limits.max_flows ({self._max_flows}) is reached"
             self._refuse(sock, entry.FlowRefused(**facts, reason=reason))
@@ -181,7 +232,8 @@ class Entrance:
             _reset(sock)
             return
         self.opened += 1
-        berth.give(OpenFlow(number, origin, process, rule, resource, berth, shown, place.reason), sock)
+        why_not = place.reason if barred else ""
+        berth.give(OpenFlow(number, origin, process, rule, resource, berth, shown, why_not, observed, unread), sock)
 
     def _refuse(self, sock: socket.socket, record: entry.FlowRefused) -> None:
         self.refused += 1
@@ -215,13 +267,13 @@ def _reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def _stranger(source: str) -> entry.FlowRefused:
-    reason = "no record of a redirect: somebody dialled the loop directly"
+def _stranger(source: str, reason: str = "no record of a redirect: somebody dialled the loop directly") -> entry.FlowRefused:
     return entry.FlowRefused(agent="", workload="", resource="", source=source, reason=reason)
 
 
-def _facts(origin: Origin, process: Process, rule: WorkloadRule | None) -> dict[str, Any]:
+def _facts(origin: Origin, found: Attribution) -> dict[str, Any]:
     """The fields that an opened and a refused flow have in common."""
+    process, rule = found.process, found.rule
     return {
         "agent": rule.agent if rule else "",
         "workload": rule.name if rule else "",
@@ -239,4 +291,5 @@ def _facts(origin: Origin, process: Process, rule: WorkloadRule | None) -> dict[
         "cgroup": process.cgroup,
         "ancestors": tuple(f"{ancestor.pid} {ancestor.exe}" for ancestor in process.ancestors),
         "gone": process.gone,
+        "details": found.details,
     }

@@ -80,7 +80,8 @@ class Facts:
 
     def shifts(self, judgement: Judgement) -> tuple[str, ...]:
         """Which answers an operation makes stale: names of the probes to ask again after it. Empty for nearly all."""
-        if judgement.analysis is not None and not CHANGES_CATALOG.isdisjoint(judgement.analysis.effects):
+        # What could not be read runs where it is only observed, and may have changed anything.
+        if judgement.analysis is None or not CHANGES_CATALOG.isdisjoint(judgement.analysis.effects):
             return (SESSION, CATALOG)
         return (SESSION,) if judgement.moves_path else ()
 

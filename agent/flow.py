@@ -20,10 +20,18 @@ class Tally:
     allowed: int = 0
     denied: int = 0
     held: int = 0
+    would_deny: int = 0
+    """Went on all the same, because their workload is only observed."""
+    would_hold: int = 0
 
-    def count(self, verdict: Verdict) -> None:
-        """Add one operation with this verdict."""
-        if verdict is _ALLOW:
+    def count(self, verdict: Verdict, *, observed: bool) -> None:
+        """Add one operation with this verdict of policy."""
+        if observed and verdict is not _ALLOW:
+            if verdict is _DENY:
+                self.would_deny += 1
+            else:
+                self.would_hold += 1
+        elif verdict is _ALLOW:
             self.allowed += 1
         elif verdict is _DENY:
             self.denied += 1
@@ -40,6 +48,9 @@ class Flow:
     workload: str
     agent: str
     resource: str
+    """Empty when where it goes is none: then nobody reads it."""
+    observed: bool = False
+    """Its workload is: whatever policy says goes on record, and nothing is refused. Changes with the configuration."""
     database: str = ""
     user: str = ""
     holding: str = ""

@@ -30,6 +30,10 @@ class OpenFlow:
     """Of a UNIX socket: user and group that the process was shown as its server's."""
     barred: str = ""
     """Why its server must not be dialled, a sentence for the agent; empty when it may be."""
+    observed: bool = False
+    """Its workload is only observed. Changes with the configuration."""
+    unread: str = ""
+    """Why it would have been refused, of one that nobody reads from its beginning on; else empty."""
     holding: str = ""
     """Id of the request for approval that it waits for; empty when it waits for none."""
     cancel_key: bytes = b""
@@ -72,10 +76,14 @@ class OpenFlow:
             "pid": self.process.pid,
             "executable": self.process.exe,
             "holding": self.holding,
+            "observed": self.observed,
+            "unread": self.unread,
             "worker": self.berth.pid,
             "operations": {
                 "allowed": told.allowed if told else 0,
                 "denied": told.denied if told else 0,
                 "held": told.held if told else 0,
+                "would_deny": told.would_deny if told else 0,
+                "would_hold": told.would_hold if told else 0,
             },
         }

@@ -60,9 +60,22 @@ class Gate:
         verdict = judgement.decision.verdict
         if verdict is _HOLD and operation.kind is _PREPARE:
             verdict = _ALLOW
-        flow.tally.count(verdict)
-        self._tally.count(verdict)
+        flow.tally.count(verdict, observed=flow.observed)
+        self._tally.count(verdict, observed=flow.observed)
         return judgement
+
+    def observed(self, judgement: Judgement) -> Decision:
+        """The decision to carry out where a workload is only observed: go on, with what policy said for the record."""
+        said = judgement.decision
+        return Decision(
+            _ALLOW,
+            reason=said.reason,
+            hint=said.hint,
+            policies=said.policies,
+            plan=said.plan,
+            ends_portals=said.ends_portals,
+            observed=True,
+        )
 
     def admit(self, flow: Flow, operation: Operation, judgement: Judgement, decision: Decision, request: str = "") -> Decision:
         """Put the operation with its decision on record, unless the operation is there already (`request` names its hold).
@@ -145,6 +158,9 @@ def operation_entry(operation: Operation) -> entry.Operation:
 
 def decision_entry(operation: Operation, judgement: Judgement, decision: Decision, request: str) -> entry.Decision:
     """The decision, by what it was made, and on which request it waits or from which it follows."""
+    would = judgement.decision.verdict if decision.observed else None
+    if would is _HOLD and operation.kind is _PREPARE:
+        would = _ALLOW
     return entry.Decision(
         operation=operation.id,
         verdict=decision.verdict._value_,
@@ -154,4 +170,5 @@ def decision_entry(operation: Operation, judgement: Judgement, decision: Decisio
         accesses=judgement.accesses,
         epoch=judgement.epoch,
         request=request,
+        would="" if would is None else would._value_,
     )

@@ -61,6 +61,16 @@ def refused(relay: Relay, reason: str, hint: str, code: bytes, request: str) -> 
     relay.decided(operation, judgement, Decision(Verdict.DENY, reason=reason, hint=hint, refusal=code), request)
 
 
+def let_go(relay: Relay) -> None:
+    """Its workload is only observed from now on: nobody is asked any more."""
+    operation, judgement = relay.operation, relay.pending
+    if operation is None or judgement is None or relay.closing:
+        return
+    request, relay.flow.holding = relay.flow.holding, ""
+    relay.loop.asks.withdraw(relay.flow, operation.id, "its workload is only observed now")
+    relay.decided(operation, judgement, relay.loop.gate.observed(judgement), request)
+
+
 def given_up(relay: Relay, operation: int, reason: str) -> None:
     """Nobody wants the held operation any more, or the one whose record is being synced."""
     note_unfiled(relay)

@@ -7,6 +7,7 @@ Nothing here opens, connects or resolves anything: the process could not (`sandb
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import socket
 import struct
@@ -18,11 +19,12 @@ import msgspec
 
 from ..policy.asks import Approval
 from ..policy.decide import Decider, FlowPolicy, Policy
-from ..protocols.events import CancelRequested, Close, Replied
+from ..protocols.events import CancelRequested, Close, Conversation, Replied
+from ..protocols.opaque import Passage
 from ..protocols.postgres.conversation import PostgresConversation
 from ..protocols.postgres.limits import Limits
 from ..recorder import entry
-from . import held, messages
+from . import held, messages, unread
 from .asks import Asks
 from .drain import Drain
 from .durability import Durability
@@ -72,13 +74,17 @@ class Loop:
 
     async def open(self, new: messages.NewFlow, sock: socket.socket | None) -> None:
         """Take over a connection. It comes without its socket when this process can't have one more descriptor."""
-        flow = Flow(new.flow, new.workload, new.agent, new.resource)
+        flow = Flow(new.flow, new.workload, new.agent, new.resource, self._observes(new.workload))
         if sock is None:
             self._record_end(flow, "its worker has no descriptor free", "internal")
             return
+        if new.unread and not flow.observed:
+            self._never_began(flow, sock, new.unread)
+            return
         try:
-            policy = self.decider.open(flow.agent, flow.resource)
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: Arrival(self, flow, policy), sock)
+            policy = FlowPolicy(self.decider, flow.agent, "") if new.unread else self.decider.open(flow.agent, flow.resource)
+            policy.observed = flow.observed
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: Arrival(self, flow, policy, new.unread), sock)
         except KeyError:
             # A reload came in between.
             self._never_began(flow, sock, f"the policy no longer knows agent {flow.agent} on {flow.resource}")
@@ -90,10 +96,18 @@ class Loop:
         sock.close()
         self._record_end(flow, reason, "")
 
-    def begin(self, flow: Flow, policy: FlowPolicy, transport: asyncio.Transport) -> Relay:
-        """Make the flow of a connection that is ours now."""
-        limits = self._limits.get(flow.resource, self._plain)
-        relay = Relay(self, flow, policy, PostgresConversation(limits, os.urandom(8)), transport)
+    def _observes(self, workload: str) -> bool:
+        """Whether the workload is only observed. The one place in this process that reads the mode."""
+        section = self.decider.policy.document.workloads.get(workload)
+        return section is not None and section.observed
+
+    def begin(self, flow: Flow, policy: FlowPolicy, transport: asyncio.Transport, *, read: bool) -> Relay:
+        """Make the flow of a connection that is ours now. `read`: its protocol is known."""
+        conversation: Conversation = Passage()
+        if read:
+            conversation = PostgresConversation(self._limits.get(flow.resource, self._plain), os.urandom(8))
+            conversation.observe(flow.observed)
+        relay = Relay(self, flow, policy, conversation, transport)
         self.relays[flow.id] = relay
         self.drain.enter()
         return relay
@@ -129,6 +143,8 @@ class Loop:
         """Put another policy in force, for open flows from their next operation on."""
         self.decider.reload(Policy(message.document, message.epoch))
         assert self.decider.policy.epoch == message.epoch
+        for relay in list(self.relays.values()):
+            unread.observe(relay, self._observes(relay.flow.workload))
         self._say(messages.PolicyTaken(message.epoch))
 
     def report(self, message: messages.Ping) -> None:
@@ -142,6 +158,8 @@ class Loop:
                 allowed=tally.allowed,
                 denied=tally.denied,
                 held=tally.held,
+                would_deny=tally.would_deny,
+                would_hold=tally.would_hold,
                 added=added.counts,
                 added_ns=added.total_ns,
                 log_failure=cut(self.gate.failure),
@@ -188,6 +206,7 @@ class Loop:
                 columns=summary.columns,
                 masked=summary.masked,
                 tags=summary.tags,
+                would_mask=summary.would_mask,
                 duration_us=(time.monotonic_ns() - released_ns) // 1000 if released_ns else 0,
             ),
         )
@@ -251,17 +270,21 @@ class Loop:
 class Arrival(ClientEnd):
     """The client's end of a connection that was just handed over; becomes a flow's."""
 
-    __slots__ = ("_flow", "_loop", "_policy")
+    __slots__ = ("_flow", "_loop", "_policy", "_unread")
 
-    def __init__(self, loop: Loop, flow: Flow, policy: FlowPolicy) -> None:
+    def __init__(self, loop: Loop, flow: Flow, policy: FlowPolicy, unread: str) -> None:
+        self._unread = unread
         self._loop = loop
         self._flow = flow
         self._policy = policy
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.relay = self._loop.begin(self._flow, self._policy, cast(asyncio.Transport, transport))  # uvloop's are no subclasses
+        ours = cast(asyncio.Transport, transport)  # uvloop's are no subclasses
+        self.relay = self._loop.begin(self._flow, self._policy, ours, read=not self._unread)
+        if self._unread:
+            unread.from_the_start(self.relay, self._unread)
 
 
 def _facts(flow: Flow) -> messages.FlowFacts:
     tally = flow.tally
-    return messages.FlowFacts(flow.id, cut(flow.database), cut(flow.user), tally.allowed, tally.denied, tally.held)
+    return messages.FlowFacts(flow.id, cut(flow.database), cut(flow.user), **dataclasses.asdict(tally))

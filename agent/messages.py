@@ -66,6 +66,8 @@ class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     agent: str
     workload: str
     resource: str
+    unread: str = ""
+    """Where it goes is no resource, and its workload is only observed: why it would have been refused."""
 
 
 class Dialled(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -253,6 +255,8 @@ class FlowFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allowed: Count
     denied: Count
     held: Count
+    would_deny: Count = 0
+    would_hold: Count = 0
 
 
 class Report(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -267,6 +271,8 @@ class Report(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     added_ns: Count
     log_failure: Text
     flows: tuple[FlowFacts, ...]
+    would_deny: Count = 0
+    would_hold: Count = 0
 
 
 FromWorker = Ready | Dial | Hold | Withdraw | Judged | CancelKey | Cancel | Closed | Fault | PolicyTaken | CatalogChanged | Report

@@ -84,10 +84,15 @@ class Metrics(Collector):
         yield GaugeMetricFamily("hostguard_flows", "Flows that are open.", facts["flows"]["open"])
         yield CounterMetricFamily("hostguard_flows_opened", "Flows since the start.", self._entrance.opened)
         yield CounterMetricFamily("hostguard_flows_refused", "Connections that did not become flows.", facts["flows"]["refused"])
+        only = GaugeMetricFamily("hostguard_workload_observed", "1 for a workload that is only observed.", labels=["workload"])
+        for workload in facts["workloads"]:
+            only.add_metric([workload["name"]], workload["mode"] == "observe")
+        yield only
         yield GaugeMetricFamily("hostguard_workers", "Workers that serve.", sum(w["ready"] for w in facts["workers"]["running"]))
         yield CounterMetricFamily("hostguard_workers_ended", "Workers that ended and were replaced.", facts["workers"]["ended"])
         operations = CounterMetricFamily("hostguard_operations", "Operations by the first verdict.", labels=["verdict"])
-        for verdict, name in (("allow", "allowed"), ("deny", "denied"), ("hold", "held")):
+        verdicts = ("allow", "allowed"), ("deny", "denied"), ("hold", "held")
+        for verdict, name in (*verdicts, ("would-deny", "would_deny"), ("would-hold", "would_hold")):
             operations.add_metric([verdict], facts["operations"][name])
         yield operations
         pending = facts["requests"]["pending"]

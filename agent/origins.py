@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import socket
 
-from ..identity.process import Process, Seen, process_of
-from ..identity.workload import WorkloadRule, Workloads
-from ..kernel import cgroups
+from ..identity.process import Process
+from ..identity.workload import WorkloadRule
 from ..kernel.layouts import Origin, OriginKey, mapped_address
 from ..kernel.loader import Redirect, netns_cookie
+from .attribution import Attributor
 from .names.asker import Asker
 from .names.keeper import WhoAsks
-
-
-def process_at(origin: Origin) -> Process:
-    """The process as /proc shows it, or as the kernel saw it when it has ended since."""
-    path = cgroups.path_of(origin.cgroup_id)
-    seen = Seen(origin.comm, origin.uid, origin.gid, str(path or ""))
-    process = process_of(origin.pid, origin.start_ticks, seen)
-    assert process is not None
-    return process
 
 
 def asker_of(origin: Origin, process: Process, rule: WorkloadRule, netns: int) -> Asker:
@@ -39,7 +30,7 @@ def asker_of(origin: Origin, process: Process, rule: WorkloadRule, netns: int) -
     )
 
 
-def who_asks(redirect: Redirect, workloads: Workloads) -> WhoAsks:
+def who_asks(redirect: Redirect, attributor: Attributor) -> WhoAsks:
     """Who sends a datagram to a socket of ours, by the kernel's record of theirs."""
 
     def who(sock: socket.socket, source: tuple[str, int]) -> Asker | None:
@@ -51,8 +42,7 @@ def who_asks(redirect: Redirect, workloads: Workloads) -> WhoAsks:
         origin = redirect.query_origin(key)
         if origin is None:
             return None
-        process = process_at(origin)
-        rule = workloads.workload_of(origin.workload, process)
-        return asker_of(origin, process, rule, netns) if rule is not None else None
+        found = attributor.attribute_now(origin)
+        return asker_of(origin, found.process, found.rule, netns) if found.rule is not None else None
 
     return who

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..identity.paths import Pattern
 from ..kernel import cgroups
 from ..kernel.errors import KernelError
 from ..policy.document import Document
 from ..policy.sections import Daemon
+from ..policy.workloads import place_of
 from ..recorder.handover import keys_of
 from ..recorder.note import BadNote, Signer, Verifier, parse_signer
 from .failures import Failure
@@ -176,6 +178,13 @@ def attach_point(document: Document) -> Path:
         return cgroups.mount_point()
     except KernelError as error:
         raise Failure(str(error)) from None
+
+
+def made_cgroup(document: Document, workload: str) -> Path | None:
+    """The directory of the cgroup that hostguard makes for a workload; None for one whose cgroups others make. Raises Failure."""
+    place = place_of(document.workloads[workload])
+    exact = place.exact if isinstance(place, Pattern) else None
+    return None if exact is None else workload_path(document, exact)
 
 
 def workload_path(document: Document, cgroup: str) -> Path:

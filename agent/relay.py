@@ -5,6 +5,9 @@ callbacks of the event loop, without awaiting, so effects are carried out in the
 chunks of bytes can't overtake each other. Only three things take time, and each stalls just this flow: dialling the server,
 syncing the log in ``strict`` mode, and a held operation.
 
+A flow whose workload is only observed refuses nothing: decisions go on record as what they would have been, and once it can't be
+read (`Opaque`) a conversation that reads nothing takes over (`unread`). Without the record it ends, as any other.
+
 Backpressure: when one side's write buffer is over its high mark, reading from the other side pauses; when client bytes pile up
 inside the conversation (it waits for a decision), reading from the client pauses. So a flow holds at most one read, two write
 buffers and the conversation's own caps.
@@ -30,9 +33,11 @@ from ..protocols.events import (
     Conversation,
     Decision,
     Effect,
+    Opaque,
     Operation,
     OperationKind,
     Probed,
+    Reach,
     Ready,
     Replied,
     Started,
@@ -41,8 +46,9 @@ from ..protocols.events import (
     Verdict,
     Withdrawn,
 )
+from ..protocols.opaque import Passage
 from ..recorder import entry
-from . import held
+from . import held, unread
 from .facts import CATALOG
 from .flow import Flow
 
@@ -67,6 +73,7 @@ class Relay:
 
     __slots__ = (
         "_client_paused",
+        "_dialling",
         "_finished",
         "_server_full",
         "asked_ns",
@@ -99,6 +106,7 @@ class Relay:
         self.released_ns: dict[int, int] = {}
         """Operations whose reply is not complete, with the monotonic time of their release; bounded by what is in flight."""
         self.task: asyncio.Task[None] | None = None
+        self._dialling = False
         self._client_paused = False
         self._server_full = False
         self.closing = False
@@ -114,9 +122,9 @@ class Relay:
         self.flow.client_bytes += len(data)
         try:
             self.carry_out(self.conversation.from_client(data))
-            self._balance()
+            self.balance()
         except Exception as error:  # the supervising handler of this flow
-            self._crash(error)
+            self.crash(error)
 
     def feed_server(self, data: bytes) -> None:
         """Bytes from the server."""
@@ -125,9 +133,9 @@ class Relay:
         self.flow.server_bytes += len(data)
         try:
             self.carry_out(self.conversation.from_server(data))
-            self._balance()
+            self.balance()
         except Exception as error:  # the supervising handler of this flow
-            self._crash(error)
+            self.crash(error)
 
     def client_lost(self) -> None:
         """The agent's connection is gone."""
@@ -139,10 +147,7 @@ class Relay:
 
     def _lost(self, tell: Callable[[], list[Effect]], reason: str) -> None:
         if not self.closing:
-            try:
-                self.carry_out(tell())
-            except Exception as error:  # the supervising handler of this flow
-                self._crash(error)
+            self.do(tell)
         self._finish(reason)
 
     # -- effects out ----------------------------------------------------------------------------------------------------------
@@ -169,6 +174,14 @@ class Relay:
             effects = following
         self._to_server(out)
 
+    def do(self, step: Callable[[], list[Effect]]) -> None:
+        """Carry out what one call comes to."""
+        try:
+            self.carry_out(step())
+            self.balance()
+        except Exception as error:  # the supervising handler of this flow
+            self.crash(error)
+
     def _to_server(self, out: list[bytes]) -> None:
         if out and self.server is not None:
             self.server.write(out[0] if len(out) == 1 else b"".join(out))
@@ -178,7 +191,9 @@ class Relay:
         self.asked_ns = time.monotonic_ns()
         judgement = self.loop.gate.judge(self.policy, self.flow, operation)
         decision = judgement.decision
-        if decision.verdict is _HOLD:
+        if self.flow.observed:
+            decision = self.loop.gate.observed(judgement)
+        elif decision.verdict is _HOLD:
             if operation.kind is not _PREPARE:
                 return self._hold(operation, judgement)
             decision = PREPARE_ANYWAY
@@ -188,7 +203,7 @@ class Relay:
     def _release(self, operation: Operation, decision: Decision, judgement: Judgement) -> list[Effect]:
         if self.loop.durable.strict and decision.verdict is _ALLOW:
             self.operation = operation
-            self._spawn(self._release_when_durable(operation, decision, judgement))
+            self.spawn(self._release_when_durable(operation, decision, judgement))
             return []
         return self._resume(operation, decision, judgement)
 
@@ -210,7 +225,7 @@ class Relay:
         if self.operation is not operation:
             return
         self.carry_out(self._resume(operation, refusal or decision, judgement))
-        self._balance()
+        self.balance()
 
     def _hold(self, operation: Operation, judgement: Judgement) -> list[Effect]:
         self.operation, self.pending = operation, judgement
@@ -238,7 +253,11 @@ class Relay:
             case CancelRequested():
                 self.loop.cancel(self.flow, effect)
             case Withdrawn():
-                self._withdrawn(effect)
+                held.given_up(self, effect.operation_id, effect.reason)
+            case Reach():
+                self.dial()
+            case Opaque():
+                return unread.begin(self, effect)
             case Close():
                 self._close(effect)
         return []
@@ -250,20 +269,30 @@ class Relay:
         refusal = self.loop.gate.record(self.flow, started)
         if refusal is not None:
             return self.conversation.terminate(refusal.reason, refusal.refusal)
-        self._spawn(self._dial())
+        if self.server is not None:
+            return self.conversation.start()
+        self.dial()
         return []
 
-    async def _dial(self) -> None:
+    def dial(self) -> None:
+        """Connect to the server, once."""
+        if not self._dialling:
+            self._dialling = True
+            self.spawn(self._reach())
+
+    async def _reach(self) -> None:
         try:
             self.server = await self.loop.dial(self)
         except OSError as error:
             self.carry_out(self.conversation.terminate(str(error), CONNECT_FAILURE))
             return
         self.server.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
-        self.carry_out(self.conversation.start())
-
-    def _withdrawn(self, effect: Withdrawn) -> None:
-        held.given_up(self, effect.operation_id, effect.reason)
+        if isinstance(self.conversation, Passage):
+            await unread.go_on(self, self.conversation)
+            return
+        # What it was dialled for: the answer to a `Reach`, or the start.
+        self.carry_out(self.conversation.reached() or self.conversation.start())
+        self.balance()
 
     def _close(self, effect: Close) -> None:
         if effect.fault:
@@ -279,9 +308,9 @@ class Relay:
         try:
             decision = self.loop.gate.admit(self.flow, operation, judgement, decision, request)
             self.carry_out(self._release(operation, decision, judgement))
-            self._balance()
+            self.balance()
         except Exception as error:  # the supervising handler of this flow
-            self._crash(error)
+            self.crash(error)
 
     def withdraw(self, reason: str, code: bytes) -> None:
         """Refuse the held operation because somebody no longer wants it: its client, its deadline, the daemon's end."""
@@ -289,35 +318,21 @@ class Relay:
         if operation is None or self.closing:
             return
         held.given_up(self, operation.id, reason)
-        try:
-            self.carry_out(self.conversation.withdraw(reason, code))
-            self._balance()
-        except Exception as error:  # the supervising handler of this flow
-            self._crash(error)
+        self.do(lambda: self.conversation.withdraw(reason, code))
 
     def notice(self, text: str, hint: str) -> None:
         """Tell the client something while it waits."""
-        try:
-            self.carry_out(self.conversation.notice(text, hint))
-        except Exception as error:  # the supervising handler of this flow
-            self._crash(error)
+        self.do(lambda: self.conversation.notice(text, hint))
 
     def read_catalog(self) -> None:
         """Ask the database for its catalog again, at the next idle moment."""
         if not self.closing:
-            try:
-                self.carry_out(self.loop.facts.ask_again(self, (CATALOG,)))
-            except Exception as error:  # the supervising handler of this flow
-                self._crash(error)
+            self.do(lambda: self.loop.facts.ask_again(self, (CATALOG,)))
 
     def terminate(self, reason: str, code: bytes) -> None:
         """End the flow in the protocol's own words."""
-        if self.closing:
-            return
-        try:
-            self.carry_out(self.conversation.terminate(reason, code))
-        except Exception as error:  # the supervising handler of this flow
-            self._crash(error)
+        if not self.closing:
+            self.do(lambda: self.conversation.terminate(reason, code))
 
     # -- backpressure ---------------------------------------------------------------------------------------------------------
 
@@ -333,9 +348,10 @@ class Relay:
     def server_is_full(self, full: bool) -> None:
         """The server can't take more for now, or can again."""
         self._server_full = full
-        self._balance()
+        self.balance()
 
-    def _balance(self) -> None:
+    def balance(self) -> None:
+        """Pause the client when its bytes pile up, or let it go on."""
         wanted = self._server_full or self.conversation.client_backlog > CLIENT_BACKLOG_BYTES
         if wanted is self._client_paused or self.client.is_closing():
             return
@@ -352,16 +368,17 @@ class Relay:
         self.closing = True
         self._finish(reason)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run what takes time; a bug in it ends this flow alone."""
         self.task = asyncio.get_running_loop().create_task(self._supervise(work))
 
     async def _supervise(self, work: Coroutine[None, None, None]) -> None:
         try:
             await work
         except Exception as error:  # the supervising handler of this flow
-            self._crash(error)
+            self.crash(error)
 
-    def _crash(self, error: Exception) -> None:
+    def crash(self, error: Exception) -> None:
         """A bug of ours: end closed, on record, visible."""
         self.loop.crashed(self.flow, error, "".join(traceback.format_exception(error)))
         self.closing = True

@@ -7,18 +7,24 @@ import pwd
 import sys
 from hashlib import sha256
 
+import msgspec
+
 from ..identity.users import UserMistake, UserRule, Users
+from ..kernel.errors import KernelError
 from ..policy.decide import Decider, Policy
 from ..policy.document import ConfigErrors, Document, load
 from ..policy.sections import Tables
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.log import Log
+from . import messages
 from .crew import Crew
 from .holds import Holds
+from .modes import Modes
 from .names.keeper import Keeper
 
 RELOADED = ("policy", "agents", "users", "tags")
+"""Beside these only the mode of a workload: whether it is only observed."""
 FIXED = tuple(section for section in Tables.__struct_fields__ if section not in RELOADED)
 """Sections that the kernel's map, the listeners and the log were set up by: they take a restart."""
 
@@ -31,14 +37,16 @@ def users_of(document: Document) -> Users:
     return Users(UserRule(name, tuple(_uids(user.unix))) for name, user in document.users.items())
 
 
+def uid_of(name: str) -> int | None:
+    """The uid of a UNIX user name; None for one that this host doesn't know."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
 def _uids(names: tuple[str, ...]) -> list[int]:
-    found = []
-    for name in names:
-        try:
-            found.append(pwd.getpwnam(name).pw_uid)
-        except KeyError:
-            continue
-    return found
+    return [uid for uid in map(uid_of, names) if uid is not None]
 
 
 def policy_load(policy: Policy) -> entry.PolicyLoad:
@@ -49,11 +57,19 @@ def policy_load(policy: Policy) -> entry.PolicyLoad:
     return entry.PolicyLoad(epoch=policy.epoch, accepted=True, files=files, texts=texts)
 
 
+def _fixed(document: Document, section: str) -> object:
+    """What of a section takes a restart."""
+    if section == "workloads":
+        return {name: msgspec.structs.replace(workload, mode="enforce") for name, workload in document.workloads.items()}
+    return getattr(document, section)
+
+
 class Reload:
     """Puts policies, agents, users, tags of the edited files in force; open flows follow from their next operation on."""
 
-    def __init__(self, decider: Decider, crew: Crew, names: Keeper, holds: Holds, log: Log) -> None:
+    def __init__(self, decider: Decider, modes: Modes, crew: Crew, names: Keeper, holds: Holds, log: Log) -> None:
         self._decider = decider
+        self._modes = modes
         self._crew = crew
         self._names = names
         self._holds = holds
@@ -85,19 +101,32 @@ class Reload:
         except UserMistake as mistake:
             self._refuse(list(mistake.problems))
             return
-        changed = [section for section in FIXED if getattr(document, section) != getattr(current, section)]
+        changed = [section for section in FIXED if _fixed(document, section) != _fixed(current, section)]
         if changed:
             self._refuse([f"{document.file}: {', '.join(changed)} can't change while the daemon runs: restart it"])
             return
         policy = Policy(document, current_epoch + 1)
         # On record before it decides anything.
         self._log.append(0, policy_load(policy))
+        try:
+            self._modes.tell(document)
+        except KernelError as error:
+            self._refuse([f"{document.file}: the kernel does not take the workloads' modes: {error}"])
+            return
         self._decider.reload(policy)
+        self._observe()
         self._holds.users = users
         self._names.reload(document, policy.epoch)
         await self._crew.new_policy(document, policy.epoch)
         self.failure = ""
         print(f"the configuration was reloaded: epoch {self._decider.policy.epoch}", flush=True)
+
+    def _observe(self) -> None:
+        """Open flows follow the modes; their workers hear of them with the policy."""
+        for flow in self._crew.flows:
+            flow.observed = self._modes.observes(flow.rule.name)
+            if flow.barred and not flow.observed:
+                flow.berth.say(messages.End(flow.id, flow.barred))
 
     def _refuse(self, errors: list[str]) -> None:
         self.failure = errors[0] + (f", and {len(errors) - 1} more" if len(errors) > 1 else "")

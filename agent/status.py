@@ -7,23 +7,28 @@ import dataclasses
 import os
 import sqlite3
 import time
+from collections import Counter
 from importlib.metadata import version
 from typing import Any
 
-from ..kernel import cgroups
+from ..kernel.enrol import guarded_processes
 from ..kernel.errors import KernelError
 from ..kernel.loader import Redirect
 from ..policy.decide import Decider
 from ..policy.document import Document
+from ..policy.workloads import workload_text
 from ..recorder.drain import Drain
 from ..recorder.log import Log
 from .crew import Crew
+from .enrolment import Enrolment
 from .entrance import Entrance
 from .faults import Faults
 from .holds import Holds
 from .lookout import Lookout
+from .modes import observed
 from .names.keeper import Keeper
-from .paths import Paths, attach_point, workload_path
+from .namespaces import Namespaces
+from .paths import Paths, attach_point, made_cgroup
 from .powers import Powers
 from .records import Records
 from .reload import Reload
@@ -47,6 +52,8 @@ class Status:
         *,
         decider: Decider,
         redirect: Redirect,
+        enrolment: Enrolment,
+        namespaces: Namespaces,
         entrance: Entrance,
         resources: Resources,
         names: Keeper,
@@ -68,6 +75,8 @@ class Status:
     ) -> None:
         self._decider = decider
         self._redirect = redirect
+        self._enrolment = enrolment
+        self._namespaces = namespaces
         self._entrance = entrance
         self._resources = resources
         self._names = names
@@ -88,6 +97,11 @@ class Status:
         self._started_at = started_at
 
     @property
+    def document(self) -> Document:
+        """The configuration in force."""
+        return self._document
+
+    @property
     def _document(self) -> Document:
         return self._decider.policy.document
 
@@ -99,11 +113,12 @@ class Status:
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
-        workloads = self._workloads()
+        workloads = self._workloads(await asyncio.to_thread(self._processes))
         problems = self._problems(hooks, workloads)
         return {
             "state": "degraded" if problems else "guarding",
             "problems": problems,
+            "observed": observed(document),
             "version": version("hostguard"),
             "pid": os.getpid(),
             "config": document.file,
@@ -117,6 +132,8 @@ class Status:
             "denied": self._lookout.facts(),
             "workers": {"wanted": self._crew.wanted, "ended": self._crew.died, "running": self._crew.facts()},
             "workloads": workloads,
+            "cgroups": {**self._enrolment.count(), "pending": self._enrolment.pending_facts()},
+            "namespaces": self._namespaces.facts(),
             "resources": [
                 {
                     "name": name,
@@ -141,6 +158,14 @@ class Status:
             "kernel": self._redirect.counters(),
             "faults": list(self._faults.latest),
         }
+
+    def _identity_problems(self) -> list[str]:
+        enrolment = self._enrolment
+        found = [f"a cgroup can't be filed, its processes are refused: {enrolment.failure}"] if enrolment.failure else []
+        if enrolment.pending:
+            path, reason = next(iter(enrolment.pending.items()))
+            found.append(f"{len(enrolment.pending)} cgroups wait and are refused: {path}: {reason}")
+        return found + [f"network namespace {n['inode']}: {n['problem']}" for n in self._namespaces.facts() if n["problem"]]
 
     def _name_problems(self) -> list[str]:
         resources, names = self._resources, self._names
@@ -184,26 +209,35 @@ class Status:
             return {"entries": 0, "tried_at": 0.0, "failure": f"its ledger can't be read: {error}"}
         return {"entries": has.reached, "tried_at": has.tried_at, "failure": has.failure}
 
-    def _workloads(self) -> list[dict[str, Any]]:
+    def _processes(self) -> dict[int, int]:
+        """Workload numbers to how many processes the kernel guards under them. O(processes of the host)."""
+        try:
+            return Counter(number for _, number in guarded_processes(self._redirect))
+        except (KernelError, OSError):
+            return {}  # what keeps the kernel from telling is among the hooks' own problems
+
+    def _workloads(self, processes: dict[int, int]) -> list[dict[str, Any]]:
         document = self._document
-        guarded = self._redirect.guarded()
         return [
             {
                 "name": name,
                 "agent": workload.agent,
                 "owner": document.agents[workload.agent].owner,
                 "roles": list(document.agents[workload.agent].roles),
-                "cgroup": workload.cgroup,
+                "selectors": workload_text(workload),
+                "mode": workload.mode,
                 "loosened": list(workload.loosened),
-                **_cgroup_facts(document, workload.cgroup, guarded),
+                **self._enrolment.facts(number, made_cgroup(document, name)),
+                "processes": processes.get(number, 0),
                 "flows": sum(flow.rule.name == name for flow in self._crew.flows),
             }
-            for name, workload in document.workloads.items()
+            for number, (name, workload) in enumerate(document.workloads.items(), 1)
         ]
 
     def _problems(self, hooks: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[str]:
         found = [f"hook {hook['name']} is not attached: {hook['detail']}" for hook in hooks if not hook["attached"]]
         found += [f"workload {w['name']} is not guarded: {w['problem']}" for w in workloads if not w["guarded"]]
+        found += self._identity_problems()
         if self._test.failure:
             found.append(f"self-test: {self._test.failure}")
         if self._entrance.problem:
@@ -236,20 +270,3 @@ class Status:
         if recent:
             found.append(f"{len(recent)} flows ended by an internal error in the last hour: {recent[-1]['reason']}")
         return found
-
-
-def _cgroup_facts(document: Document, cgroup: str, guarded: dict[int, int]) -> dict[str, Any]:
-    """Whether the cgroup that has the path now is one that the kernel guards: a directory made again has another id."""
-    path = workload_path(document, cgroup)
-    try:
-        identifier = cgroups.cgroup_id(path)
-        processes = len(cgroups.pids(path))
-    except (OSError, KernelError) as error:
-        return {"guarded": False, "processes": 0, "problem": f"its cgroup is gone: {error}"}
-    if identifier not in guarded:
-        return {
-            "guarded": False,
-            "processes": processes,
-            "problem": "its cgroup was made again and is not the guarded one; restart the daemon",
-        }
-    return {"guarded": True, "processes": processes, "problem": ""}

@@ -18,7 +18,7 @@ from ..recorder.log import Log
 SWEEP_S = 2.0
 """Between two looks: for so long a socket that no hook has seen may carry data."""
 SOON_S = 0.2
-"""The least time between two looks, however many sockets are told of meanwhile."""
+"""The least time between two looks, however many sockets are told of, or cgroups become a workload's, meanwhile."""
 MAX_SHOWN = 32
 
 
@@ -48,7 +48,7 @@ class Strays:
                     await self._wanted.wait()
 
     def soon(self) -> None:
-        """Look now: the kernel has seen a guarded process send on a socket from outside."""
+        """Look now: processes have come under guard, or the kernel has seen one send on a socket from outside."""
         self._wanted.set()
 
     async def look(self) -> None:

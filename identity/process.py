@@ -97,6 +97,19 @@ def process_of(pid: int, start_ticks: int | None, seen: Seen | None = None) -> P
         os.close(folder)
 
 
+def process_folder(pid: int, start_ticks: int) -> int | None:
+    """A descriptor of /proc/PID, to be closed, that belongs to the process with this start time; None when it has ended."""
+    try:
+        folder = _open_process(pid)
+    except OSError:
+        return None
+    stat = _stat(folder)
+    if stat is None or stat.start_ticks != start_ticks:
+        os.close(folder)
+        return None
+    return folder
+
+
 def _gone(pid: int, start_ticks: int | None, seen: Seen | None) -> Process | None:
     if seen is None:
         return None

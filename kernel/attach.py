@@ -21,7 +21,11 @@ from .errors import KernelError
 from .hooks import HOOKS, Place
 from .layouts import SETTINGS
 from .mounts import require_tracefs
-from .pins import EXPENDABLE, MAPS, detach_link, link_path, map_path, opened, read_hook, remove_empty, unfinished
+from .pins import EXPENDABLE, MAPS, detach_link, link_path, map_path, open_map, opened, read_hook, remove_empty, unfinished
+
+_FOREIGN = (
+    "another version's map has another layout and says whom to guard; `hostguard uninstall`, or a restart of the host, ends it"
+)
 
 
 class Attempt:
@@ -131,7 +135,9 @@ class Attempt:
         with opened(path) as fd:
             if fd is None:
                 self._undo.callback(path.unlink, missing_ok=True)
-            elif name in EXPENDABLE and libbpf.map_shape(fd, str(path)) != loaded.map_shape(f"hg_{name}"):
+            elif libbpf.map_shape(fd, str(path)) != loaded.map_shape(f"hg_{name}"):
+                if name not in EXPENDABLE:
+                    raise KernelError(errno.EINVAL, str(path), _FOREIGN)
                 aside = path.with_name(f"{name}-old")
                 os.replace(path, aside)
                 self._undo.callback(os.replace, aside, path)
@@ -139,16 +145,16 @@ class Attempt:
                 self.remarks.append(f"{name}: begun anew, because an earlier version's has another layout")
         loaded.pin_map(f"hg_{name}", path)
 
-    def open_maps(self) -> dict[str, int]:
-        """Descriptors of the pinned maps, by name."""
-        fds = {}
+    def open_maps(self) -> dict[str, libbpf.Map]:
+        """The pinned maps, by name; the caller closes their descriptors."""
+        maps = {}
         for name in MAPS:
             fd = libbpf.pinned(map_path(self._pin_dir, name))
             if fd is None:
                 raise KernelError(errno.ENOENT, name, "the map's pin vanished while attaching")
             self._undo.callback(os.close, fd)
-            fds[name] = fd
-        return fds
+            maps[name] = open_map(fd, name)
+        return maps
 
     def finish(self) -> None:
         """End the links that were replaced. The last step: they can't be attached again."""

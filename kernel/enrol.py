@@ -18,6 +18,7 @@ from pathlib import Path
 
 from . import cgroups
 from .errors import KernelError
+from .inodes import kernel_key
 from .layouts import RESERVED, Mode
 from .loader import Redirect
 from .sockdiag import Destroyer
@@ -70,7 +71,7 @@ def guarded_processes(redirect: Redirect) -> Iterator[tuple[int, int]]:
     """(pid, workload number) of all processes that are guarded, as the kernel's programs decide it."""
     mount = cgroups.mount_point()
     filed = {path: number for identifier, number in redirect.guarded().items() if (path := cgroups.path_of(identifier))}
-    users, programs = redirect.users(), redirect.programs()
+    users, programs = redirect.users(), _Programs(redirect.programs())
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
@@ -94,17 +95,39 @@ def _by_cgroup(place: Path, filed: dict[Path, int]) -> int:
     return next((number for number in numbers if number and number not in RESERVED), 0)
 
 
-def _by_process(pid: str, place: Path, redirect: Redirect, users: dict[int, int], programs: dict[tuple[int, int], int]) -> int:
+class _Programs:
+    """The filed executables, as processes are held against them; each file is looked at once."""
+
+    def __init__(self, filed: dict[tuple[int, int], int]) -> None:
+        self._filed = filed
+        self._seen: dict[tuple[int, int], int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._filed)
+
+    def number(self, pid: str) -> int:
+        """What the program of a process is filed under; 0: nothing. Raises OSError when the process has none, or has ended."""
+        if not self._filed:
+            return 0
+        fd = os.open(f"/proc/{pid}/exe", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            facts = os.fstat(fd)
+            file = facts.st_dev, facts.st_ino
+            if file not in self._seen:
+                self._seen[file] = self._filed.get(kernel_key(fd), 0)
+            return self._seen[file]
+        finally:
+            os.close(fd)
+
+
+def _by_process(pid: str, place: Path, redirect: Redirect, users: dict[int, int], programs: _Programs) -> int:
     if not (users or programs) or not place.is_relative_to(redirect.cgroup):
         return 0
     status = Path(f"/proc/{pid}/status").read_text()
     uid = int(next(line.split()[1] for line in status.splitlines() if line.startswith("Uid:")))
     if uid in users:
         return users[uid]
-    if not programs:
-        return 0
-    facts = os.stat(f"/proc/{pid}/exe")
-    return programs.get((facts.st_ino, os.major(facts.st_dev) << 20 | os.minor(facts.st_dev)), 0)
+    return programs.number(pid)
 
 
 def _sockets_of(pid: int) -> Iterator[tuple[int, str, socket.socket]]:

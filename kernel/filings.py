@@ -1,17 +1,19 @@
 """What the programs' maps hold of who is guarded: brought to exactly what is wanted.
 
-Each function takes the map's descriptor and the whole wanted content. What is new is written before what is not wanted any more
+Each function takes the map and the whole wanted content. What is new is written before what is not wanted any more
 is removed, so that nothing is unguarded in between.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from . import libbpf
 from .errors import KernelError
+from .inodes import kernel_key
 from .layouts import (
     MODE,
     PROGRAM_KEY,
@@ -25,36 +27,35 @@ from .layouts import (
     path_key,
     unix_key,
 )
-from .pins import read_map
 
 
-def file_users(fd: int, wanted: Mapping[int, int]) -> None:
+def file_users(users: libbpf.Map, wanted: Mapping[int, int]) -> None:
     """Real uids (of the initial user namespace) to workload numbers."""
-    _bring(fd, {UID.pack(uid): WORKLOAD.pack(number) for uid, number in wanted.items()}, UID.size, WORKLOAD.size, "users")
+    _bring(users, {UID.pack(uid): WORKLOAD.pack(number) for uid, number in wanted.items()})
 
 
-def file_programs(fd: int, wanted: Mapping[Path, int]) -> None:
+def file_programs(programs: libbpf.Map, wanted: Mapping[Path, int]) -> None:
     """Executables to workload numbers. Raises KernelError for a file that can't be looked at.
 
     The kernel compares device with inode. The bytes may change behind them: whoever needs a hash takes it at connect.
     """
     entries = {program_key(path): WORKLOAD.pack(number) for path, number in wanted.items()}
-    _bring(fd, entries, PROGRAM_KEY.size, WORKLOAD.size, "programs")
+    _bring(programs, entries)
 
 
-def file_modes(fd: int, wanted: Mapping[int, Mode]) -> None:
+def file_modes(modes: libbpf.Map, wanted: Mapping[int, Mode]) -> None:
     """Workload numbers to modes; one that is not named is enforced in full."""
     entries = {WORKLOAD.pack(number): MODE.pack(mode) for number, mode in wanted.items()}
-    _bring(fd, entries, WORKLOAD.size, MODE.size, "modes")
+    _bring(modes, entries)
 
 
-def file_paths(fd: int, wanted: Mapping[str, int]) -> None:
+def file_paths(paths: libbpf.Map, wanted: Mapping[str, int]) -> None:
     """Paths of cgroups below the cgroup2 mount, as ``/agents/a``, to the numbers that they get when they are made."""
     entries = {path_key(path): WORKLOAD.pack(number) for path, number in wanted.items()}
-    _bring(fd, entries, len(path_key("/")), WORKLOAD.size, "paths")
+    _bring(paths, entries)
 
 
-def file_unix(fd: int, wanted: Mapping[bytes, bytes | None]) -> None:
+def file_unix(unix: libbpf.Map, wanted: Mapping[bytes, bytes | None]) -> None:
     """Addresses of UNIX sockets to None (allowed) or to the name of the stand-in that is connected to instead.
 
     An address is the bytes that the process passes: a path without its NUL, or an abstract name with its leading NUL.
@@ -62,26 +63,32 @@ def file_unix(fd: int, wanted: Mapping[bytes, bytes | None]) -> None:
     entries = {unix_key(name): _rule(UNIX_STAND_IN, address) for address, name in wanted.items() if name is not None}
     for address, name in wanted.items():
         entries[unix_key(address)] = _rule(UNIX_ALLOW, b"") if name is None else _rule(UNIX_REDIRECT, name)
-    _bring(fd, entries, len(unix_key(b"/")), UNIX_RULE.size, "unix")
+    _bring(unix, entries)
 
 
 def program_key(path: Path) -> bytes:
-    """`struct hg_program_key` of an executable: its inode with the device as the kernel writes it (major << 20 | minor)."""
+    """`struct hg_program_key` of an executable: what the kernel knows it by. Raises KernelError."""
     try:
-        facts = path.stat()
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise KernelError.of(error, str(path), "the executable can't be looked at") from error
-    return PROGRAM_KEY.pack(facts.st_ino, os.major(facts.st_dev) << 20 | os.minor(facts.st_dev))
+    try:
+        key = kernel_key(fd)
+    finally:
+        os.close(fd)
+    if not key[0]:
+        raise KernelError(errno.ENOEXEC, str(path), "no executable: it can't be mapped")
+    return PROGRAM_KEY.pack(*key)
 
 
 def _rule(verdict: int, to: bytes) -> bytes:
     return UNIX_RULE.pack(verdict, len(to), to)
 
 
-def _bring(fd: int, wanted: Mapping[bytes, bytes], key_size: int, value_size: int, subject: str) -> None:
-    held = read_map(fd, key_size, value_size, subject)
+def _bring(filed: libbpf.Map, wanted: Mapping[bytes, bytes]) -> None:
+    held = filed.content()
     for key, value in wanted.items():
         if held.get(key) != value:
-            libbpf.map_update(fd, key, value, subject)
+            filed.update(key, value)
     for key in held.keys() - wanted.keys():
-        libbpf.map_delete(fd, key, subject)
+        filed.delete(key)

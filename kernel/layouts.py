@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 LISTENER_KEY = struct.Struct("=QII")
 ORIGIN_KEY = struct.Struct("=Q16sH6x")
-ORIGIN = struct.Struct("=QQQQQQIIII16sHHHH16s")
+ORIGIN = struct.Struct("=QQQQQQIIII16sHHHH16sQI4x")
 PROGRAM_KEY = struct.Struct("=QI4x")
 UNIX_KEY = struct.Struct("=I108s")
 UNIX_RULE = struct.Struct("=II108s")
@@ -23,12 +23,35 @@ UID = struct.Struct("=I")
 MODE = struct.Struct("=I")
 FD = struct.Struct("=i")
 """Key of a socket's storage, as user space reads it."""
-SOCKET_STATE_BYTES = 112
+SOCKET_STATE_BYTES = 128
 """`struct socket_state` of maps.bpf.h; only whether there is one matters here."""
 MARK = struct.Struct("=32sII")
 """`struct socket_mark` of maps.bpf.h: where its query was published, workload, accepted by a server."""
 INDEX = struct.Struct("=I")
 U64 = struct.Struct("=Q")
+EVENT_RATE = struct.Struct("=QQ")
+"""`struct event_rate` of maps.bpf.h."""
+
+MAP_SIZES = {
+    "guarded": (CGROUP_ID.size, WORKLOAD.size),
+    "epoch": (INDEX.size, U64.size),
+    "users": (UID.size, WORKLOAD.size),
+    "programs": (PROGRAM_KEY.size, WORKLOAD.size),
+    "modes": (WORKLOAD.size, MODE.size),
+    "paths": (PATH_KEY.size, WORKLOAD.size),
+    "unix": (UNIX_KEY.size, UNIX_RULE.size),
+    "listeners": (LISTENER_KEY.size, U64.size),
+    "resolvers": (LISTENER_KEY.size, U64.size),
+    "heartbeat": (INDEX.size, U64.size),
+    "sockets": (FD.size, SOCKET_STATE_BYTES),
+    "marks": (FD.size, MARK.size),
+    "origins": (ORIGIN_KEY.size, ORIGIN.size),
+    "queries": (ORIGIN_KEY.size, ORIGIN.size),
+    "events": (0, 0),
+    "rates": (INDEX.size, EVENT_RATE.size),
+    "counters": (INDEX.size, U64.size),
+}
+"""Bytes of each map's keys, of its values."""
 
 COUNTERS = (
     "redirected",
@@ -151,6 +174,10 @@ class Origin(NamedTuple):
     """CLOCK_MONOTONIC of the connect."""
     listener_port: int
     """Port that the connection was sent to."""
+    netns_cookie: int = 0
+    """The network namespace of the process's socket, as SO_NETNS_COOKIE tells it."""
+    exe: tuple[int, int] = (0, 0)
+    """Inode and device (as the kernel writes it: major << 20 | minor) of the program that the process ran; 0 for none."""
 
     @property
     def ipv6(self) -> bool:
@@ -191,7 +218,7 @@ def read_origin(key: OriginKey, record: bytes) -> Origin | None:
     """`struct hg_origin`, as found under `key`, to `Origin`; None when the record is void because two connections claimed it."""
     fields = ORIGIN.unpack(record)
     connect_ns, start_ns, cookie, task_cgroup, socket_cgroup, guarded_cgroup, workload, pid, uid, gid = fields[:10]
-    address, port, family, listener_port, ambiguous, comm = fields[10:]
+    address, port, family, listener_port, ambiguous, comm, exe_inode, exe_device = fields[10:]
     if ambiguous:
         return None
     # Of a UNIX socket the record names the stand-in; whoever accepted there knows what that stands for.
@@ -214,6 +241,8 @@ def read_origin(key: OriginKey, record: bytes) -> Origin | None:
         socket_cookie=cookie,
         connect_ns=connect_ns,
         listener_port=listener_port,
+        netns_cookie=key.netns_cookie,
+        exe=(exe_inode, exe_device),
     )
 
 

@@ -48,6 +48,10 @@ def version() -> str:
     return _text(lib.libbpf_version_string())
 
 
+PER_CPU = frozenset({5, 6, 10, 21})
+"""`enum bpf_map_type` of the hash, array, LRU hash, cgroup storage that keep a value for each processor."""
+
+
 class Object:
     """An eBPF object file: open, adjust, load. Raises `KernelError` with the verifier's log when the kernel refuses it.
 
@@ -190,49 +194,76 @@ def program_by_id(program_id: int, subject: str) -> int:
     return _check(lib.bpf_prog_get_fd_by_id(program_id), subject, f"program {program_id} is gone")
 
 
-def map_lookup(fd: int, key: bytes, value_size: int, subject: str) -> bytes | None:
-    """A copy of the value, None when there is no such key."""
-    value = ffi.new("char[]", value_size)
-    result = lib.bpf_map_lookup_elem(fd, key, value)
-    if result == -errno.ENOENT:
-        return None
-    _check(result, subject, "lookup failed")
-    return bytes(ffi.buffer(value))
+class Map:
+    """The content of a map. Raises KernelError for one whose keys or values have other sizes than its users think.
 
+    The kernel copies as many bytes as the map's values have into whatever buffer it is given: a shorter one would be written past
+    its end. Here every buffer is as long as the kernel itself says, and no key or value of another length gets there.
+    """
 
-def map_take(fd: int, key: bytes, value_size: int, subject: str) -> bytes | None:
-    """The value, which is gone from the map at the same instant; None when there is no such key."""
-    value = ffi.new("char[]", value_size)
-    result = lib.bpf_map_lookup_and_delete_elem(fd, key, value)
-    if result == -errno.ENOENT:
-        return None
-    _check(result, subject, "lookup-and-delete failed")
-    return bytes(ffi.buffer(value))
+    def __init__(self, fd: int, subject: str, key_size: int, value_size: int) -> None:
+        """fd: stays the caller's, to be closed after the last use."""
+        shape = map_shape(fd, subject)
+        if (shape.key_size, shape.value_size) != (key_size, value_size):
+            found = f"keys of {shape.key_size} bytes, values of {shape.value_size}"
+            wanted = f"{key_size}, {value_size} are expected; another version of hostguard made it"
+            raise KernelError(errno.EINVAL, subject, f"the map has {found}, where {wanted}")
+        if shape.type in PER_CPU:
+            raise KernelError(errno.EINVAL, subject, "the map has a value for each processor, which can't be read here")
+        self.fd = fd
+        self.subject = subject
+        self._key_size = key_size
+        self._value_size = value_size
 
+    def lookup(self, key: bytes) -> bytes | None:
+        """A copy of the value, None when there is no such key."""
+        value = ffi.new("char[]", self._value_size)
+        return self._found(lib.bpf_map_lookup_elem(self.fd, self._key(key), value), value, "lookup failed")
 
-def map_update(fd: int, key: bytes, value: bytes, subject: str) -> None:
-    """Add or overwrite an entry."""
-    _check(lib.bpf_map_update_elem(fd, key, value, 0), subject, "update failed")
+    def take(self, key: bytes) -> bytes | None:
+        """The value, which is gone from the map at the same instant; None when there is no such key."""
+        value = ffi.new("char[]", self._value_size)
+        return self._found(lib.bpf_map_lookup_and_delete_elem(self.fd, self._key(key), value), value, "lookup-and-delete failed")
 
+    def update(self, key: bytes, value: bytes) -> None:
+        """Add or overwrite an entry."""
+        if len(value) != self._value_size:
+            raise KernelError(errno.EINVAL, self.subject, f"a value has {len(value)} bytes instead of {self._value_size}")
+        _check(lib.bpf_map_update_elem(self.fd, self._key(key), value, 0), self.subject, "update failed")
 
-def map_delete(fd: int, key: bytes, subject: str) -> bool:
-    """Remove an entry; False when there was none."""
-    result = lib.bpf_map_delete_elem(fd, key)
-    if result in (-errno.ENOENT, -errno.EINVAL):  # sockhash says EINVAL of a key that it does not hold
-        return False
-    _check(result, subject, "delete failed")
-    return True
+    def delete(self, key: bytes) -> bool:
+        """Remove an entry; False when there was none."""
+        result = lib.bpf_map_delete_elem(self.fd, self._key(key))
+        if result in (-errno.ENOENT, -errno.EINVAL):  # sockhash says EINVAL of a key that it does not hold
+            return False
+        _check(result, self.subject, "delete failed")
+        return True
 
+    def keys(self) -> Iterator[bytes]:
+        """All keys. With concurrent writers a key may be missed or seen twice, as the kernel's iteration goes."""
+        key, following = ffi.NULL, ffi.new("char[]", self._key_size)
+        while (result := lib.bpf_map_get_next_key(self.fd, key, following)) == 0:
+            found = bytes(ffi.buffer(following))
+            yield found
+            key = found
+        if result != -errno.ENOENT:
+            _check(result, self.subject, "iteration failed")
 
-def map_keys(fd: int, key_size: int, subject: str) -> Iterator[bytes]:
-    """All keys. With concurrent writers a key may be missed or seen twice, as the kernel's iteration goes."""
-    key, following = ffi.NULL, ffi.new("char[]", key_size)
-    while (result := lib.bpf_map_get_next_key(fd, key, following)) == 0:
-        found = bytes(ffi.buffer(following))
-        yield found
-        key = found
-    if result != -errno.ENOENT:
-        _check(result, subject, "iteration failed")
+    def content(self) -> dict[bytes, bytes]:
+        """All that it holds."""
+        pairs = ((key, self.lookup(key)) for key in self.keys())
+        return {key: value for key, value in pairs if value is not None}
+
+    def _key(self, key: bytes) -> bytes:
+        if len(key) != self._key_size:
+            raise KernelError(errno.EINVAL, self.subject, f"a key has {len(key)} bytes instead of {self._key_size}")
+        return key
+
+    def _found(self, result: int, value: Any, message: str) -> bytes | None:
+        if result == -errno.ENOENT:
+            return None
+        _check(result, self.subject, message)
+        return bytes(ffi.buffer(value))
 
 
 def _text(pointer: Any) -> str:

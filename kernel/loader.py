@@ -29,9 +29,7 @@ from .layouts import (
     LISTENER_KEY,
     MARK,
     MODE,
-    ORIGIN,
     PROGRAM_KEY,
-    SOCKET_STATE_BYTES,
     U64,
     UID,
     WATCHED,
@@ -42,7 +40,7 @@ from .layouts import (
     read_origin,
 )
 from .mounts import require_bpffs
-from .pins import Hook, detach, read_counters, read_guarded, read_hook, read_listeners, read_map
+from .pins import Hook, detach, read_counters, read_guarded, read_hook, read_listeners
 
 SO_NETNS_COOKIE = 71
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
@@ -52,7 +50,7 @@ class Redirect:
     """The attached redirect. One process holds it at a time; `close` lets go and leaves it attached, failing closed."""
 
     def __init__(
-        self, cgroup: Path, pin_dir: Path, lock_fd: int, map_fds: dict[str, int], remarks: tuple[str, ...], loader: str
+        self, cgroup: Path, pin_dir: Path, lock_fd: int, maps: dict[str, libbpf.Map], remarks: tuple[str, ...], loader: str
     ) -> None:
         self.cgroup = cgroup
         """Where the hooks are attached, as the cgroup2 mount names it."""
@@ -62,9 +60,9 @@ class Redirect:
         self.loader = loader
         """``libbpf`` or ``bcc``: which loaded the programs."""
         self._lock_fd = lock_fd
-        self._maps = map_fds
+        self._maps = maps
         self._changes = threading.Lock()
-        self._beat_page = mmap.mmap(map_fds["heartbeat"], mmap.PAGESIZE)
+        self._beat_page = mmap.mmap(maps["heartbeat"].fd, mmap.PAGESIZE)
         self._beat = memoryview(self._beat_page).cast("Q")
 
     @classmethod
@@ -111,10 +109,10 @@ class Redirect:
         for family, sock in ((socket.AF_INET, sock4), (socket.AF_INET6, sock6)):
             key = LISTENER_KEY.pack(netns_cookie(sock or sock4), family, 0)
             if sock is None:
-                libbpf.map_delete(self._maps[name], key, name)
+                self._maps[name].delete(key)
                 continue
             _check_socket(name, sock, family)
-            libbpf.map_update(self._maps[name], key, U64.pack(sock.fileno()), name)
+            self._maps[name].update(key, U64.pack(sock.fileno()))
 
     def listeners(self) -> dict[tuple[int, int], int]:
         """(netns cookie, family) to socket cookie, of the listeners that live."""
@@ -150,12 +148,12 @@ class Redirect:
         if not path.is_relative_to(self.cgroup):
             raise KernelError(errno.EINVAL, str(path), f"cannot be guarded: it does not lie below {self.cgroup}")
         with self._changing():
-            libbpf.map_update(self._maps["guarded"], CGROUP_ID.pack(cgroup_id), WORKLOAD.pack(number), "guarded")
+            self._maps["guarded"].update(CGROUP_ID.pack(cgroup_id), WORKLOAD.pack(number))
 
     def unguard(self, cgroup_id: int) -> bool:
         """Forget what was filed for this cgroup; False when nothing was."""
         with self._changing():
-            return libbpf.map_delete(self._maps["guarded"], CGROUP_ID.pack(cgroup_id), "guarded")
+            return self._maps["guarded"].delete(CGROUP_ID.pack(cgroup_id))
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -173,9 +171,9 @@ class Redirect:
     def _set_epoch(self, odd: int) -> None:
         """The next number that is odd, or even."""
         zero = INDEX.pack(0)
-        (now,) = U64.unpack(libbpf.map_lookup(self._maps["epoch"], zero, U64.size, "epoch") or U64.pack(0))
+        (now,) = U64.unpack(self._maps["epoch"].lookup(zero) or U64.pack(0))
         later = now + 1 if (now + 1) % 2 == odd else now + 2
-        libbpf.map_update(self._maps["epoch"], zero, U64.pack(later), "epoch")
+        self._maps["epoch"].update(zero, U64.pack(later))
 
     def guarded(self) -> dict[int, int]:
         """Cgroup ids to what they are filed under: workload numbers, `layouts.WATCHED`, `layouts.CLEARED`.
@@ -186,17 +184,17 @@ class Redirect:
 
     def users(self) -> dict[int, int]:
         """What `set_users` filed."""
-        found = read_map(self._maps["users"], UID.size, WORKLOAD.size, "users")
+        found = self._maps["users"].content()
         return {UID.unpack(key)[0]: WORKLOAD.unpack(value)[0] for key, value in found.items()}
 
     def programs(self) -> dict[tuple[int, int], int]:
         """What `set_programs` filed: (inode, device as the kernel writes it) to workload number."""
-        found = read_map(self._maps["programs"], PROGRAM_KEY.size, WORKLOAD.size, "programs")
+        found = self._maps["programs"].content()
         return {PROGRAM_KEY.unpack(key): WORKLOAD.unpack(value)[0] for key, value in found.items()}
 
     def modes(self) -> dict[int, Mode]:
         """What `set_modes` filed."""
-        found = read_map(self._maps["modes"], WORKLOAD.size, MODE.size, "modes")
+        found = self._maps["modes"].content()
         return {WORKLOAD.unpack(key)[0]: Mode(MODE.unpack(value)[0]) for key, value in found.items()}
 
     def set_users(self, wanted: Mapping[int, int]) -> None:
@@ -233,11 +231,11 @@ class Redirect:
         Of `stand_ins.voucher_for`. Raises KernelError.
         """
         key = LISTENER_KEY.pack(netns_cookie(voucher), socket.AF_UNIX, 0)
-        libbpf.map_update(self._maps["listeners"], key, U64.pack(voucher.fileno()), "listeners")
+        self._maps["listeners"].update(key, U64.pack(voucher.fileno()))
 
     def events(self) -> Events:
         """A reader of what is refused; the caller closes it. One at a time. Raises KernelError."""
-        return Events(self._maps["events"])
+        return Events(self._maps["events"].fd)
 
     def beat(self, now_ns: int) -> None:
         """Say that the daemon serves. now_ns: CLOCK_MONOTONIC (`time.monotonic_ns`)."""
@@ -248,7 +246,7 @@ class Redirect:
 
         The record is gone afterwards. None means: refuse the connection.
         """
-        record = libbpf.map_take(self._maps["origins"], key.pack(), ORIGIN.size, "origins")
+        record = self._maps["origins"].take(key.pack())
         return read_origin(key, record) if record is not None else None
 
     def query_origin(self, key: OriginKey) -> Origin | None:
@@ -257,15 +255,15 @@ class Redirect:
         Of two queries that a socket has under way to two servers, both seem meant for the second. The record stays until the
         socket closes.
         """
-        record = libbpf.map_lookup(self._maps["queries"], key.pack(), ORIGIN.size, "queries")
+        record = self._maps["queries"].lookup(key.pack())
         return read_origin(key, record) if record is not None else None
 
     def approved(self, sock: socket.socket) -> bool:
         """Whether a socket (a copy of a guarded process's) was redirected by these hooks, or accepted by its server."""
         key = FD.pack(sock.fileno())
-        if libbpf.map_lookup(self._maps["sockets"], key, SOCKET_STATE_BYTES, "sockets") is not None:
+        if self._maps["sockets"].lookup(key) is not None:
             return True
-        mark = libbpf.map_lookup(self._maps["marks"], key, MARK.size, "marks")
+        mark = self._maps["marks"].lookup(key)
         return mark is not None and MARK.unpack(mark)[-1] == 1
 
     def hooks(self) -> list[Hook]:
@@ -289,7 +287,7 @@ class Redirect:
             return
         self._beat.release()
         self._beat_page.close()
-        for fd in (*self._maps.values(), self._lock_fd):
+        for fd in (*(each.fd for each in self._maps.values()), self._lock_fd):
             os.close(fd)
         self._maps, self._lock_fd = {}, -1
 

@@ -16,15 +16,18 @@ from pathlib import Path
 from . import cgroups, libbpf
 from .errors import KernelError
 from .hooks import HOOKS, LINK_CGROUP
-from .layouts import CGROUP_ID, COUNTERS, INDEX, LISTENER_KEY, U64, WORKLOAD
+from .layouts import CGROUP_ID, COUNTERS, INDEX, LISTENER_KEY, MAP_SIZES, U64, WORKLOAD
 from .mounts import mounts
 
-MAPS = (
-    *("guarded", "epoch", "users", "programs", "modes", "paths", "unix", "listeners", "resolvers", "heartbeat"),
-    *("sockets", "marks", "origins", "queries", "events", "rates", "counters"),
-)
-EXPENDABLE = frozenset({"counters", "rates", "events"})
-"""Maps that a new one replaces where an earlier version's has another layout; nothing that guards is lost with them."""
+MAPS = tuple(MAP_SIZES)
+SHOWN = ("guarded", "listeners", "resolvers", "heartbeat", "counters")
+"""Those that `status` reads."""
+EXPENDABLE = frozenset({"counters", "rates", "events", "sockets", "origins", "queries", "listeners", "resolvers", "heartbeat"})
+"""Maps that a new one replaces where another version's has another layout: an empty one lets nothing pass that it would not.
+
+Without the approvals in ``sockets`` the fence drops what is open, without the others connects and questions are refused.
+What says whom to guard is not among them: a map of these that can't be taken over ends the attempt, the hooks stay as they were.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,11 @@ def opened(path: Path) -> Iterator[int | None]:
             os.close(fd)
 
 
+def open_map(fd: int, name: str) -> libbpf.Map:
+    """The content of the map of this name, through its descriptor. Raises KernelError for one that another version made."""
+    return libbpf.Map(fd, name, *MAP_SIZES[name])
+
+
 def unfinished(pin_dir: Path) -> list[Path]:
     """Pins among the links that are no hook's: an attempt to attach died between two steps."""
     return [path for path in (pin_dir / "links").glob("*") if path.name not in HOOKS]
@@ -114,39 +122,28 @@ def read_hook(pin_dir: Path, name: str) -> Hook:
     return Hook(name, not detail, info.program_id, info.cgroup_id, path, detail, place.required)
 
 
-def read_counters(fd: int) -> dict[str, int]:
+def read_counters(counters: libbpf.Map) -> dict[str, int]:
     """All counters by name, since the maps were made. One that an earlier version's map has no room for is 0."""
-    return {name: read_u64(fd, index, "counters") for index, name in enumerate(COUNTERS)}
+    return {name: read_u64(counters, index) for index, name in enumerate(COUNTERS)}
 
 
-def read_map(fd: int, key_size: int, value_size: int, subject: str) -> dict[bytes, bytes]:
-    """All that a map holds."""
-    found = {}
-    for key in libbpf.map_keys(fd, key_size, subject):
-        value = libbpf.map_lookup(fd, key, value_size, subject)
-        if value is not None:
-            found[key] = value
-    return found
-
-
-def read_guarded(fd: int) -> dict[int, int]:
+def read_guarded(guarded: libbpf.Map) -> dict[int, int]:
     """Cgroup ids to workload numbers, or to `WATCHED` or `CLEARED`."""
-    found = read_map(fd, CGROUP_ID.size, WORKLOAD.size, "guarded")
-    return {CGROUP_ID.unpack(key)[0]: WORKLOAD.unpack(value)[0] for key, value in found.items()}
+    return {CGROUP_ID.unpack(key)[0]: WORKLOAD.unpack(value)[0] for key, value in guarded.content().items()}
 
 
-def read_listeners(fd: int) -> dict[tuple[int, int], int]:
+def read_listeners(listeners: libbpf.Map) -> dict[tuple[int, int], int]:
     """(netns cookie, family) to socket cookie, of listeners or resolvers that live."""
     found = {}
-    for key, value in read_map(fd, LISTENER_KEY.size, U64.size, "listeners").items():
+    for key, value in listeners.content().items():
         netns_cookie, family, _ = LISTENER_KEY.unpack(key)
         found[netns_cookie, family] = U64.unpack(value)[0]
     return found
 
 
-def read_u64(fd: int, index: int, subject: str) -> int:
+def read_u64(numbers: libbpf.Map, index: int) -> int:
     """One number of an array map."""
-    value = libbpf.map_lookup(fd, INDEX.pack(index), U64.size, subject)
+    value = numbers.lookup(INDEX.pack(index))
     return int(U64.unpack(value)[0]) if value is not None else 0
 
 
@@ -157,15 +154,15 @@ def status(pin_dir: Path) -> Status:
         hooks = [Hook(name, False, 0, 0, None, missing, place.required) for name, place in HOOKS.items()]
         return Status(hooks, {}, {}, {}, 0, dict.fromkeys(COUNTERS, 0))
     with ExitStack() as stack:
-        fds = {name: stack.enter_context(opened(map_path(pin_dir, name))) for name in MAPS}
-        guarded, listeners, resolvers = fds["guarded"], fds["listeners"], fds["resolvers"]
-        heartbeat, counters = fds["heartbeat"], fds["counters"]
+        fds = {name: stack.enter_context(opened(map_path(pin_dir, name))) for name in SHOWN}
+        maps = {name: open_map(fd, name) for name, fd in fds.items() if fd is not None}
+        guarded, listeners, resolvers, heartbeat, counters = (maps.get(name) for name in SHOWN)
         return Status(
             hooks=[read_hook(pin_dir, name) for name in HOOKS],
             guarded=read_guarded(guarded) if guarded is not None else {},
             listeners=read_listeners(listeners) if listeners is not None else {},
             resolvers=read_listeners(resolvers) if resolvers is not None else {},
-            heartbeat_ns=read_u64(heartbeat, 0, "heartbeat") if heartbeat is not None else 0,
+            heartbeat_ns=read_u64(heartbeat, 0) if heartbeat is not None else 0,
             counters=read_counters(counters) if counters is not None else dict.fromkeys(COUNTERS, 0),
         )
 

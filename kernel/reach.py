@@ -24,14 +24,17 @@ class Elsewhere(Exception):
     """For the process the path leads to another socket than on this host, or the process is gone; `args[0]` says which."""
 
 
-def dial_as(pid: int, start_ticks: int, uid: int, gid: int, address: bytes) -> socket.socket:
-    """A connection to the UNIX socket `address` of this host, as the process with this pid and start time could have made it.
+def dial_as(
+    sock: socket.socket, pid: int, start_ticks: int, uid: int, gid: int, address: bytes, *, wherever: bool = False
+) -> None:
+    """Connect `sock` to the UNIX socket `address`, as the process with this pid and start time could have done it.
 
-    A path is followed with the process's root and mounts, and must lead to the socket that it leads to here: what is dialled is
-    that very inode. uid, gid: the process's real ones at connect; a setuid program that it has run since counts for nothing.
-    A full queue is EAGAIN, as for every client that does not block. Raises Elsewhere, OSError of the system calls, KernelError.
+    sock: a stream that does not block, which is closed when this fails; an abstract name is one of its network namespace. A path
+    is followed with the process's root and mounts, and must lead to the socket that it leads to here: what is dialled is that
+    very inode. `wherever`: it may lead elsewhere. uid, gid: the process's real ones at connect; a setuid program that it has run
+    since counts for nothing. A full queue is EAGAIN, as for every client that does not block. Raises Elsewhere, OSError of the
+    system calls, KernelError.
     """
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         with ExitStack() as stack:
             process = _open_process(stack, pid, start_ticks)
@@ -41,13 +44,12 @@ def dial_as(pid: int, start_ticks: int, uid: int, gid: int, address: bytes) -> s
             else:
                 root = os.open("root", os.O_PATH | os.O_DIRECTORY, dir_fd=process)
                 stack.callback(os.close, root)
-                here = on_host(address)
+                here = None if wherever else on_host(address)
                 acting_as(who, lambda: _connect(sock, root, address, here))
             _require_alive(process, start_ticks)
     except BaseException:
         sock.close()
         raise
-    return sock
 
 
 def on_host(path: bytes) -> os.stat_result:
@@ -69,11 +71,12 @@ def on_host(path: bytes) -> os.stat_result:
         os.close(found)
 
 
-def _connect(sock: socket.socket, root: int, path: bytes, here: os.stat_result) -> None:
+def _connect(sock: socket.socket, root: int, path: bytes, here: os.stat_result | None) -> None:
     found = _open_in_root(root, path)
     try:
         there = os.fstat(found)
-        if not stat.S_ISSOCK(there.st_mode) or (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
+        same = here is None or (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+        if not stat.S_ISSOCK(there.st_mode) or not same:
             raise Elsewhere("where this process is, the path leads to another socket")
         sock.connect(f"/proc/self/fd/{found}")
     finally:

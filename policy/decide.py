@@ -157,11 +157,13 @@ class Decider:
 class FlowPolicy:
     """Decides the operations of one flow, in their order."""
 
-    __slots__ = ("_decider", "_memory", "_scope", "_session", "_stamp", "_texts", "agent", "resource")
+    __slots__ = ("_decider", "_memory", "_scope", "_session", "_stamp", "_texts", "agent", "observed", "resource")
 
     def __init__(self, decider: Decider, agent: str, resource: str) -> None:
         self.agent = agent
         self.resource = resource
+        self.observed = False
+        """What is denied reaches the server all the same."""
         self._decider = decider
         self._memory = Memory()
         self._session: Session | None = None
@@ -215,7 +217,7 @@ class FlowPolicy:
 
     def _remember(self, operation: Operation, judgement: Judgement) -> None:
         """Keep what a later EXECUTE or FETCH may refer to. What is denied never reaches the server."""
-        if judgement.decision.verdict is _DENY:
+        if judgement.decision.verdict is _DENY and not self.observed:
             return
         if operation.statement and operation.kind is _PREPARE and operation.text is not None:
             self._memory.prepared(operation.statement, operation.text)

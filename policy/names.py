@@ -54,6 +54,11 @@ class NamePolicy:
             found = self._verdicts[key] = self._judge(agent, labels, kind, flags)
         return found
 
+    def observes(self, workload: str) -> bool:
+        """Whether the workload is only observed: its questions are answered whatever the verdict."""
+        section = self._policy.document.workloads.get(workload)
+        return section is not None and section.observed
+
     def _judge(self, agent: str, labels: tuple[str, ...], kind: str, flags: frozenset[str]) -> NameVerdict:
         epoch = self._policy.epoch
         if agent not in self._policy.document.agents:

@@ -10,6 +10,7 @@ from .addresses import UNIX_SCHEME, parse_address
 from .paths import split
 from .sections import Tables
 from .strict import Mistake, suggest
+from .workloads import workload_mistakes
 
 RESERVED_TAG = "catalog"
 """Tags in here are hostguard's own; see `catalogs.py`."""
@@ -18,7 +19,7 @@ RESERVED_TAG = "catalog"
 def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     """The mistakes between the sections. `raw` has the names that were declared, also where their tables have mistakes."""
     yield from _pointers(tables, raw)
-    yield from _cgroups(tables)
+    yield from workload_mistakes(tables, raw)
     yield from _unix_users(tables)
     yield from _addresses(tables)
     yield from _unix_allow(tables)
@@ -46,18 +47,6 @@ def _pointers(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     for name, agent in tables.agents.items():
         if agent.owner not in users:
             yield Mistake(("agents", name, "owner"), f'there is no user "{agent.owner}"' + suggest(agent.owner, users))
-
-
-def _cgroups(tables: Tables) -> Iterator[Mistake]:
-    seen: dict[str, str] = {}
-    for name, workload in tables.workloads.items():
-        place = ("workloads", name, "cgroup")
-        parts = workload.cgroup.rstrip("/").split("/")
-        if any(part in ("", ".", "..") for part in parts):
-            yield Mistake(place, f'"{workload.cgroup}" is not a plain path: no empty part, no "." and no ".."')
-        other = seen.setdefault("/".join(parts), name)
-        if other != name:
-            yield Mistake(place, f'workload "{other}" has the same cgroup')
 
 
 def _unix_users(tables: Tables) -> Iterator[Mistake]:

@@ -195,17 +195,59 @@ class Forward(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of one message; longer texts in it are cut. Default 8192."""
 
 
-class Workload(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[workloads.NAME]``: a set of processes on this host."""
+class ContainerSelector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``container`` of a workload: all that is given must match; ``*`` and ``?`` in each."""
 
-    cgroup: Annotated[str, msgspec.Meta(pattern=r"^[^/]", description="a path below the cgroup2 mount, without a leading /")]
-    """The cgroup's path below the cgroup2 mount; made if absent. Required."""
+    id: str = ""
+    """The id, in full or its first 12 digits or more; for systemd-nspawn the machine's name. Default any."""
+    name: str = ""
+    """The name. Default any."""
+    image: str = ""
+    """The image as the runtime has it on record. Default any."""
+    label: tuple[Annotated[str, msgspec.Meta(pattern="=", description='"KEY=VALUE"')], ...] = ()
+    """Labels ``KEY=VALUE`` that it must all have. Default none."""
+    runtime: Literal["", "docker", "podman", "containerd", "cri-o", "nspawn"] = ""
+    """``docker``, ``podman``, ``containerd``, ``cri-o`` or ``nspawn``. Default any."""
+
+
+class Executable(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``executable`` of a workload: a program."""
+
+    path: AbsolutePath
+    """Path of the program; symbolic links are followed at start. Required."""
+    sha256: tuple[Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 hexadecimal digits")], ...] = ()
+    """Hashes that the program may have; with another it is refused. Default any."""
+
+
+# Defaults are left out of the message that takes the document to a worker: they don't keep to what a file's values must.
+class Workload(Section, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """``[workloads.NAME]``: a set of processes on this host; one of cgroup, unit, slice, container, or user, or executable."""
+
+    cgroup: Annotated[str, msgspec.Meta(pattern=r"^[^/]", description="a path below the cgroup2 mount, without a leading /")] = ""
+    """The cgroup's path below the cgroup2 mount, made if absent; or a pattern with ``*``, ``?``, ``**``. Default none."""
+    unit: Annotated[str, msgspec.Meta(min_length=1, description="the name of a unit")] = ""
+    """systemd service or scope of the system manager, with ``*`` and ``?``. Default none."""
+    slice: Annotated[str, msgspec.Meta(min_length=1, description="the name of a slice")] = ""
+    """systemd slice, with ``*`` and ``?`` behind the last dash. Default none."""
+    container: ContainerSelector | None = None
+    """Containers, by what their runtime knows of them. Default none."""
+    user: tuple[Annotated[str, msgspec.Meta(min_length=1, description="a UNIX user name or a uid")], ...] = ()
+    """UNIX users (names, or uids as digits) that the processes run as. Default any."""
+    executable: Executable | None = None
+    """The program that the processes run. Default any."""
     agent: str
     """Name of the agent that its traffic is attributed to. Required."""
     families: Annotated[tuple[Family, ...], msgspec.Meta(min_length=1)] = SEEN_FAMILIES
     """Families in which its programs, run by ``hostguard exec``, may make sockets. Default unix, inet, inet6, netlink."""
+    mode: Literal["enforce", "observe"] = "enforce"
+    """``observe``: everything passes, and goes on record with what policy would have said. Default ``enforce``."""
     allow_io_uring: bool = False
     """Whether ``hostguard exec`` leaves its programs io_uring, which makes sockets of any family. Default false."""
+
+    @property
+    def observed(self) -> bool:
+        """Nothing of it is refused, only recorded."""
+        return self.mode == "observe"
 
     @property
     def loosened(self) -> tuple[str, ...]:

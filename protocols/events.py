@@ -118,6 +118,8 @@ class Decision(msgspec.Struct, frozen=True):
     """Code of the refusal in the protocol's terms (PostgreSQL: SQLSTATE); empty for the protocol's default."""
     position: int = 0
     """Character of the text that the refusal points to, from 1; 0 for none."""
+    observed: bool = False
+    """ALLOW: the flow is only observed, so `plan` tells what would be masked, and nothing is; the rest is what policy said."""
 
 
 class ReplySummary(msgspec.Struct, frozen=True):
@@ -135,6 +137,8 @@ class ReplySummary(msgspec.Struct, frozen=True):
     """Names of the columns that were masked."""
     tags: tuple[str, ...] = ()
     """Tags that asked for these masks; a computed column is masked without one."""
+    would_mask: tuple[str, ...] = ()
+    """Of an observed operation: names of the columns that would have been masked, ``*`` for values that have no columns."""
 
 
 # What a conversation asks its owner to do, in order. The owner does each at once, or queues it behind backpressure.
@@ -211,6 +215,24 @@ class CancelRequested(msgspec.Struct, frozen=True, gc=False):
     """The whole packet, to send to that flow's server if the key is known."""
 
 
+class Reach(msgspec.Struct, frozen=True, gc=False):
+    """Connect to the server already, then call `Conversation.reached`: what the client asks first only the server can answer."""
+
+
+class Opaque(msgspec.Struct, frozen=True, gc=False):
+    """An observed flow can't be read from here on. Put that on record, then let these bytes and all others pass as they come.
+
+    The conversation is over with this; the owner has another (`opaque.Passage`) in its place.
+    """
+
+    reason: str
+    fault: str = ""
+    """As of `Close`: what would have ended the flow."""
+    to_server: bytes = b""
+    """What the client sent and the server has not got yet."""
+    to_client: bytes = b""
+
+
 class Close(msgspec.Struct, frozen=True, gc=False):
     """End both sides once the bytes before this are out."""
 
@@ -220,7 +242,8 @@ class Close(msgspec.Struct, frozen=True, gc=False):
     asked would take the flow out of sight."""
 
 
-Effect = ToServer | ToClient | Ask | Replied | Withdrawn | Started | Ready | Probed | CancelKey | CancelRequested | Close
+Ends = Opaque | Close
+Effect = ToServer | ToClient | Ask | Replied | Withdrawn | Started | Ready | Probed | CancelKey | CancelRequested | Reach | Ends
 
 
 class Conversation(Protocol):
@@ -236,6 +259,14 @@ class Conversation(Protocol):
 
     def resume(self, operation_id: int, decision: Decision) -> list[Effect]:
         """Carry out ALLOW or DENY for the operation that was asked about; HOLD is the owner's to wait out."""
+        ...
+
+    def observe(self, observed: bool) -> None:
+        """Whether the flow is only observed: then what can't be read ends in `Opaque`, not in a refusal."""
+        ...
+
+    def reached(self) -> list[Effect]:
+        """The answer to `Reach`: the server is there. Nothing when that was not asked for."""
         ...
 
     def start(self) -> list[Effect]:

@@ -22,6 +22,7 @@ from .entry import (
     Fault,
     FlowClose,
     LogResumed,
+    Opaque,
     Operation,
     ProbeFailed,
     Reply,
@@ -32,7 +33,7 @@ from .entry import (
 from .packing import MAX_ENTRY_BYTES, NO_CRC, LogCorrupt, Store, frame, pack, tag_of, unpack_all
 
 OF_A_FLOW = frozenset(
-    (Session, Operation, Decision, Reply, Captured, Withdrawn, Request, Approval, Cancel, ProbeFailed, Fault, FlowClose)
+    (Session, Operation, Decision, Reply, Captured, Opaque, Withdrawn, Request, Approval, Cancel, ProbeFailed, Fault, FlowClose)
 )
 OF_NO_FLOW = frozenset((Cancel, ProbeFailed, Fault, LogResumed))
 MAX_ENDED = 4096

@@ -58,7 +58,6 @@ class DaemonStop(Entry, tag="daemon.stop"):
 
     reason: str
     flows: int = 0
-    """Flows that were still open."""
 
 
 class FlowOpen(Entry, tag="flow.open"):
@@ -155,6 +154,8 @@ class Decision(Entry, tag="decision"):
     """Number of the policy that was in force: that of its ``policy.load``."""
     request: str = ""
     """The request for approval that this decision waits for or follows from."""
+    would: str = ""
+    """The workload was only observed: what the verdict would have been, with this reason; it is ``allow``. Else empty."""
 
 
 class Reply(Entry, tag="reply"):
@@ -174,6 +175,8 @@ class Reply(Entry, tag="reply"):
     """From forwarding the operation to the end of its reply."""
     tags: Texts = ()
     """Tags that asked for the masks; a computed column is masked without one."""
+    would_mask: Texts = ()
+    """Of an observed workload: columns that would have been masked, and were not; ``*`` for values without columns."""
 
 
 class Captured(Entry, tag="captured"):
@@ -184,6 +187,15 @@ class Captured(Entry, tag="captured"):
     """PostgreSQL's messages in order: RowDescription, DataRow, CopyData, CommandComplete, …"""
     left_out: int = 0
     """Bytes of further messages that the agent got: the reply was longer than what is kept, or could not be stored."""
+
+
+class Opaque(Entry, tag="opaque"):
+    """Nothing that follows in this flow could be read: it passed all the same, because its workload was only observed."""
+
+    reason: Text
+    """What would have been the reason of the refusal."""
+    fault: str = ""
+    """As in ``flow.close``, of the end that it would have come to; empty for a connection that would not have become a flow."""
 
 
 class Withdrawn(Entry, tag="withdrawn"):
@@ -248,7 +260,6 @@ class NameAsked(Entry, tag="name.asked"):
     flags: Texts = ()
     """What looks like a tunnel in it."""
     epoch: int = 0
-    """Number of the policy that was in force."""
     transport: str = ""
     """``udp`` or ``tcp``."""
     server: str = ""
@@ -259,6 +270,8 @@ class NameAsked(Entry, tag="name.asked"):
     comm: str = ""
     exe: Text = ""
     cgroup: Text = ""
+    would: str = ""
+    """As of a `Decision`: what the verdict would have been where the workload is only observed."""
 
 
 class NameAnswered(Entry, tag="name.answered"):
@@ -353,7 +366,6 @@ class LogCut(Entry, tag="log.cut"):
     offset: int
     """Where in the segment the bytes began."""
     length: int
-    """How many bytes."""
     sha256: bytes
     """Of the bytes; they are kept as ``payloads/ab/<sha256 in hex>``."""
 
@@ -362,7 +374,6 @@ class LogResumed(Entry, tag="log.resumed"):
     """The log could be written again after it could not: appends in between failed, so their operations were refused."""
 
     failures: int
-    """Appends that failed."""
     error: str
     """What the first one failed with."""
     since_ns: int
@@ -373,7 +384,6 @@ class JournalOpen(Entry, tag="journal.open"):
     """A process got a journal for its entries; this entry's index is the journal's number."""
 
     worker: str
-    """Name of the process."""
     bytes: int
     """How much the journal holds."""
 
@@ -382,7 +392,6 @@ class JournalEnd(Entry, tag="journal.end"):
     """A journal came to its end: all that was whole in it and allowed is in the log before this entry."""
 
     journal: int
-    """Its number."""
     reason: str
     fault: str = ""
     """Empty for an ordinary end, ``crash`` when it was found at the next start, ``worker`` for what no sound worker writes."""
@@ -402,9 +411,7 @@ class LogRemoved(Entry, tag="log.removed"):
     segments: int
     payloads: int
     bytes: int
-    """Of the files."""
     reason: str
-    """The rule."""
     carried: Hash = b""
     """SHA-256 of what is kept of removed entries that later ones need (`carried`); empty in older logs."""
 
@@ -418,13 +425,6 @@ class LogKey(Entry, tag="log.key"):
     """The verifier key from then on."""
     user: str = ""
     """UNIX user who changed it."""
-
-
-KINDS: tuple[type[Entry], ...] = (
-    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Withdrawn, Request,
-    Approval, Cancel, NameAsked, NameAnswered, RoadDenied, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed,
-    LogRemoved, LogKey, JournalOpen, JournalEnd,
-)  # fmt: skip
 
 
 class Unknown(msgspec.Struct, frozen=True):

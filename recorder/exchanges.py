@@ -17,6 +17,7 @@ from .entry import (
     FlowClose,
     FlowOpen,
     FlowRefused,
+    Opaque,
     Operation,
     Reply,
     Request,
@@ -24,6 +25,7 @@ from .entry import (
     Unknown,
     Withdrawn,
 )
+from .filters import label
 from .packing import Fetch, restore
 from .reader import Record
 from .stored import Stored
@@ -68,9 +70,15 @@ class Exchange:
         """It waits for an approval that may still come."""
         return self.request is not None and not any(approval.verdict in ENDS for _, approval in self.approvals)
 
+    @property
+    def would(self) -> str:
+        """``deny`` or ``hold`` for what only passed because its workload was observed; else empty."""
+        decision = self.decision
+        return decision.would if decision is not None and decision.would != "allow" else ""
+
     def verdicts(self) -> frozenset[str]:
         """Every verdict it got: a held one that was approved has two."""
-        return frozenset(decision.verdict for _, decision in self.decisions)
+        return frozenset(label(decision) for _, decision in self.decisions)
 
     def accesses(self) -> tuple[tuple[str, str], ...]:
         """(action, object) pairs; none when they are lost or the operation was not understood."""
@@ -78,7 +86,7 @@ class Exchange:
         return () if decision is None or isinstance(decision.accesses, Stored) else decision.accesses
 
     def tags(self) -> tuple[str, ...]:
-        """Tags whose values were masked in the reply."""
+        """Tags whose values were masked in the reply, or would have been."""
         return () if self.reply is None or isinstance(self.reply.tags, Stored) else self.reply.tags
 
 
@@ -105,6 +113,12 @@ class History:
         if isinstance(self.opened, FlowRefused):
             return False
         return self.closed is None or any(exchange.is_open for exchange in self.exchanges)
+
+    @property
+    def unread(self) -> str:
+        """Why it, or the rest of it, passed unread: its workload was only observed. Else empty."""
+        events = (item[1] for item in self.items if isinstance(item, tuple))
+        return next((text_of(event.reason) for event in events if isinstance(event, Opaque)), "")
 
     @property
     def database(self) -> str:

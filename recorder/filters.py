@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .entry import Approval, Decision, Reply, Session
+from .entry import Approval, Decision, NameAsked, Reply, Session
 from .stored import Stored
 
 
@@ -19,9 +19,10 @@ class Filters:
     table: str | None = None
     """``orders``, ``public.orders`` or the end of a path: ``shop/public/orders``."""
     verdict: str | None = None
-    """``allow``, ``deny``, ``hold``: at least one decision of the flow is that. ``refused``: the connection was."""
+    """``allow``, ``deny``, ``hold``, ``would-deny``, ``would-hold`` (`label`): at least one decision of the flow is that.
+    ``refused``: the connection was."""
     tag: str | None = None
-    """Values with this tag, or one below it (``pii`` has ``pii.email``), were masked in a reply."""
+    """Values with this tag, or one below it (``pii`` has ``pii.email``), were masked in a reply, or would have been."""
     since_ns: int | None = None
     """Wall time; the flow was still open then, or began later."""
     until_ns: int | None = None
@@ -33,6 +34,12 @@ class Filters:
     def about_operations(self) -> bool:
         """Whether it takes more than a flow's first entry to tell that the flow matches."""
         return any(wanted is not None for wanted in (self.user, self.table, self.verdict, self.tag, self.since_ns))
+
+
+def label(entry: Decision | NameAsked) -> str:
+    """What was decided, as filters and lists have it: the verdict, or ``would-deny``, ``would-hold`` for what only passed because
+    its workload was observed."""
+    return entry.verdict if entry.would in ("", entry.verdict) else f"would-{entry.would}"
 
 
 def table_matches(path: str, wanted: str) -> bool:

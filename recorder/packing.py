@@ -19,7 +19,8 @@ from zlib import crc32
 
 import msgspec
 
-from .entry import KINDS, Captured, Entry, Operation, Unknown
+from .entry import Captured, Entry, Operation, Unknown
+from .kinds import KINDS
 from .stored import Stored
 
 MAX_ENTRY_BYTES = 0xFFFF

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from .entry import NameAnswered, NameAsked, Texts
+from .filters import label
 from .packing import restore
 from .reader import Reader
 from .stored import Stored
@@ -53,6 +54,8 @@ class Asked:
     answers: tuple[str, ...] = ()
     upstream: str = ""
     duration_us: int = 0
+    would: str = ""
+    """The workload was only observed: what the verdict would have been, with this reason; it is ``allow``. Else empty."""
 
 
 def questions(reader: Reader, wanted: Wanted) -> list[Asked]:
@@ -72,7 +75,7 @@ def questions(reader: Reader, wanted: Wanted) -> list[Asked]:
         elif isinstance(whole, NameAnswered) and (asked_for := by_id.get(whole.question)) is not None:
             asked_for.status, asked_for.answers = visible(whole.status), _shown(whole.answers)
             asked_for.upstream, asked_for.duration_us = visible(whole.upstream), whole.duration_us
-            if asked_for.verdict == "allow" and not isinstance(whole.reason, Stored):
+            if asked_for.verdict == "allow" and not asked_for.would and not isinstance(whole.reason, Stored):
                 asked_for.reason = visible(whole.reason)
     return [asked for _, asked in found]
 
@@ -82,7 +85,7 @@ def _matches(entry: NameAsked, wanted: Wanted) -> bool:
     return (
         wanted.agent in (None, entry.agent)
         and (wanted.name is None or name == wanted.name or name.endswith("." + wanted.name))
-        and wanted.verdict in (None, entry.verdict)
+        and wanted.verdict in (None, label(entry))
         and (wanted.since_ns is None or entry.wall_ns >= wanted.since_ns)
         and (wanted.until_ns is None or entry.wall_ns < wanted.until_ns)
     )
@@ -104,6 +107,7 @@ def _asked(index: int, entry: NameAsked) -> Asked:
         comm=visible(entry.comm),
         server=visible(entry.server),
         transport=visible(entry.transport),
+        would=visible(entry.would),
     )
 
 

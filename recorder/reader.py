@@ -15,8 +15,9 @@ import msgspec
 
 from .carried import carried
 from .durable import read_segment, segment_names
-from .entry import KINDS, Entry, Unknown
+from .entry import Entry, Unknown
 from .frames import LENGTH_BYTES, frames
+from .kinds import KINDS
 from .packing import LogCorrupt, kind_of, tag_of, unpack
 from .payloads import payload_path, read_payload
 from .stored import Stored

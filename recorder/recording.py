@@ -33,7 +33,7 @@ class Facts:
     refused: str
     """Why there was no conversation; empty for a flow that was let in."""
     details: tuple[tuple[str, str], ...] = ()
-    """What else is known of it: ``("name", "db.example.com")``, the name that the agent asked for."""
+    """What else is known of it, as (name, value): ``name`` (that the agent asked for), ``exe_sha256``, ``container_name``, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,8 @@ class Replied:
     masked: tuple[str, ...]
     tags: tuple[str, ...]
     duration_us: int
+    would_mask: tuple[str, ...] = ()
+    """Of an observed workload: what would have been masked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class Step:
     """None when there was none, or the recording ends before it."""
     rows: Rows | None
     """None when they were not captured."""
+    would: str = ""
+    """The workload was only observed: what the verdict would have been; `verdict` is ``allow``. Else empty."""
 
 
 @dataclass(frozen=True, slots=True)

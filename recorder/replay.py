@@ -14,6 +14,7 @@ from .entry import (
     Fault,
     FlowOpen,
     FlowRefused,
+    Opaque,
     Operation,
     Pairs,
     ProbeFailed,
@@ -70,6 +71,7 @@ def _step(parts: Exchange, start_ns: int) -> Step:
         lines=lines,
         parameters=_parameters(operation),
         verdict=visible(decision.verdict),
+        would=visible(decision.would),
         held=parts.held,
         reason=_shown(decision.reason),
         hint=_shown(decision.hint),
@@ -115,6 +117,7 @@ def _replied(reply: Reply, start_ns: int) -> Replied:
         columns=_all_shown(reply.columns),
         masked=_all_shown(reply.masked),
         tags=_all_shown(reply.tags),
+        would_mask=_all_shown(reply.would_mask),
         duration_us=reply.duration_us,
     )
 
@@ -145,7 +148,7 @@ def _facts(opened: FlowOpen) -> Facts:
         ancestors=_all_shown(opened.ancestors),
         gone=opened.gone,
         refused=_shown(opened.reason) if isinstance(opened, FlowRefused) else "",
-        details=() if isinstance(opened.details, Stored) else tuple((visible(n), visible(v)) for n, v in opened.details),
+        details=tuple(_pairs_shown(opened.details)),
     )
 
 
@@ -159,6 +162,8 @@ def _event(record: Record, start_ns: int) -> Event:
             text = f"cancel what flow {entry.target} runs" if entry.target else "cancel with a key that no flow holds"
         case ProbeFailed():
             text = f"{visible(entry.probe)}: {_shown(entry.error)}"
+        case Opaque():
+            text = f"passes unread, the workload is only observed: {_shown(entry.reason)}"
         case Fault():
             text = f"{visible(entry.where)}: {_shown(entry.error)}"
         case Unknown():

@@ -16,13 +16,13 @@ from sqlite3 import Connection
 
 from .entry import Approval, Decision, Entry, FlowOpen, Operation, Reply, Session, Unknown
 from .exchanges import text_of
-from .filters import Filters
+from .filters import Filters, label
 from .packing import Fetch, restore
 from .reader import Reader, Record
 from .stored import Stored
 from .visible import visible
 
-VERSION = 2
+VERSION = 3
 BATCH_ENTRIES = 20_000
 """Entries in one transaction: a second's work."""
 _KINDS = (FlowOpen, Session, Operation, Decision, Reply, Approval)
@@ -132,7 +132,7 @@ def _add(connection: Connection, index: int, entry: Entry | Unknown) -> None:
             if isinstance(entry.text, Stored) and entry.text.encrypted:
                 connection.execute("INSERT INTO unopened VALUES (?)", (index,))
         case Decision():
-            _attach(connection, "verdicts", entry, [entry.verdict])
+            _attach(connection, "verdicts", entry, [label(entry)])
             paths = () if isinstance(entry.accesses, Stored) else (path for _, path in entry.accesses)
             _attach(connection, "tables", entry, paths)
         case Reply():

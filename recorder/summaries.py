@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from .entry import Approval, Decision, Entry, FlowClose, FlowOpen, FlowRefused, Reply, Session
-from .filters import Filters, masked, touches, user_of
+from .entry import Approval, Decision, Entry, FlowClose, FlowOpen, FlowRefused, Opaque, Reply, Session
+from .exchanges import text_of
+from .filters import Filters, label, masked, touches, user_of
 from .packing import restore
 from .reader import Reader
 from .stored import Stored
 from .visible import visible
 
-_KINDS = (Decision, FlowClose, FlowOpen, FlowRefused)
+_KINDS = (Decision, FlowClose, FlowOpen, FlowRefused, Opaque)
 _USER_KINDS = (Session, Approval)
 REFUSED = "refused"
 """The verdict of a connection that never became a conversation."""
@@ -37,8 +38,10 @@ class Summary:
     end_ns: int | None
     """None for a flow that is open, or whose daemon was killed."""
     decisions: dict[str, int] = field(default_factory=dict)
-    """Verdict to how many decisions; a held operation counts once more when it is decided."""
+    """Verdict, or ``would-deny``, ``would-hold``, to how many decisions; a held operation counts once more when it is decided."""
     refused: str = ""
+    unread: str = ""
+    """Why it, or the rest of it, passed unread: its workload was only observed."""
 
 
 @dataclass(slots=True)
@@ -48,6 +51,7 @@ class _Flow:
     verdicts: Counter[str] = field(default_factory=Counter)
     seen: set[str] = field(default_factory=set)
     """Names of the filters that an entry has matched."""
+    unread: str = ""
 
 
 def summaries(reader: Reader, filters: Filters) -> list[Summary]:
@@ -61,9 +65,11 @@ def summaries(reader: Reader, filters: Filters) -> list[Summary]:
                     _forget_old(flows, filters)
             case FlowClose() if flow := flows.get(entry.flow):
                 flow.end_ns = entry.wall_ns
+            case Opaque() if flow := flows.get(entry.flow):
+                flow.unread = text_of(entry.reason)
             case Decision() | Session() | Approval() | Reply() if flow := flows.get(entry.flow):
                 if isinstance(entry, Decision):
-                    flow.verdicts[entry.verdict] += 1
+                    flow.verdicts[label(entry)] += 1
                 flow.seen |= _matched(restore(entry, reader.payload), filters)
     found = [_summary(flow) for flow in flows.values() if _wanted(flow, filters)]
     return found if filters.limit is None else found[max(0, len(found) - filters.limit) :]
@@ -132,4 +138,5 @@ def _summary(flow: _Flow) -> Summary:
         end_ns=flow.end_ns,
         decisions={visible(verdict): count for verdict, count in flow.verdicts.items() if verdict != REFUSED},
         refused="a reason too long for the entry" if isinstance(reason, Stored) else visible(reason),
+        unread=visible(flow.unread),
     )

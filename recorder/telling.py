@@ -9,8 +9,10 @@ SHOWN_ROWS = 20
 
 
 def verdict(step: Step) -> str:
-    """``allow``, ``held, then deny``, …"""
+    """``allow``, ``held, then deny``, ``allow (observed: would deny)``, …"""
     last = step.verdict or "?"
+    if step.would:
+        return f"{last} (observed: would {step.would})"
     return f"held, then {last}" if step.held and last != "hold" else last
 
 
@@ -19,7 +21,7 @@ def notes(step: Step) -> list[str]:
     found = [f"${number} = {value}" for number, value in enumerate(step.parameters, 1)]
     if step.policies:
         found.append("policy  " + "; ".join(step.policies))
-    if step.reason and step.verdict != "allow":
+    if step.reason and (step.verdict != "allow" or step.would not in ("", "allow")):
         found.append("reason  " + step.reason)
     if step.approval:
         approval = step.approval
@@ -33,6 +35,8 @@ def notes(step: Step) -> list[str]:
         reply = step.reply
         tags = f" ({', '.join(reply.tags)})" if reply.tags else ""
         masked = f", masked: {', '.join(reply.masked)}{tags}" if reply.masked else ""
+        if reply.would_mask:
+            masked += f", would mask: {', '.join(reply.would_mask)}{tags}"
         took = f", {reply.duration_us / 1000:.1f} ms" if reply.duration_us else ""
         status = f"{reply.status} {reply.tag}".rstrip()
         found.append(f"reply   {status}, {reply.rows} rows, {reply.bytes} bytes{masked}{took}")

@@ -37,6 +37,8 @@ class Agent:
 
     roles: tuple[str, ...] = ()
     owner: str = "alice"
+    mode: str = "enforce"
+    """Of the workload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Setup:
     policies: str
     tags: str = ""
     """The ``[tags.…]`` tables as they stand in the file."""
+    workloads: str = ""
+    """The ``[workloads.…]`` tables, with ``BELOW`` for the test's own cgroup; instead of one cgroup for each agent."""
     timeout_s: int = 60
     durability: str = "batch"
     workers: int = 0
@@ -78,7 +82,10 @@ class Setup:
 
     def _toml(self, place: Place) -> str:
         below = place.cgroup.relative_to(cgroups.mount_point())
-        workloads = "".join(f'[workloads.{name}]\ncgroup = "{below}/{name}"\nagent = "{name}"\n' for name in self.agents)
+        workloads = self.workloads.replace("BELOW", str(below)) or "".join(
+            f'[workloads.{name}]\ncgroup = "{below}/{name}"\nagent = "{name}"\nmode = "{agent.mode}"\n'
+            for name, agent in self.agents.items()
+        )
         agents = "".join(
             f'[agents.{name}]\nroles = {json.dumps(list(agent.roles))}\nowner = "{agent.owner}"\n'
             for name, agent in self.agents.items()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from guarded_cgroups import Namespace, attach_root, loop_listeners, output_of, pin_directory, python_in
 
-from hostguard.kernel import cgroups, libbpf, pins
+from hostguard.kernel import cgroups, pins
 from hostguard.kernel.flows import origin_of
 from hostguard.kernel.layouts import COUNTERS, INDEX, U64, Origin
 from hostguard.kernel.loader import Redirect
@@ -81,6 +81,7 @@ def refresh(guarded: Guarded) -> Guarded:
     events.close()
     with pins.opened(pins.map_path(guarded.pin_dir, "counters")) as fd:
         assert fd is not None
+        counters = pins.open_map(fd, "counters")
         for index in range(len(COUNTERS)):
-            libbpf.map_update(fd, INDEX.pack(index), U64.pack(0), "counters")
+            counters.update(INDEX.pack(index), U64.pack(0))
     return guarded

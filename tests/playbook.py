@@ -20,7 +20,9 @@ from hostguard.protocols.events import (
     Close,
     Decision,
     Effect,
+    Opaque,
     Probed,
+    Reach,
     Ready,
     Replied,
     Started,
@@ -154,5 +156,9 @@ def line(effect: Effect) -> str:
             return f"cancel key {key!r}"
         case CancelRequested(key=key, request=request):
             return f"cancel requested {key!r} {request!r}"
+        case Reach():
+            return "reach"
+        case Opaque(reason=reason, fault=fault, to_server=to_server_, to_client=to_client_):
+            return f"opaque {fault} {reason!r} {to_server_!r} {to_client_!r}"
         case Close(fault=fault):
             return f"close {fault}".rstrip()

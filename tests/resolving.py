@@ -42,6 +42,10 @@ files = ["names.cedar"]
 [agents.bot]
 roles = ["web"]
 owner = "alice"
+[workloads.watched]
+cgroup = "watched"
+agent = "bot"
+mode = "observe"
 [agents.other]
 owner = "alice"
 [resources.shop]

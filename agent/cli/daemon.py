@@ -18,8 +18,8 @@ def command(config: Path) -> None:
     when any of that fails. The hooks stay attached when it ends, however it ends: guarded processes are refused (ECONNREFUSED)
     until it runs again. `hostguard uninstall` removes them.
 
-    SIGHUP reloads policies, agents, users and tags; with a mistake in them everything stays as it was, and `hostguard status`
-    says so.
+    SIGHUP reloads policies, agents, users, tags and the modes of workloads; with a mistake in them everything stays as
+    it was, and `hostguard status` says so.
     """
     from ..daemon import run
 

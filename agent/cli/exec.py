@@ -11,10 +11,12 @@ import click
 from ...kernel import cgroups, confine, pins
 from ...kernel.errors import KernelError
 from ...kernel.inherited import road_past_the_guard
+from ...kernel.layouts import CLEARED, RESERVED
 from ...policy.document import Document
 from ...policy.sections import Workload
+from ...policy.workloads import workload_text
 from ..failures import Failure
-from ..paths import Paths, workload_path
+from ..paths import Paths, made_cgroup
 from .output import config_option, configured
 
 STANDARD = {0: "stdin", 1: "stdout", 2: "stderr"}
@@ -59,10 +61,13 @@ def enter(document: Document, workload: str) -> None:
     if workload not in document.workloads:
         known = ", ".join(document.workloads) or "none"
         raise click.UsageError(f"{document.file} has no workload {workload!r}; it has: {known}")
-    path = workload_path(document, document.workloads[workload].cgroup)
+    path = made_cgroup(document, workload)
+    if path is None:
+        found_by = workload_text(document.workloads[workload])
+        raise Failure(f"workload {workload} is found by its {found_by}, so nothing can be put into it by `hostguard exec`")
     try:
         status = pins.status(Paths.of(document).pins)
-        guarded = status.attached and cgroups.cgroup_id(path) in status.guarded
+        guarded = status.attached and status.guarded.get(cgroups.cgroup_id(path), CLEARED) not in RESERVED
     except (KernelError, OSError) as error:
         raise Failure(f"can't tell whether {workload} is guarded, so nothing was run: {error}") from None
     if not guarded:

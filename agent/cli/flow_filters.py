@@ -14,15 +14,16 @@ from ...recorder.filters import Filters
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TIME_LAYOUTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S")
 
+VERDICTS = ("allow", "deny", "hold", "would-deny", "would-hold", "refused")
+"""The two with would passed, because their workload was only observed."""
+
 _OPTIONS = (
     click.option("--agent", default=None, help="Only this agent's."),
     click.option("--user", default=None, help="Only with this database user, or with an answer to a request by this user."),
     click.option("--resource", default=None, help="Only this resource's."),
     click.option("--table", default=None, help="Only what touches it: orders, public.orders or shop/shop/public/orders."),
-    click.option(
-        "--verdict", type=click.Choice(["allow", "deny", "hold", "refused"]), default=None, help="With at least one of these."
-    ),
-    click.option("--tag", default=None, help="Only where values with this tag were masked; pii has pii.email."),
+    click.option("--verdict", type=click.Choice(VERDICTS), default=None, help="With at least one of these."),
+    click.option("--tag", default=None, help="Only where values with this tag were, or would be, masked; pii has pii.email."),
     click.option("--since", default=None, help="Since then: 90m, 12h, 7d, or 2026-11-23T08:00."),
     click.option("--until", default=None, help="Before then."),
 )

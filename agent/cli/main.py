@@ -18,6 +18,7 @@ COMMANDS = {
     "doctor": ("doctor", "What this host can and can't enforce, and how to mend it."),
     "daemon": ("daemon", "Guard this host, in the foreground; systemd runs this."),
     "exec": ("exec", "Run a command as a guarded workload."),
+    "identity": ("whois", "Who a process is: its program, its workload, its agent."),
     "requests": ("requests", "Held operations: list, show, approve, deny, watch."),
     "recordings": ("recordings", "What happened: list, show, replay, search, export, rerun."),
     "names": ("names", "Names that agents ask name servers for: list, explain."),

@@ -25,7 +25,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--agent", default=None, help="Only this agent's.")
 @click.option("--name", default=None, help="Only this name, and names below it.")
-@click.option("--verdict", type=click.Choice(["allow", "deny"]), default=None, help="Only with this verdict.")
+@click.option("--verdict", type=click.Choice(["allow", "deny", "would-deny"]), default=None, help="Only with this verdict.")
 @click.option("--since", default=None, help="Since then: 90m, 12h, 7d, or 2026-11-23T08:00.")
 @click.option("--until", default=None, help="Before then.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest so many.")
@@ -59,7 +59,8 @@ def list_names(
 def _print(found: list[Asked]) -> None:
     shown = table("WHEN", "AGENT", "PROCESS", "NAME", "TYPE", "VERDICT", "OUTCOME")
     for asked in found:
-        verdict = f"[{VERDICT_STYLES.get(asked.verdict, 'red')}]{_escaped(asked.verdict)}[/]"
+        told = f"would-{asked.would}" if asked.would else asked.verdict
+        verdict = f"[{VERDICT_STYLES.get(told, 'red')}]{_escaped(told)}[/]"
         process = f"{asked.pid} {_escaped(asked.comm)}"
         row = clock(asked.wall_ns / 1e9), _escaped(asked.agent), process, _escaped(asked.name), _escaped(asked.type), verdict
         shown.add_row(*row, _escaped(_outcome(asked)))

@@ -57,6 +57,8 @@ def _print_summaries(found: list[Summary]) -> None:
     for flow in found:
         lasted = "open" if flow.end_ns is None else f"{(flow.end_ns - flow.start_ns) / 1e9:.2f} s"
         counts = ", ".join(f"[{VERDICT_STYLES.get(v, 'red')}]{count} {v}[/]" for v, count in sorted(flow.decisions.items()))
+        if flow.unread:
+            counts += ("; " if counts else "") + "[magenta]unread[/]: " + _escaped(flow.unread)
         if flow.refused:
             counts = "[red]refused[/]: " + _escaped(flow.refused)
         who = _escaped(flow.agent), _escaped(flow.resource or flow.destination), f"{flow.pid} {_escaped(flow.comm)}"

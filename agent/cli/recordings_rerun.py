@@ -104,7 +104,7 @@ def compare(policy: Policy, found: History) -> Iterator[Compared]:
             entry=exchange.index,
             operation=operation.id,
             text=visible(" ".join((operation.text or "").split())),
-            then=exchange.decisions[0][1].verdict if exchange.decisions else "",
+            then=(exchange.decisions[0][1].would or exchange.decisions[0][1].verdict) if exchange.decisions else "",
             now=verdict,
             reason=visible(decision.reason),
             policies=decision.policies,

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from ...kernel import pins
 from ...kernel.errors import KernelError
+from ...kernel.layouts import RESERVED
 from ..client import Client, DaemonDown
 from ..paths import Paths
 from .denied import show_denied
@@ -51,7 +52,8 @@ def without_daemon(paths: Paths, config: Path, why: str) -> dict[str, Any]:
             {"name": h.name, "attached": h.attached, "detail": h.detail, "cgroup": str(h.cgroup or "")} for h in status.hooks
         ]
         if status.attached and status.guarded:
-            problems.append(f"{len(status.guarded)} guarded cgroups: their connections are refused until the daemon runs")
+            guarded = sum(number not in RESERVED for number in status.guarded.values())
+            problems.append(f"{guarded} guarded cgroups: their connections are refused until the daemon runs")
         else:
             problems.append("no hooks are attached: workloads are NOT guarded, their connections go out directly")
     except KernelError as error:
@@ -63,6 +65,9 @@ def show(facts: dict[str, Any]) -> None:
     """The facts for a person: one verdict first, then what it rests on."""
     colour = "green" if facts["state"] == "guarding" else "red"
     out.print(f"[bold {colour}]● {facts['state']}[/]" + _since(facts))
+    if facts.get("observed"):
+        names = escape(", ".join(facts["observed"]))
+        out.print(f"[bold white on magenta] ONLY OBSERVED: {names} [/] [magenta]nothing of it is denied, held or masked[/]")
     for problem in facts["problems"]:
         out.print("  [red]✗[/] ", end="")
         out.print(problem, markup=False)
@@ -78,6 +83,7 @@ def show(facts: dict[str, Any]) -> None:
     show_denied(facts["denied"])
     show_powers(facts["powers"])
     _show_workloads(facts["workloads"])
+    _show_namespaces(facts["namespaces"])
     _show_flows(facts["flows"])
 
 
@@ -132,7 +138,12 @@ def _show_basis(facts: dict[str, Any]) -> None:
         where = escape(", ".join(resource["addresses"]))
         out.print(f"resource   {escape(resource['name'])}  {resource['protocol']}  {where}{captured}")
     denied = f"[yellow]{operations['denied']} denied[/]" if operations["denied"] else "0 denied"
-    out.print(f"operations {operations['allowed']} allowed, {denied}, {operations['held']} held")
+    would = "".join(
+        f", [magenta]{operations[name]} {text}[/]"
+        for name, text in (("would_deny", "would have been denied"), ("would_hold", "would have been held"))
+        if operations[name]
+    )
+    out.print(f"operations {operations['allowed']} allowed, {denied}, {operations['held']} held{would}")
     _show_names(facts["names"])
     pending = facts["requests"]["pending"]
     waiting = f"[yellow]{pending} wait for approval[/]: hostguard requests list" if pending else "none waits for approval"
@@ -146,7 +157,8 @@ def _show_names(names: dict[str, Any]) -> None:
         return
     counted = names["questions"]
     denied = f"[yellow]{counted['denied']} refused[/]" if counted["denied"] else "0 refused"
-    out.print(f"names      {counted['allowed']} asked for, {denied}  [dim]{escape(', '.join(names['upstreams']))}[/]")
+    would = f", [magenta]{counted['would_deny']} would have been refused[/]" if counted.get("would_deny") else ""
+    out.print(f"names      {counted['allowed']} asked for, {denied}{would}  [dim]{escape(', '.join(names['upstreams']))}[/]")
     for alarm in names["alarms"]:
         what = f"agent {alarm['agent']}: {alarm['questions']} questions below {alarm['domain']} looked like a tunnel"
         when = f"({', '.join(alarm['flags'])}), {ago(time.time() - alarm['at'])} ago; refused"
@@ -181,16 +193,28 @@ def _show_workloads(workloads: list[dict[str, Any]]) -> None:
     if not workloads:
         out.print("[yellow]no workloads are configured: nothing is guarded[/]")
         return
-    shown = table("", "WORKLOAD", "AGENT", "OWNER", "ROLES", "PROCESSES", "FLOWS", "CGROUP")
+    shown = table("", "WORKLOAD", "MODE", "AGENT", "OWNER", "ROLES", "CGROUPS", "PROCESSES", "FLOWS", "FOUND BY")
     for w in workloads:
-        mark = "[green]✓[/]" if w["guarded"] else "[red]✗[/]"
+        observed = w["mode"] == "observe"
+        mark = "[red]✗[/]" if not w["guarded"] else "[bold magenta]○[/]" if observed else "[green]✓[/]"
+        mode = "[bold white on magenta] OBSERVE [/]" if observed else "enforce"
         roles = ", ".join(w["roles"]) or "none"
-        shown.add_row(mark, w["name"], w["agent"], w["owner"], roles, str(w["processes"]), str(w["flows"]), w["cgroup"])
+        counts = str(w["cgroups"]), str(w["processes"]), str(w["flows"])
+        shown.add_row(mark, w["name"], mode, w["agent"], w["owner"], roles, *counts, escape(w["selectors"]))
     out.print()
     out.print(shown)
     for w in workloads:
         if w["loosened"]:
             out.print(f"[yellow]! {escape(w['name'])} may use what the hooks don't see: {', '.join(w['loosened'])}[/]")
+
+
+def _show_namespaces(namespaces: list[dict[str, Any]]) -> None:
+    """One line for each network namespace beside the daemon's own that has guarded processes."""
+    for namespace in namespaces:
+        health = f"[red]✗ {escape(namespace['problem'])}[/]" if namespace["problem"] else "[green]✓ served[/]"
+        family = "" if namespace["ipv6"] or namespace["problem"] else ", [yellow]without IPv6[/]"
+        of = f"  [dim]first seen of pid {namespace['pid']}[/]" if namespace["pid"] else ""
+        out.print(f"netns      {namespace['inode']}  {health}{family}{of}")
 
 
 def _show_flows(flows: dict[str, Any]) -> None:
@@ -201,7 +225,10 @@ def _show_flows(flows: dict[str, Any]) -> None:
         counted = flow["operations"]
         done = f"{counted['allowed']} allowed, {counted['denied']} denied, {counted['held']} held"
         who = escape(flow["database"]), escape(flow["user"]), str(flow["pid"])
-        shown.add_row(str(flow["id"]), flow["agent"], flow["resource"], *who, done, f"[yellow]{flow['holding']}[/]")
+        if flow["observed"]:
+            done += f", [magenta]{counted['would_deny']} would be denied, {counted['would_hold']} held[/]"
+        where = "[magenta]unread[/]" if flow["unread"] else flow["resource"]
+        shown.add_row(str(flow["id"]), flow["agent"], where, *who, done, f"[yellow]{flow['holding']}[/]")
     out.print()
     out.print(shown)
     if flows["open"] > FLOWS_SHOWN:

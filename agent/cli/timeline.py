@@ -10,7 +10,14 @@ from .output import clock, out
 
 SHOWN_CHARACTERS = 2000
 """Of a statement, unless it is wanted whole: a bulk insert would bury what was decided."""
-VERDICT_STYLES = {"allow": "green", "deny": "red", "hold": "yellow", "refused": "red"}
+VERDICT_STYLES = {
+    "allow": "green",
+    "deny": "red",
+    "hold": "yellow",
+    "would-deny": "magenta",
+    "would-hold": "magenta",
+    "refused": "red",
+}
 
 
 def print_head(found: Recording) -> None:
@@ -34,7 +41,7 @@ def print_item(item: Step | Event, *, whole: bool = False) -> None:
         out.print(f"{stamp}[cyan]{item.kind}[/] ", end="")
         out.print(item.text, markup=False)
         return
-    style = VERDICT_STYLES.get(item.verdict, "red")
+    style = VERDICT_STYLES.get(item.verdict if item.would in ("", item.verdict) else f"would-{item.would}", "red")
     out.print(f"{stamp}[{style}]{verdict(item)}[/] [dim]{item.form} #{item.number}, entry {item.entry}[/]")
     for line in item.lines if whole else shortened(item.lines):
         out.print(" " * 12, end="")

@@ -17,7 +17,7 @@ from ..failures import Failure
 from ..install import host, manifest
 from ..install.place import Step
 from ..install.remove import remove
-from ..paths import Paths, attach_point, workload_path
+from ..paths import Paths, attach_point, made_cgroup
 from .install import show
 from .output import config_option, out, places
 
@@ -113,8 +113,10 @@ def _refuse_while_it_runs(paths: Paths) -> None:
 def _remove_cgroups(document: Document) -> list[str]:
     """Remove the workloads' cgroups, but none that still has processes or children: those are somebody's."""
     said = []
-    for name, workload in document.workloads.items():
-        path = workload_path(document, workload.cgroup)
+    for name in document.workloads:
+        path = made_cgroup(document, name)
+        if path is None:
+            continue
         try:
             path.rmdir()
         except FileNotFoundError:

@@ -53,6 +53,13 @@ WhoAsks = Callable[[socket.socket, tuple[str, int]], Asker | None]
 """Who sent to this socket from there, with a `ref` of 0; None for nobody who is guarded."""
 
 
+class Answering:
+    """A socket that is answered on until `close`."""
+
+    def __init__(self, close: Callable[[], None]) -> None:
+        self.close = close
+
+
 class Keeper:
     """Keeps one resolver running."""
 
@@ -67,6 +74,8 @@ class Keeper:
         self._resources = resources
         self._faults = faults
         self.sockets = _sockets()
+        self._served = dict(enumerate(self.sockets))
+        self._next_socket = len(self.sockets)
         self.ready = asyncio.Event()
         self.applied: Applied | None = None
         self.ended = 0
@@ -169,7 +178,7 @@ class Keeper:
     def close(self) -> None:
         """No question is answered any more."""
         self._end()
-        for sock in self.sockets:
+        for sock in self._served.values():
             sock.close()
 
     # -- what it is told --------------------------------------------------------------------------------------------------------
@@ -180,6 +189,28 @@ class Keeper:
             sock.close()
             return
         self._channel.send(messages.encode(messages.Opened(self._known(asker))), sock)
+
+    def answer_at(self, sock: socket.socket) -> Answering:
+        """Have what comes to this UDP socket of another network namespace answered, until the returned is closed."""
+        number = self._next_socket
+        self._next_socket += 1
+        self._served[number] = sock
+        if self.ready.is_set():
+            self._lend(number)
+        return Answering(lambda: self._leave(number))
+
+    def _lend(self, number: int) -> None:
+        if self._channel is not None:
+            self._channel.send(messages.encode(messages.Answer(number)), self._served[number].dup())
+
+    def _leave(self, number: int) -> None:
+        """A copy of a socket keeps its namespace alive, whoever has it."""
+        sock = self._served.pop(number, None)
+        if sock is None:
+            return
+        sock.close()
+        if self.ready.is_set():
+            self._say(messages.Leave(number))
 
     def reload(self, document: Document, epoch: int) -> None:
         """Put another policy in force, for questions that come after the process has heard of it."""
@@ -247,9 +278,12 @@ class Keeper:
         match message:
             case messages.Ready(applied):
                 self.applied = applied
+                for number in [number for number in self._served if number >= len(self.sockets)]:
+                    self._lend(number)
                 self.ready.set()
             case messages.Who(number, index, host, port):
-                asker = self._who_asks(self.sockets[index], (host, port))
+                sock = self._served.get(index)
+                asker = None if sock is None else self._who_asks(sock, (host, port))
                 self._say(messages.Told(number, None if asker is None else self._known(asker)))
             case messages.Put():
                 self._work(self._put(message))

@@ -87,6 +87,18 @@ class LookUp(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     name: str
 
 
+class Answer(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Answer the questions that come to one more UDP socket, which comes along; `Who` calls it by this number."""
+
+    socket: int
+
+
+class Leave(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Close that socket: its network namespace is to end."""
+
+    socket: int
+
+
 class Ping(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """Are you there, and how is it?"""
 
@@ -103,10 +115,10 @@ class Ready(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 class Who(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """Who sent the datagram that came from there to this socket (0 for IPv4, 1 for IPv6)?"""
+    """Who sent the datagram that came from there to this socket (0 for IPv4, 1 for IPv6, then as `Answer` says)?"""
 
     id: int
-    socket: Annotated[int, msgspec.Meta(ge=0, le=1)]
+    socket: Number
     host: Annotated[str, msgspec.Meta(max_length=64)]
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
@@ -150,7 +162,7 @@ class Crashed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     error: Text
 
 
-ToResolver = Begin | Told | Recorded | Opened | LookUp | Ping
+ToResolver = Begin | Told | Recorded | Opened | LookUp | Answer | Leave | Ping
 FromResolver = Ready | Who | Put | Learnt | Found | Pong | Crashed
 
 _encoder = msgspec.msgpack.Encoder()

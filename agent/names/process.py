@@ -80,7 +80,9 @@ class Resolving:
         self._names: Names | None = None
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._works: set[asyncio.Task[None]] = set()
+        self._works: set[asyncio.Task[Any]] = set()
+        self._lent: dict[int, asyncio.Task[asyncio.DatagramTransport]] = {}
+        """The sockets in other network namespaces than the host's, by the supervisor's numbers."""
         self._channel = Channel(
             sock,
             self._heard,
@@ -149,6 +151,11 @@ class Resolving:
                 self._work(self._stream(asker, sock))
             case messages.LookUp(number, name):
                 self._work(self._look_up(number, name))
+            case messages.Answer(number):
+                assert sock is not None
+                self._lent[number] = self._work(self._answer_at(number, sock))
+            case messages.Leave(number):
+                self._work(_leave(self._lent.pop(number)))
             case messages.Ping(number):
                 assert self._names is not None
                 self._say(messages.Pong(number, self._names.resolver.facts()))
@@ -172,6 +179,11 @@ class Resolving:
             await names.serve(sock, self._who(index))
         self._say(messages.Ready(self._applied))
 
+    async def _answer_at(self, number: int, sock: socket.socket) -> asyncio.DatagramTransport:
+        assert self._names is not None
+        sock.setblocking(False)
+        return await self._names.serve(sock, self._who(number))
+
     async def _stream(self, asker: Asker, sock: socket.socket) -> None:
         assert self._names is not None
         sock.setblocking(False)
@@ -190,16 +202,21 @@ class Resolving:
         else:
             self._say(messages.Found(number, tuple(found[: messages.MAX_ADDRESSES]), ""))
 
-    def _work(self, work: Any) -> None:
+    def _work(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._works.add(task)
         task.add_done_callback(self._done)
+        return task
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._works.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             traceback.print_exception(error)
             os._exit(BUG)
+
+
+async def _leave(lent: asyncio.Task[asyncio.DatagramTransport]) -> None:
+    (await lent).close()
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Resolver:
         self.forwarder = Forwarder(servers_of(settings.upstreams), settings.timeout_ms / 1000)
         self.cache = Cache(settings.cache)
         self.counts: Counter[str] = Counter(
-            {"allowed": 0, "denied": 0, "malformed": 0, "failed": 0, "overload": 0, "strangers": 0}
+            {"allowed": 0, "denied": 0, "would_deny": 0, "malformed": 0, "failed": 0, "overload": 0, "strangers": 0}
         )
         self.alarms: deque[Alarm] = deque(maxlen=MAX_ALARMS)
         """What looked like tunnels, the latest last."""
@@ -106,10 +106,14 @@ class Resolver:
         verdict = self.names.decide(asker.agent, question.labels, question.type, flags)
         self._notice(asker, question, flags, verdict)
         asked = _asked(asker, question, flags, verdict, tcp)
-        if not verdict.allowed:
+        if not verdict.allowed and self.names.observes(asker.workload):
+            self.counts["would_deny"] += 1
+            asked.verdict, asked.would = "allow", "deny"
+        elif not verdict.allowed:
             self.counts["denied"] += 1
             return await self._refused(query, asker, asked, verdict, began_ns, tcp)
-        self.counts["allowed"] += 1
+        else:
+            self.counts["allowed"] += 1
         if failure := await self._record(asker, asked):
             return _unrecorded(query, failure, tcp)
         key = (question, query.dnssec, query.checking_disabled)
@@ -163,7 +167,7 @@ class Resolver:
         return self.failure
 
     def _notice(self, asker: Asker, question: Question, flags: frozenset[str], verdict: NameVerdict) -> None:
-        """Keep what looked like a tunnel, and was refused, for `status`; one line for an agent and a domain."""
+        """Keep what looked like a tunnel, and policy refused, for `status`; one line for an agent and a domain."""
         if verdict.allowed or not flags & TUNNEL_FLAGS:
             return
         domain = registered_domain(question.labels) or "."

@@ -26,11 +26,12 @@ class Names:
         self._transports: list[asyncio.DatagramTransport] = []
         self._streams = 0
 
-    async def serve(self, sock: socket.socket, who: Who) -> None:
-        """Answer the datagrams that come to this socket."""
+    async def serve(self, sock: socket.socket, who: Who) -> asyncio.DatagramTransport:
+        """Answer the datagrams that come to this socket, until the transport is closed."""
         datagrams = Datagrams(self.resolver, who, self._crashed)
         transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: datagrams, sock=sock)
-        self._transports.append(transport)
+        self._transports = [each for each in self._transports if not each.is_closing()] + [transport]
+        return transport
 
     def stream(self, asker: Asker) -> Stream | None:
         """The protocol for a connection to port 53; None when there are too many."""

@@ -17,7 +17,10 @@ Row = dict[str, object]
 
 
 def render(report: Report) -> str:
-    """RFC 4180, with a header. ``kind``: policy, did, denied, held, answer, masked, refused."""
+    """RFC 4180, with a header.
+
+    ``kind``: policy, did, denied, held, answer, masked, refused; of observed workloads would, would_mask, unread.
+    """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="")
     writer.writeheader()
@@ -34,7 +37,7 @@ def _rows(agent: AgentReport) -> Iterator[Row]:
             row: Row = {"kind": "policy", "policies": policy.id, "outcome": policy.effect, "statement": policy.text}
             yield row | since | {"owner": stance.owner}
     for did in agent.did:
-        for outcome in ("allowed", "approved", "denied", "undecided"):
+        for outcome in ("allowed", "approved", "denied", "undecided", "observed"):
             if count := getattr(did, outcome):
                 row = {"kind": "did", "action": did.action, "object": did.object, "outcome": outcome, "count": count}
                 yield row | {"entry": did.first_entry}
@@ -42,6 +45,14 @@ def _rows(agent: AgentReport) -> Iterator[Row]:
         yield from (_statement(kind, statement) for statement in statements)
     for column in agent.masked:
         yield {"kind": "masked", "object": column.column, "count": column.replies, "entry": column.first_entry}
+    for would in agent.would:
+        row = {"kind": "would", "entry": would.first_entry, "outcome": would.outcome, "count": would.operations}
+        yield row | {"statement": would.example, "reason": would.reason, "policies": "; ".join(would.policies)}
+    for column in agent.would_mask:
+        yield {"kind": "would_mask", "object": column.column, "count": column.replies, "entry": column.first_entry}
+    for unread in agent.unread:
+        row = {"kind": "unread", "entry": unread.entry, "time": utc(unread.wall_ns)}
+        yield row | {"object": unread.destination, "reason": unread.reason}
     for refusal in agent.refused:
         row = {"kind": "refused", "entry": refusal.entry, "time": utc(refusal.wall_ns)}
         yield row | {"object": refusal.destination, "reason": refusal.reason}

@@ -31,6 +31,8 @@ class Did(msgspec.Struct):
     denied: int = 0
     undecided: int = 0
     """Withdrawn, or still held."""
+    observed: int = 0
+    """Ran only because its workload was observed."""
     first_entry: int = 0
     last_entry: int = 0
 
@@ -83,6 +85,31 @@ class MaskedColumn(msgspec.Struct):
     last_entry: int = 0
 
 
+class Would(msgspec.Struct):
+    """What would not simply have been allowed, had the workload not been observed: one reason of policy, with all that it met."""
+
+    outcome: str
+    """``deny`` or ``hold``."""
+    policies: tuple[str, ...]
+    """That would have decided so; empty where none permits it."""
+    reason: str
+    example: str
+    """The first statement."""
+    operations: int = 0
+    first_entry: int = 0
+    last_entry: int = 0
+
+
+class Unread(msgspec.Struct, frozen=True):
+    """A connection that passed unread, because its workload was only observed."""
+
+    entry: int
+    wall_ns: int
+    destination: str
+    process: str
+    reason: str
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """One connection that did not become a conversation."""
 
@@ -129,6 +156,10 @@ class AgentReport(msgspec.Struct):
     tags: dict[str, int] = {}
     """Tag to how many replies had values of it masked."""
     refused: list[Refusal] = []
+    would: list[Would] = []
+    """Of its observed workloads, the most frequent first."""
+    would_mask: list[MaskedColumn] = []
+    unread: list[Unread] = []
 
 
 class Loaded(msgspec.Struct, frozen=True):

@@ -11,7 +11,20 @@ from ...recorder.exchanges import ENDS, Exchange, History, histories, text_of
 from ...recorder.reader import Reader, Record
 from ...recorder.stored import Stored
 from ...recorder.visible import visible
-from .facts import AgentReport, Answered, Did, Loaded, MaskedColumn, PolicyFacts, Refusal, Report, Stance, Statement
+from .facts import (
+    AgentReport,
+    Answered,
+    Did,
+    Loaded,
+    MaskedColumn,
+    PolicyFacts,
+    Refusal,
+    Report,
+    Stance,
+    Statement,
+    Unread,
+    Would,
+)
 from .in_force import Configuration, InForce
 
 
@@ -22,6 +35,8 @@ class _Tables:
     report: AgentReport
     did: dict[tuple[str, str], Did] = field(default_factory=dict)
     masked: dict[str, MaskedColumn] = field(default_factory=dict)
+    would_mask: dict[str, MaskedColumn] = field(default_factory=dict)
+    would: dict[tuple[str, tuple[str, ...], str], Would] = field(default_factory=dict)
 
 
 def gather(policy: Policy, reader: Reader, since_ns: int, until_ns: int, made_ns: int) -> Report:
@@ -34,6 +49,8 @@ def gather(policy: Policy, reader: Reader, since_ns: int, until_ns: int, made_ns
     for name, tables in gathering.tables.items():
         tables.report.did = [did for _, did in sorted(tables.did.items())]
         tables.report.masked = [column for _, column in sorted(tables.masked.items())]
+        tables.report.would_mask = [column for _, column in sorted(tables.would_mask.items())]
+        tables.report.would = sorted(tables.would.values(), key=lambda would: (-would.operations, would.first_entry))
         assert tables.report.agent == name
     return Report(
         host=gathering.host,
@@ -83,6 +100,8 @@ class _Gathering:
                 tables.report.refused.append(_refusal(found))
                 return
             tables.report.flows += 1
+            if found.unread:
+                tables.report.unread.append(_unread(found))
         for exchange in found.exchanges:
             if self._in_period(exchange.operation.wall_ns):
                 self._operation(tables, found, exchange)
@@ -94,7 +113,9 @@ class _Gathering:
     def _operation(self, tables: _Tables, found: History, exchange: Exchange) -> None:
         report, outcome = tables.report, outcome_of(exchange)
         report.operations += 1
-        if outcome != "allowed":
+        if outcome.startswith("would"):
+            _would(tables, exchange)
+        elif outcome != "allowed":
             statement = _statement(found, exchange, outcome)
             (report.held if exchange.held else report.denied).append(statement)
         for action, path in dict.fromkeys(exchange.accesses()):
@@ -102,17 +123,20 @@ class _Gathering:
             did = tables.did.setdefault(key, Did(*key, first_entry=exchange.index))
             did.last_entry = exchange.index
             name = outcome if outcome in ("allowed", "approved", "denied") else "undecided"
+            if outcome.startswith("would"):
+                name = "observed"
             setattr(did, name, getattr(did, name) + 1)
         self._masked(tables, exchange)
 
     def _masked(self, tables: _Tables, exchange: Exchange) -> None:
         reply = exchange.reply
-        if reply is None or isinstance(reply.masked, Stored):
+        if reply is None:
             return
-        for name in map(visible, dict.fromkeys(reply.masked)):
-            column = tables.masked.setdefault(name, MaskedColumn(name, first_entry=exchange.index))
-            column.replies += 1
-            column.last_entry = exchange.index
+        for names, columns in ((reply.masked, tables.masked), (reply.would_mask, tables.would_mask)):
+            for name in () if isinstance(names, Stored) else map(visible, dict.fromkeys(names)):
+                column = columns.setdefault(name, MaskedColumn(name, first_entry=exchange.index))
+                column.replies += 1
+                column.last_entry = exchange.index
         for tag in map(visible, exchange.tags()):
             tables.report.tags[tag] = tables.report.tags.get(tag, 0) + 1
 
@@ -167,7 +191,9 @@ def _stance(configuration: Configuration, name: str) -> Stance:
 
 
 def outcome_of(exchange: Exchange) -> str:
-    """``allowed``, ``approved`` (held first), ``denied``, ``withdrawn``, ``expired``, ``open``."""
+    """``allowed``, ``approved`` (held first), ``denied``, ``withdrawn``, ``expired``, ``open``; ``would deny`` or ``hold``."""
+    if exchange.would:
+        return f"would {visible(exchange.would)}"
     ends = [approval.verdict for _, approval in exchange.approvals if approval.verdict in ENDS]
     if exchange.withdrawn is not None:
         return "withdrawn"
@@ -180,6 +206,23 @@ def outcome_of(exchange: Exchange) -> str:
             return "denied"
         case _:
             return "open"
+
+
+def _would(tables: _Tables, exchange: Exchange) -> None:
+    decision = exchange.decision
+    assert decision is not None
+    policies = () if isinstance(decision.policies, Stored) else tuple(map(visible, decision.policies))
+    key = visible(decision.would), policies, visible(text_of(decision.reason))
+    text = visible(" ".join(text_of(exchange.operation.text).split()))
+    found = tables.would.setdefault(key, Would(*key, text, first_entry=exchange.index))
+    found.operations += 1
+    found.last_entry = exchange.index
+
+
+def _unread(found: History) -> Unread:
+    opened = found.opened
+    process = f"{opened.pid} {text_of(opened.exe) or opened.comm}"
+    return Unread(found.index, opened.wall_ns, visible(opened.destination), visible(process), visible(found.unread))
 
 
 def _statement(found: History, exchange: Exchange, outcome: str) -> Statement:

@@ -116,6 +116,8 @@ static __always_inline void describe_origin(struct bpf_sock_addr *ctx, struct hg
 	origin->family = to->family;
 	origin->listener_port = port;
 	origin->ambiguous = 0;
+	describe_program(&origin->exe_inode, &origin->exe_device);
+	origin->zero = 0;
 	name_leader(&origin->start_boottime_ns, origin->comm);
 }
 

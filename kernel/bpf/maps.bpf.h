@@ -14,7 +14,7 @@ struct socket_state {
 	__u32 unpublished; /* set by connect or sendmsg, cleared when the record has been published */
 	__u32 zero;
 };
-_Static_assert(sizeof(struct socket_state) == 112, "socket_state");
+_Static_assert(sizeof(struct socket_state) == 128, "socket_state");
 
 /* What a socket is known for, beside its cgroup. */
 struct socket_mark {

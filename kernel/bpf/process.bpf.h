@@ -39,6 +39,12 @@ static __always_inline void name_leader(__u64 *start_boottime_ns, char comm[HG_C
 	bpf_get_current_comm(comm, HG_COMM_LENGTH);
 }
 
+static __always_inline void describe_program(__u64 *inode, __u32 *device)
+{
+	*inode = 0;
+	*device = 0;
+}
+
 /* Such a packet carries its options, and the fence passes none that does. */
 static __always_inline int has_ip_options(struct tcp_sock *tcp)
 {
@@ -76,6 +82,17 @@ static __always_inline void name_leader(__u64 *start_boottime_ns, char comm[HG_C
 	*start_boottime_ns = leader->start_boottime;
 	for (int i = 0; i < HG_COMM_LENGTH; i++)
 		comm[i] = leader->comm[i];
+}
+
+/* What it runs: /proc shows what it runs later. */
+static __always_inline void describe_program(__u64 *inode, __u32 *device)
+{
+	struct mm_struct *mm = bpf_get_current_task_btf()->mm;
+	struct file *file = mm ? mm->exe_file : NULL;
+	struct inode *found = file ? file->f_inode : NULL;
+
+	*inode = found ? found->i_ino : 0;
+	*device = found ? found->i_sb->s_dev : 0;
 }
 
 static __always_inline int has_ip_options(struct tcp_sock *tcp)

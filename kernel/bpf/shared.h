@@ -83,6 +83,9 @@ struct hg_origin {
 	__u16 listener_port;
 	__u16 ambiguous; /* two connections claimed this record before it was taken: it names neither */
 	char comm[HG_COMM_LENGTH]; /* of the thread group's leader; not terminated when all are used */
+	__u64 exe_inode; /* the program that it ran; 0 when it has none */
+	__u32 exe_device; /* as the kernel writes it: major << 20 | minor */
+	__u32 zero;
 };
 
 /* An executable: the inode that the kernel runs, whatever its path. */
@@ -174,7 +177,7 @@ enum hg_counter {
 
 _Static_assert(sizeof(struct hg_listener_key) == 16, "hg_listener_key");
 _Static_assert(sizeof(struct hg_origin_key) == 32, "hg_origin_key");
-_Static_assert(sizeof(struct hg_origin) == 104, "hg_origin");
+_Static_assert(sizeof(struct hg_origin) == 120, "hg_origin");
 _Static_assert(sizeof(struct hg_program_key) == 16, "hg_program_key");
 _Static_assert(sizeof(struct hg_unix_key) == 112, "hg_unix_key");
 _Static_assert(sizeof(struct hg_unix_rule) == 116, "hg_unix_rule");

@@ -137,4 +137,4 @@ def forget_describing(slot: Slot) -> None:
 
 def is_scrubbed(slot: Slot) -> bool:
     """Are errors and notices that answer this slot to be stripped of what may carry values?"""
-    return slot.scrub_section or (slot.plan is not None and slot.plan.scrub_errors)
+    return slot.scrub_section or (slot.plan is not None and slot.plan.scrub_errors and not slot.observed)

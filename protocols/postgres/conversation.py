@@ -17,15 +17,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...reassembly.frames import FrameFault
-from ..events import CancelRequested, Close, Decision, Effect, Started, Verdict, Withdrawn
+from ..events import CancelRequested, Close, Decision, Effect, Opaque, Reach, Started, Verdict, Withdrawn
 from . import messages, refuse, startup
 from .backend import Backend
 from .frontend import Frontend
 from .limits import Limits
-from .link import AUTHENTICATING, CLOSED, HELD, OPEN, SETTLING, STARTED, STARTUP, Link, PeerFault, Probe
+from .link import AUTHENTICATING, CLOSED, ENCRYPTING, HELD, OPEN, SETTLING, STARTED, STARTUP, Link, PeerFault, Probe
 
 _HOLD = Verdict.HOLD
 _REFUSED_ENCRYPTION = b"N"
+_ENCRYPTED = "the session is encrypted, by an {} that the server agreed to"
 
 
 class PostgresConversation:
@@ -41,6 +42,8 @@ class PostgresConversation:
         self._backend = Backend(self._link)
         self._startup_packet = b""
         self._encryption_asked: set[str] = set()
+        self._encryption_name = ""
+        self._reached = False
         self._proceeding = False
 
     # Bytes in
@@ -74,6 +77,17 @@ class PostgresConversation:
         return self._link.out.take()
 
     # Decisions and requests of the owner
+
+    def observe(self, observed: bool) -> None:
+        self._link.observed = observed
+
+    def reached(self) -> list[Effect]:
+        """Pass the encryption request on that the server is to answer; nothing when none is."""
+        if self._link.phase is not ENCRYPTING:
+            return []
+        self._reached = True
+        self._link.out.to_server(self._startup_packet)
+        return self._link.out.take()
 
     def start(self) -> list[Effect]:
         """Forward the StartupMessage."""
@@ -150,7 +164,7 @@ class PostgresConversation:
     @property
     def client_backlog(self) -> int:
         """Bytes of the client that wait for us or the server; 0 while only the rest of a message is missing."""
-        waiting = self._frontend.waiting or self._link.phase in (STARTED, SETTLING, HELD)
+        waiting = self._frontend.waiting or self._link.phase in (ENCRYPTING, STARTED, SETTLING, HELD)
         return len(self._frontend.buffer) if waiting else 0
 
     # Inside
@@ -160,12 +174,12 @@ class PostgresConversation:
         try:
             work()
         except PeerFault as fault:
-            self._fail(Close(str(fault), fault.fault), fault.code)
+            self._end_at(Close(str(fault), fault.fault), fault.code)
         # Names of their own: compiled code gives a name one type.
         except (FrameFault, messages.Malformed) as broken:
-            self._fail(Close(f"{side}: {broken}", side), b"08P01")
+            self._end_at(Close(f"{side}: {broken}", side), b"08P01")
         except startup.NotStartup as refused:
-            self._fail(Close(str(refused), refused.fault), refused.code)
+            self._end_at(Close(str(refused), refused.fault), refused.code)
         return self._link.out.take()
 
     def _read_client(self) -> None:
@@ -181,6 +195,9 @@ class PostgresConversation:
 
     def _read_server(self) -> None:
         link = self._link
+        if link.phase is ENCRYPTING:
+            self._encryption_answered()
+            return
         if link.phase < AUTHENTICATING:
             raise PeerFault("server", "the server spoke before the start-up packet")
         self._backend.pump()
@@ -217,16 +234,22 @@ class PostgresConversation:
             raise startup.NotStartup(b"08P01", "invalid length of startup packet")
         if not buffer.want(size):
             return
-        match startup.read(buffer.take(size)):
+        # It stays in the buffer until it is read: of an observed flow it passes also when it can't be.
+        wanted = startup.read(buffer.data[buffer.pos : buffer.pos + size])
+        packet = buffer.take(size)
+        match wanted:
             case startup.EncryptionRequest(name=name):
-                self._refuse_encryption(name)
+                if link.observed:
+                    self._pass_encryption(name, packet)
+                else:
+                    self._refuse_encryption(name)
             case startup.Cancel(key=key):
                 # No Close: the client takes the end of this connection for "cancelled", which it is when the owner is done.
-                link.out.add(CancelRequested(key, buffer.data[buffer.pos - size : buffer.pos]))
+                link.out.add(CancelRequested(key, packet))
                 link.phase = CLOSED
                 buffer.clear()
             case startup.Startup(parameters=parameters, session=session):
-                self._startup_packet = buffer.data[buffer.pos - size : buffer.pos]
+                self._startup_packet = packet
                 link.session = session
                 link.phase = STARTED
                 link.out.add(Started(session, parameters))
@@ -240,6 +263,53 @@ class PostgresConversation:
             raise startup.NotStartup(b"08P01", f"a second {name}", "client")
         self._encryption_asked.add(name)
         self._link.out.to_client(_REFUSED_ENCRYPTION)
+
+    def _pass_encryption(self, name: str, packet: bytes) -> None:
+        """Have the server answer, as it would without us; what the client sent behind it waits."""
+        self._encryption_name = name
+        self._link.phase = ENCRYPTING
+        self._startup_packet = packet
+        if self._reached:
+            self._link.out.to_server(packet)
+        else:
+            self._link.out.add(Reach())
+
+    def _encryption_answered(self) -> None:
+        """One byte: N, then all goes on in the clear. Anything else passes unread, or ends what is not observed any more."""
+        buffer = self._backend.buffer
+        self._startup_packet = b""
+        if len(buffer) > 1 or buffer.data[buffer.pos :] != _REFUSED_ENCRYPTION:
+            raise PeerFault("unsafe", _ENCRYPTED.format(self._encryption_name))
+        buffer.take(1)
+        buffer.release()
+        self._link.phase = STARTUP
+        self._link.out.to_client(_REFUSED_ENCRYPTION)
+        self._read_client()
+
+    def _end_at(self, close: Close, code: bytes) -> None:
+        """A fault: the flow ends, or is read no further where it is only observed."""
+        if self._link.observed:
+            self._let_go(close)
+        else:
+            self._fail(close, code)
+
+    def _let_go(self, close: Close) -> None:
+        """Give out what neither side has got yet. Nothing of it was asked about; what was asked about is on record."""
+        link, client, server = self._link, self._frontend.buffer, self._backend.buffer
+        asked = self._frontend.asked
+        first = asked.frame if asked is not None else self._startup_packet
+        opaque = Opaque(
+            close.reason,
+            close.fault,
+            to_server=first + client.take_some(len(client)),
+            to_client=self._backend.held_ready + server.take_some(len(server)),
+        )
+        # Not withdrawn: it goes on, with its decision.
+        self._frontend.asked = None
+        self._startup_packet = self._backend.held_ready = b""
+        link.pipeline.lose_all()
+        link.out.let_go(opaque)
+        link.phase = CLOSED
 
     def _fail(self, close: Close, code: bytes) -> None:
         """End the flow and say why: an error to the client and Terminate to the server, unless that would fall inside of a

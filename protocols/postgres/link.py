@@ -39,19 +39,22 @@ class Phase(enum.IntEnum):
 
     STARTUP = 1
     """Packets without a tag: encryption requests, cancel, StartupMessage."""
-    STARTED = 2
+    ENCRYPTING = 2
+    """Of an observed flow: the server is asked whether it encrypts."""
+    STARTED = 3
     """`Started` was told; nothing passes before `start`."""
-    AUTHENTICATING = 3
-    SETTLING = 4
+    AUTHENTICATING = 4
+    SETTLING = 5
     """Authenticated; the server tells its parameters and the cancel key."""
-    HELD = 5
+    HELD = 6
     """The first ReadyForQuery is here and held back, for probes, until `proceed`."""
-    OPEN = 6
-    CLOSED = 7
+    OPEN = 7
+    CLOSED = 8
 
 
 # Under names of their own, as in `pipeline`.
 STARTUP: Final = Phase.STARTUP
+ENCRYPTING: Final = Phase.ENCRYPTING
 STARTED: Final = Phase.STARTED
 AUTHENTICATING: Final = Phase.AUTHENTICATING
 SETTLING: Final = Phase.SETTLING
@@ -78,6 +81,8 @@ class Link:
 
     def __init__(self, limits: Limits, token: bytes) -> None:
         self.limits = limits
+        self.observed = False
+        """Nothing is to be refused: what can't be followed passes unread."""
         self.phase: Phase = STARTUP
         self.session = Session(database="", user="")
         self.codec: str | None = "utf-8"

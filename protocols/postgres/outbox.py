@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..events import Close, Effect, Replied, ToClient, ToServer
+from ..events import Close, Effect, Ends, Opaque, Replied, ToClient, ToServer
 
 
 class Outbox:
@@ -19,7 +19,7 @@ class Outbox:
         self._server: list[bytes] = []
         self._client: list[bytes] = []
         self._replied: list[Effect] = []
-        self._close: Close | None = None
+        self._close: Ends | None = None
 
     def to_server(self, data: bytes) -> None:
         if self._client:
@@ -40,6 +40,10 @@ class Outbox:
         self._replied.append(effect)
 
     def close(self, effect: Close) -> None:
+        self._close = effect
+
+    def let_go(self, effect: Opaque) -> None:
+        """The last effect of all, as `Close` is."""
         self._close = effect
 
     def take(self) -> list[Effect]:

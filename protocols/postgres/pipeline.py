@@ -106,6 +106,9 @@ class Slot:
     status = "ok"
     masked: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    observed = False
+    """`plan` tells what would be masked, and nothing is."""
+    would_mask: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     capture: Capture | None = None
     """What the client got, where that is to be kept."""
@@ -168,7 +171,9 @@ class Pipeline:
         """Tell what came back for the slot's operation, if it is one."""
         if slot.operation is None:
             return
-        summary = ReplySummary(slot.status, slot.tag, slot.rows, slot.payload, slot.columns, slot.masked, slot.tags)
+        summary = ReplySummary(
+            slot.status, slot.tag, slot.rows, slot.payload, slot.columns, slot.masked, slot.tags, slot.would_mask
+        )
         capture = slot.capture
         if capture is None:
             self._out.replied(Replied(slot.operation.id, summary))

@@ -43,7 +43,9 @@ def release(link: Link, asked: Asked, decision: Decision) -> None:
     slot.operation = asked.operation
     if decision.verdict is _ALLOW:
         slot.plan = decision.plan
-        if link.limits.capture_bytes and asked.kind is not PARSE:
+        slot.observed = decision.observed
+        # What masks would have hidden must not come to lie on a disk, so nothing of an observed reply does.
+        if link.limits.capture_bytes and asked.kind is not PARSE and not decision.observed:
             slot.capture = Capture(link.limits.capture_bytes)
         frame = asked.frame
         if asked.kind is not PARSE and not link.pipeline.skipping:
@@ -99,7 +101,7 @@ def _note_effects(link: Link, slot: Slot, asked: Asked, decision: Decision) -> N
     if decision.ends_portals:
         link.portals.forget()
         slot.scrub_section = link.scrubbing
-    if slot.plan is not None and slot.plan.scrub_errors:
+    if slot.plan is not None and slot.plan.scrub_errors and not slot.observed:
         link.scrubbing = True
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ...reassembly.frames import HEADER_SIZE
+from ..events import ReplyPlan
 from . import messages, rows
 from .link import PeerFault
 from .pipeline import COPIED, COPY_IN, COPY_OUT, DESCRIBED, ENDED, EXECUTE, FIRST, HIDDEN_DESCRIBE, QUERY, ROWS, Kind, Slot, Stage
@@ -25,6 +26,7 @@ _ROW_DESCRIPTION: Final = b"T"
 _DATA_ROW: Final = ord("D")
 _COPY_DATA: Final = ord("d")
 _ABSORBED: Final = b""
+_NO_COLUMNS: Final = ("*",)
 # Below this a look ahead by the native walker costs more than it saves.
 _RUN_BYTES: Final = 256
 
@@ -86,12 +88,24 @@ def begin_rows(backend: Backend, slot: Slot) -> None:
             slot.capture.frame(messages.frame(_ROW_DESCRIPTION, description))
     if slot.plan is None:
         return
+    if slot.observed:
+        note_masks(backend, slot, slot.plan)
+        return
     if not description:
         raise PeerFault("server", "the server sent rows that it did not describe")
     slot.row_plan = link.shapes.plan(description, slot.plan, link.codec)
     if slot.row_plan is not None:
         slot.masked = tuple(dict.fromkeys(slot.masked + slot.row_plan.masked))
         slot.tags = tuple(dict.fromkeys(slot.tags + slot.row_plan.tags))
+
+
+def note_masks(backend: Backend, slot: Slot, plan: ReplyPlan) -> None:
+    """What would have been masked in these rows, which pass as they are."""
+    if slot.description:
+        would = backend.link.shapes.plan(slot.description, plan, backend.link.codec)
+        if would is not None:
+            slot.would_mask = tuple(dict.fromkeys(slot.would_mask + would.masked))
+            slot.tags = tuple(dict.fromkeys(slot.tags + would.tags))
 
 
 def row(backend: Backend, slot: Slot, size: int) -> bytes | None:
@@ -179,7 +193,10 @@ def copy_in(backend: Backend, slot: Slot, size: int) -> bytes | None:
 
 def copy_out(backend: Backend, slot: Slot, size: int) -> bytes | None:
     if slot.plan is not None and (slot.plan.computed is not None or slot.plan.masks):
-        raise PeerFault("unsafe", "COPY would send rows of masked columns", b"42501")
+        if slot.observed:
+            slot.would_mask = _NO_COLUMNS
+        else:
+            raise PeerFault("unsafe", "COPY would send rows of masked columns", b"42501")
     slot.stage = COPY_OUT
     keep(backend, slot, size)
     return None
@@ -198,7 +215,10 @@ def copy_in_complete(backend: Backend, slot: Slot, size: int) -> bytes | None:
 
 def function_result(backend: Backend, slot: Slot, size: int) -> bytes | None:
     if slot.plan is not None and slot.plan.computed is not None:
-        raise PeerFault("unsafe", "a function call would send a value that has no origin", b"42501")
+        if slot.observed:
+            slot.would_mask = _NO_COLUMNS
+        else:
+            raise PeerFault("unsafe", "a function call would send a value that has no origin", b"42501")
     slot.payload += size - HEADER_SIZE
     slot.stage = ENDED
     if slot.capture is not None:

@@ -9,7 +9,7 @@ import datetime
 import json
 from typing import Any
 
-from ..entry import Decision, Entry, Fault, FlowRefused, Unknown
+from ..entry import Decision, Entry, Fault, FlowRefused, Opaque, Unknown
 from ..packing import tag_of
 from .jsonl import line
 
@@ -32,9 +32,9 @@ def severity(entry: Entry | Unknown) -> int:
     match entry:
         case Fault():
             return ERROR
-        case FlowRefused():
+        case FlowRefused() | Opaque():
             return WARNING
-        case Decision() if entry.verdict != "allow":
+        case Decision() if (entry.would or entry.verdict) != "allow":
             return WARNING
     return INFORMATIONAL
 

@@ -37,9 +37,9 @@ INFORMATIONAL, LOW, MEDIUM = 1, 2, 3
 SEVERITY_NAMES = {INFORMATIONAL: "Informational", LOW: "Low", MEDIUM: "Medium"}
 UNKNOWN, SUCCESS, FAILURE = 0, 1, 2
 STATUS_NAMES = {UNKNOWN: "Unknown", SUCCESS: "Success", FAILURE: "Failure"}
-ALLOWED, DENIED = 1, 2
-ACTION_NAMES = {UNKNOWN: "Unknown", ALLOWED: "Allowed", DENIED: "Denied"}
-DISPOSITION_NAMES = {0: "Unknown", 1: "Allowed", 2: "Blocked", 8: "Approved", 14: "Delayed", 25: "Rejected"}
+ALLOWED, DENIED, OBSERVED = 1, 2, 3
+ACTION_NAMES = {UNKNOWN: "Unknown", ALLOWED: "Allowed", DENIED: "Denied", OBSERVED: "Observed"}
+DISPOSITION_NAMES = {0: "Unknown", 1: "Allowed", 2: "Blocked", 8: "Approved", 14: "Delayed", 17: "Logged", 25: "Rejected"}
 
 Event = dict[str, Any]
 
@@ -152,6 +152,10 @@ def _connection(found: History, shared: Event) -> Event:
         event = _classified(shared, found.index, CONNECT, MEDIUM, FAILURE, opened.wall_ns)
         reason = text_of(opened.reason)
         return {**event, **_control(DENIED, 2), "message": f"connection to {where} refused: {reason}", "status_detail": reason}
+    if found.unread:
+        event = _classified(shared, found.index, CONNECT, MEDIUM, SUCCESS, opened.wall_ns)
+        message = f"{opened.agent} connected to {where}, which passed unread: {found.unread}"
+        return {**event, **_control(OBSERVED, 17), "message": message, "status_detail": found.unread}
     event = _classified(shared, found.index, CONNECT, INFORMATIONAL, SUCCESS, opened.wall_ns)
     return {**event, **_control(ALLOWED, 1), "message": f"{opened.agent} connected to {where}"}
 
@@ -181,6 +185,9 @@ def _operation(found: History, exchange: Exchange, shared: Event) -> Event:
 def _outcome(exchange: Exchange) -> tuple[Event, int]:
     """The control's part, and the severity that goes with it."""
     match exchange.decision.verdict if exchange.decision else "":
+        case "allow" if exchange.would:
+            # It went on, and would not have: "the request was logged only".
+            return _control(OBSERVED, 17), MEDIUM
         case "allow":
             return _control(ALLOWED, 8 if exchange.held else 1), LOW if exchange.held else INFORMATIONAL
         case "deny":
@@ -210,8 +217,8 @@ def _details(exchange: Exchange) -> Event:
     if reason := text_of(decision.reason):
         found["status_detail"] = reason
     if not isinstance(decision.policies, Stored) and decision.policies:
-        verdict = ACTION_NAMES[ALLOWED if decision.verdict == "allow" else DENIED]
-        found["policy"] = {"name": decision.policies[0], "is_applied": True, "version": str(decision.epoch)}
+        verdict = ACTION_NAMES[ALLOWED if (decision.would or decision.verdict) == "allow" else DENIED]
+        found["policy"] = {"name": decision.policies[0], "is_applied": not exchange.would, "version": str(decision.epoch)}
         found["authorizations"] = [{"decision": verdict, "policy": {"name": name}} for name in decision.policies]
     return found
 
@@ -224,6 +231,8 @@ def _unmapped(exchange: Exchange) -> Event:
         "parameters": _parameters(exchange),
         "approvals": [_approval(index, approval) for index, approval in exchange.approvals],
     }
+    if exchange.decision is not None and exchange.decision.would:
+        found["would"] = exchange.decision.would
     if exchange.request is not None:
         found["request"] = {"id": exchange.request.request, "entry": exchange.request_index}
     if reply is not None:
@@ -236,6 +245,8 @@ def _unmapped(exchange: Exchange) -> Event:
             "tags": list(exchange.tags()),
             "duration_us": reply.duration_us,
         }
+        if not isinstance(reply.would_mask, Stored) and reply.would_mask:
+            found["reply"]["would_mask"] = list(reply.would_mask)
     return found
 
 

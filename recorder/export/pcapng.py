@@ -18,6 +18,7 @@ from typing import Any
 
 from ..entry import FlowRefused, Session
 from ..exchanges import Exchange, History
+from ..filters import label
 from . import postgres_messages as messages
 
 SEGMENT_BYTES = 1440
@@ -75,7 +76,7 @@ def _turns(found: History) -> list[tuple[int, bool, bytes, str]]:
 
 def _exchange(exchange: Exchange) -> Iterator[tuple[int, bool, bytes, str]]:
     operation = exchange.operation
-    verdicts = ", then ".join(decision.verdict for _, decision in exchange.decisions) or "undecided"
+    verdicts = ", then ".join(label(decision) for _, decision in exchange.decisions) or "undecided"
     yield operation.wall_ns, False, messages.request(operation), f"entry {exchange.index}: {operation.form}: {verdicts}"
     said = messages.reply(exchange)
     if said:

@@ -17,12 +17,14 @@ from hostguard.agent import messages
 from hostguard.agent.berth import Berth
 from hostguard.agent.cancels import Cancels
 from hostguard.agent.desk import Desk
+from hostguard.agent.dialling import Dialler
 from hostguard.agent.faults import Faults
 from hostguard.agent.flows import OpenFlow
 from hostguard.agent.holds import Holds
 from hostguard.agent.messages import BadMessage, encode, from_worker
 from hostguard.agent.records import Records
 from hostguard.agent.sandbox.cage import Applied
+from hostguard.identity.paths import Pattern
 from hostguard.identity.process import Process
 from hostguard.identity.users import Users
 from hostguard.identity.workload import WorkloadRule
@@ -75,11 +77,12 @@ class Scene:
         self.records, self.faults, self.crew = Records(self.log), Faults(), Everybody()
         book = RequestBook(timeout_s=300, max_held=2, seed=b"test")
         self.holds = Holds(book, self.records, Users(()), decider)
-        desk = Desk(self.crew, self.holds, Cancels(self.records), self.faults)  # type: ignore[arg-type]
+        dialler = Dialler(lambda _cookie, _family: None)
+        desk = Desk(self.crew, self.holds, Cancels(self.records, dialler), self.faults, dialler)  # type: ignore[arg-type]
         self.berth = Berth("worker-1", self.drain, desk.handle, 1 << 20)
         number = self.berth.open_flow(FlowOpen(agent="support-bot", workload="support-bot", resource="shop"))
         origin = Origin("127.0.0.1", 40000, "127.0.0.1", 1, False, 1, 1, 0, 0, "psql", 1, 1, 1, 1, 1, 1, 1)
-        rule = WorkloadRule("support-bot", "support-bot", "/x")
+        rule = WorkloadRule("support-bot", "support-bot", Pattern("x"))
         self.flow = OpenFlow(number, origin, Process(1, 1, 0, 0, "psql"), rule, "shop", self.berth)
         self.berth.flows[number] = self.flow
 

@@ -49,7 +49,7 @@ def test_what_is_on_record_of_a_process_is_what_the_kernel_told_not_what_the_res
         messages.Learnt(1, 1, "a", ("1" * 65,), 1),
         messages.Learnt(1, 1, "a", (), -1),
         messages.Learnt(1, 1, "a" * 9000, (), 1),
-        messages.Who(1, 2, "127.0.0.1", 1),
+        messages.Who(1, -1, "127.0.0.1", 1),
         messages.Who(1, 0, "127.0.0.1", 65_536),
         messages.Crashed("x" * 9000),
         messages.Ping(1),

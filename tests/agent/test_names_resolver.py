@@ -69,6 +69,23 @@ def test_a_name_that_nothing_permits_is_refused_with_the_reason_and_never_leaves
     resolving(test)
 
 
+def test_an_observed_workload_gets_its_answer_and_the_record_says_what_would_have_been(resolving: Callable[..., None]) -> None:
+    async def test(running: Running) -> None:
+        running.asker = msgspec.structs.replace(BOT, workload="watched")
+        assert (await running.ask("t.com", "A")).rcode() != dns.rcode.REFUSED
+        asked, answered = running.entries()[-2:]
+        assert isinstance(asked, NameAsked)
+        assert isinstance(answered, NameAnswered)
+        assert (asked.verdict, asked.would) == ("allow", "deny")
+        assert asked.reason == "no policy permits resolve on t.com (A) for agent bot"
+        assert answered.upstream
+        assert running.names.resolver.counts["would_deny"] == 1
+        running.disk.full = True
+        assert (await running.ask("t.com", "A")).rcode() == dns.rcode.SERVFAIL
+
+    resolving(test)
+
+
 def test_a_permit_may_be_for_one_type_of_records(resolving: Callable[..., None]) -> None:
     async def test(running: Running) -> None:
         assert '"hello"' in str(await running.ask("t.com", "TXT"))

@@ -134,7 +134,7 @@ def test_a_failure_half_way_of_the_first_attempt_leaves_no_maps(place: tuple[Pat
 def make_map(path: Path) -> None:
     """Pin a map that is none of ours."""
     command = ["bpftool", "map", "create", str(path), "type", "hash"]
-    subprocess.run([*command, "key", "4", "value", "4", "entries", "1", "name", "hg_origins"], check=True)
+    subprocess.run([*command, "key", "4", "value", "4", "entries", "1", "name", "hg_paths"], check=True)
 
 
 def test_a_failure_half_way_swaps_the_old_programs_back(place: tuple[Path, Path]) -> None:
@@ -182,11 +182,11 @@ def test_a_map_of_another_layout_is_refused_with_its_name(place: tuple[Path, Pat
     root, pin_dir = place
     Redirect.attach(root, pin_dir, 60_000).detach()
     (pin_dir / "maps").mkdir(parents=True)
-    make_map(pins.map_path(pin_dir, "origins"))
-    with pytest.raises(KernelError, match="maps/origins"):
+    make_map(pins.map_path(pin_dir, "paths"))
+    with pytest.raises(KernelError, match="maps/paths"):
         Redirect.attach(root, pin_dir, 60_000)
     assert programs_at(root) == []
-    assert [path.name for path in (pin_dir / "maps").iterdir()] == ["origins"]
+    assert [path.name for path in (pin_dir / "maps").iterdir()] == ["paths"]
 
 
 def test_counters_of_an_earlier_layout_are_begun_anew(place: tuple[Path, Path]) -> None:

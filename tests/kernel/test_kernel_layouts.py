@@ -24,7 +24,7 @@ STRUCTS = {
         layouts.ORIGIN,
         [
             *["connect_ns", "start_boottime_ns", "socket_cookie", "task_cgroup", "socket_cgroup", "guarded_cgroup", "workload"],
-            *["tgid", "uid", "gid", "address", "port", "family", "listener_port", "ambiguous", "comm"],
+            *["tgid", "uid", "gid", "address", "port", "family", "listener_port", "ambiguous", "comm", "exe_inode", "exe_device"],
         ],
     ),
     "hg_program_key": (layouts.PROGRAM_KEY, ["inode", "device"]),
@@ -131,7 +131,7 @@ def record(ambiguous: int = 0, comm: bytes = b"psql") -> bytes:
     """A record as the kernel would write it."""
     address = layouts.mapped_address("203.0.113.7")
     numbers = (5_000_000_001, 123_456_789, 11, 12, 13, 14, 7, 4242, 1000, 1001)
-    return layouts.ORIGIN.pack(*numbers, address, 5432, socket.AF_INET6, 999, ambiguous, comm)
+    return layouts.ORIGIN.pack(*numbers, address, 5432, socket.AF_INET6, 999, ambiguous, comm, 77, 8 << 20 | 1)
 
 
 def test_a_record_reads_field_by_field() -> None:
@@ -143,6 +143,7 @@ def test_a_record_reads_field_by_field() -> None:
     assert (origin.cgroup_id, origin.socket_cgroup_id, origin.guarded_cgroup_id) == (12, 13, 14)
     assert (origin.workload, origin.pid, origin.uid, origin.gid) == (7, 4242, 1000, 1001)
     assert (origin.comm, origin.listener_port) == ("psql", 999)
+    assert (origin.netns_cookie, origin.exe) == (KEY.netns_cookie, (77, 8 << 20 | 1))
 
 
 def test_a_void_record_names_nobody() -> None:

@@ -15,7 +15,7 @@ import pytest
 from guarded_cgroups import attach_root, loop_listeners, output_of, python_in
 from guarded_redirect import Guarded
 
-from hostguard.kernel import cgroups, libbpf, pins, probe
+from hostguard.kernel import cgroups, pins, probe
 from hostguard.kernel.errors import KernelError
 from hostguard.kernel.hooks import HOOKS
 from hostguard.kernel.layouts import CGROUP_ID, WORKLOAD
@@ -96,7 +96,7 @@ def guard_by_pin(pin_dir: Path, identifier: int) -> None:
     """Guard a cgroup while another process holds the redirect."""
     with pins.opened(pins.map_path(pin_dir, "guarded")) as fd:
         assert fd is not None
-        libbpf.map_update(fd, CGROUP_ID.pack(identifier), WORKLOAD.pack(1), "guarded")
+        pins.open_map(fd, "guarded").update(CGROUP_ID.pack(identifier), WORKLOAD.pack(1))
 
 
 def test_a_stopped_daemon_means_refused_until_it_goes_on(place: tuple[Path, Path]) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hostguard.identity.process import process_of
 from hostguard.kernel.acting import Credentials, acting_as
 from hostguard.kernel.reach import Elsewhere, dial_as
-from hostguard.kernel.stand_ins import StandIn, peer_of
+from hostguard.kernel.stand_ins import StandIn, new_name, peer_of
 
 pytestmark = pytest.mark.kernel
 UID, GID, EXTRA = 54321, 54322, 54323
@@ -51,9 +51,16 @@ def sleeper(stack: ExitStack, *prefix: str) -> tuple[int, int]:
     return process.pid, found.start_ticks
 
 
+def dial(pid: int, start: int, uid: int, gid: int, address: bytes, *, wherever: bool = False) -> socket.socket:
+    """A connection that this process could have made."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    dial_as(sock, pid, start, uid, gid, address, wherever=wherever)
+    return sock
+
+
 def test_the_server_sees_the_user(folder: Path, listener: socket.socket, stack: ExitStack) -> None:
     pid, start = sleeper(stack)
-    with dial_as(pid, start, UID, GID, bytes(folder / "s")), listener.accept()[0] as accepted:
+    with dial(pid, start, UID, GID, bytes(folder / "s")), listener.accept()[0] as accepted:
         assert peer_of(accepted) == (UID, GID)
     assert (os.geteuid(), os.getegid()) == (0, 0)
     assert Path("/proc/thread-self/status").read_text().count("\t0\t0\t0\t0") == 2
@@ -65,21 +72,21 @@ def test_the_modes_of_the_file_count_and_the_process_s_groups(folder: Path, list
     before = ("setpriv", f"--reuid={UID}", f"--regid={GID}")
     without, within = sleeper(stack, *before, "--clear-groups"), sleeper(stack, *before, f"--groups={EXTRA}")
     with pytest.raises(PermissionError):
-        dial_as(*without, UID, GID, bytes(folder / "s"))
-    dial_as(*within, UID, GID, bytes(folder / "s")).close()
+        dial(*without, UID, GID, bytes(folder / "s"))
+    dial(*within, UID, GID, bytes(folder / "s")).close()
     with pytest.raises(PermissionError):
-        dial_as(*within, UID + 1, GID, bytes(folder / "s"))  # it is somebody else by now: its groups are not for that user
+        dial(*within, UID + 1, GID, bytes(folder / "s"))  # it is somebody else by now: its groups are not for that user
     listener.accept()[0].close()
 
 
 def test_a_process_that_has_ended_reaches_nothing(folder: Path, listener: socket.socket, stack: ExitStack) -> None:
     pid, start = sleeper(stack)
     with pytest.raises(Elsewhere, match="has ended"):
-        dial_as(pid, start + 1, UID, GID, bytes(folder / "s"))
+        dial(pid, start + 1, UID, GID, bytes(folder / "s"))
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
     with pytest.raises(Elsewhere, match="has ended"):
-        dial_as(gone.pid, start, UID, GID, bytes(folder / "s"))
+        dial(gone.pid, start, UID, GID, bytes(folder / "s"))
     listener.setblocking(False)
     with pytest.raises(BlockingIOError):
         listener.accept()
@@ -92,20 +99,22 @@ def test_a_path_is_followed_below_the_process_s_root(folder: Path, listener: soc
     pid, start = sleeper(stack)
     chrooted = chroot_sleeper(stack, root)
     with pytest.raises(FileNotFoundError):
-        dial_as(*chrooted, UID, GID, bytes(folder / "s"))
+        dial(*chrooted, UID, GID, bytes(folder / "s"))
     other = stack.enter_context(socket.socket(socket.AF_UNIX))
     other.bind(str(inside))
     other.listen()
     with pytest.raises(Elsewhere, match="another socket"):
-        dial_as(*chrooted, 0, 0, bytes(folder / "s"))
+        dial(*chrooted, 0, 0, bytes(folder / "s"))
+    dial(*chrooted, 0, 0, bytes(folder / "s"), wherever=True).close()
+    other.accept()[0].close()
     inside.unlink()
     os.link(folder / "s", inside)
-    dial_as(*chrooted, UID, GID, bytes(folder / "s")).close()
+    dial(*chrooted, UID, GID, bytes(folder / "s")).close()
     inside.unlink()
     inside.symlink_to(folder / "s")  # in the root this leads to itself; followed from ours it would lead to the server
     with pytest.raises(OSError, match="symbolic links"):
-        dial_as(*chrooted, UID, GID, bytes(folder / "s"))
-    dial_as(pid, start, UID, GID, bytes(folder / "s")).close()
+        dial(*chrooted, UID, GID, bytes(folder / "s"))
+    dial(pid, start, UID, GID, bytes(folder / "s")).close()
     listener.accept()[0].close()
 
 
@@ -123,12 +132,12 @@ def chroot_sleeper(stack: ExitStack, root: Path) -> tuple[int, int]:
 
 def test_a_stand_in_shows_who_serves(folder: Path, listener: socket.socket) -> None:
     os.chown(folder / "s", UID, GID)
-    stand_in = StandIn(bytes(folder / "s"))
+    stand_in = StandIn(bytes(folder / "s"), new_name())
     try:
         with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
             first.connect(stand_in.name)
             os.chown(folder / "s", UID + 1, GID)
-            stand_in.refresh()
+            stand_in.show(*(stand_in.server() or (0, 0)))
             second.connect(stand_in.name)
             assert (peer_of(first), peer_of(second)) == ((UID, GID), (UID + 1, GID))
     finally:
@@ -140,7 +149,7 @@ def test_a_stand_in_of_an_abstract_name_asks_there(stack: ExitStack) -> None:
     server = stack.enter_context(socket.socket(socket.AF_UNIX))
     server.bind(f"\0hostguard-test-{os.getpid()}")
     acting_as(Credentials(UID, GID), server.listen)
-    stand_in = StandIn(server.getsockname())
+    stand_in = StandIn(server.getsockname(), new_name())
     stand_in.close()
     assert stand_in.shown == (UID, GID)
 
@@ -151,9 +160,9 @@ def test_what_goes_wrong_there_is_told_here() -> None:
 
 
 OWN_MOUNTS = """
-import ctypes, os, subprocess, sys
+import ctypes, os, socket, subprocess, sys
 from hostguard.kernel import reach
-from hostguard.kernel.stand_ins import StandIn
+from hostguard.kernel.stand_ins import StandIn, new_name
 reach.HOST_ROOT = f"/proc/{os.getppid()}/root"  # the first process of a container can't be looked at
 libc = ctypes.CDLL(None)
 assert libc.unshare(0x20000) == 0
@@ -161,8 +170,8 @@ path, pid, start = sys.argv[1].encode(), int(sys.argv[2]), int(sys.argv[3])
 subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", os.path.dirname(path)], check=True)
 assert not os.path.exists(path)
-reach.dial_as(pid, start, 0, 0, path).close()
-print(StandIn(path).shown)
+reach.dial_as(socket.socket(socket.AF_UNIX), pid, start, 0, 0, path)
+print(StandIn(path, new_name()).shown)
 """
 
 

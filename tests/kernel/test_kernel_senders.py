@@ -11,7 +11,7 @@ import pytest
 from guarded_redirect import Guarded, attach
 from guarded_wire import wire
 
-from hostguard.kernel import cgroups, libbpf, pins
+from hostguard.kernel import cgroups, pins
 from hostguard.kernel.layouts import CGROUP_ID, INDEX, U64, WORKLOAD, Mode
 
 pytestmark = pytest.mark.kernel
@@ -136,10 +136,10 @@ def test_what_was_kept_of_a_sender_is_void_when_its_cgroup_is_guarded(stack: Exi
         ):
             assert epoch is not None
             assert filed is not None
-            libbpf.map_update(epoch, INDEX.pack(0), U64.pack(1001), "epoch")
+            pins.open_map(epoch, "epoch").update(INDEX.pack(0), U64.pack(1001))
             sends(child)
             assert guarded.redirect.counters()["tainted"] == 0
-            libbpf.map_update(filed, CGROUP_ID.pack(identifier), WORKLOAD.pack(7), "guarded")
+            pins.open_map(filed, "guarded").update(CGROUP_ID.pack(identifier), WORKLOAD.pack(7))
     else:
         sends(child)
         sends(child)

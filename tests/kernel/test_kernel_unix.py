@@ -16,7 +16,7 @@ from guarded_redirect import Guarded, attach, refresh
 from hostguard.kernel import cgroups
 from hostguard.kernel.flows import unix_origin_of
 from hostguard.kernel.layouts import Mode, Origin
-from hostguard.kernel.stand_ins import StandIn, voucher_for
+from hostguard.kernel.stand_ins import StandIn, new_name, voucher_for
 
 pytestmark = pytest.mark.kernel
 DATABASE = "/run/hostguard-test-database.sock"
@@ -143,7 +143,7 @@ class Standing:
 
 @pytest.fixture
 def standing(guarded: Guarded, stack: ExitStack) -> Standing:
-    stand_in = StandIn(DATABASE.encode())
+    stand_in = StandIn(DATABASE.encode(), new_name())
     stack.callback(stand_in.close)
     guarded.redirect.set_unix({stand_in.address: stand_in.name})
     voucher = stack.enter_context(voucher_for([stand_in.sock]))
@@ -195,7 +195,7 @@ def test_who_dials_the_stand_in_itself_has_no_record(guarded: Guarded, standing:
 
 
 def test_a_record_is_of_one_stand_in(guarded: Guarded, standing: Standing, stack: ExitStack) -> None:
-    other = StandIn(b"/run/other.sock")
+    other = StandIn(b"/run/other.sock", new_name())
     stack.callback(other.close)
     assert guarded.run(CALL, "connect", DATABASE, "/") == "None"
     sock, _ = standing.stand_in.sock.accept()

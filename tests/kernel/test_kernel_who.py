@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -72,9 +75,33 @@ def test_a_user_is_guarded_where_no_cgroup_says_otherwise(guarded: Guarded, belo
     assert guarded.redirect.counters()["redirected"] == 1
 
 
-def test_an_executable_is_guarded_by_its_inode(guarded: Guarded, tmp_path: Path) -> None:
-    own = tmp_path / "python"
-    shutil.copy(Path(sys.executable).resolve(), own)
+@pytest.fixture(params=["plain", "overlay"])
+def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A program of the test's own; the kernel's numbers for it are those of stat(2), or others."""
+    lower, above, merged = tmp_path, tmp_path / "above", tmp_path / "merged"
+    with ExitStack() as undo:
+        if request.param == "overlay":
+            lower = tmp_path / "lower"
+            for folder in (lower, above, merged):
+                folder.mkdir()
+            mounted(undo, "tmpfs", "size=64M", lower)
+            mounted(undo, "tmpfs", "size=64M", above)
+        shutil.copy(Path(sys.executable).resolve(), lower / "python")
+        if request.param == "plain":
+            yield lower / "python"
+            return
+        for name in ("upper", "work"):
+            (above / name).mkdir()
+        mounted(undo, "overlay", f"xino=off,lowerdir={lower},upperdir={above}/upper,workdir={above}/work", merged)
+        yield merged / "python"
+
+
+def mounted(undo: ExitStack, kind: str, options: str, at: Path) -> None:
+    subprocess.run(["mount", "-t", kind, "-o", options, kind, at], check=True)
+    undo.callback(lambda: subprocess.run(["umount", "--lazy", at], check=True))
+
+
+def test_an_executable_is_guarded_by_its_inode(guarded: Guarded, own: Path) -> None:
     guarded.redirect.set_programs({own: 12})
     program = f"import subprocess\nprint(subprocess.run([{str(own)!r}, '-I', '-S', '-c', sys.argv[1]], text=True, "
     program += "capture_output=True, env={'PYTHONHOME': sys.base_prefix}).stdout.strip())"

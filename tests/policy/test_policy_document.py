@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 
 import msgspec
 import pytest
+from documents import RULE, SMALL, mistakes, of_workloads, write
 
 from hostguard.policy.addresses import parse_address
 from hostguard.policy.document import ConfigErrors, Document, load
@@ -14,34 +15,6 @@ from hostguard.policy.sections import MaskRule, Tables
 from hostguard.policy.toml_lines import dotted, key_lines
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop" / "hostguard.toml"
-
-SMALL = """
-[workloads.bot]
-cgroup = "hostguard/bot"
-agent = "bot"
-[agents.bot]
-owner = "alice"
-roles = ["reader"]
-[users.alice]
-[resources.shop]
-protocol = "postgres"
-addresses = ["127.0.0.1:5432"]
-"""
-RULE = '@id("readers read")\npermit (principal in Role::"reader", action in Action::"read", resource in Database::"shop/shop");\n'
-
-
-def write(folder: Path, toml: str = SMALL, cedar: str = RULE) -> Path:
-    (folder / "policies").mkdir(exist_ok=True)
-    (folder / "policies" / "rules.cedar").write_text(cedar)
-    (folder / "hostguard.toml").write_text(toml)
-    return folder / "hostguard.toml"
-
-
-def mistakes(folder: Path, toml: str = SMALL, cedar: str = RULE) -> list[str]:
-    """The mistakes as they are printed, with paths relative to the folder."""
-    with pytest.raises(ConfigErrors) as caught:
-        load(write(folder, toml, cedar))
-    return [str(error).replace(f"{folder}/", "") for error in caught.value.errors]
 
 
 def test_the_example_loads_and_means_what_it_says() -> None:
@@ -157,8 +130,9 @@ mask = { kind = "nul", keep = -1 }
         'hostguard.toml:3: daemon.state_dir: expected an absolute path, got "var"',
         f'hostguard.toml:5: policy.files: no file matches "nowhere/*.cedar" in {tmp_path}',
         'hostguard.toml:7: workloads.a.cgroup: expected a path below the cgroup2 mount, without a leading /, got "/x"',
+        'hostguard.toml:8: workloads.a.agent: there is no agent "bt"; did you mean bot?',
         'hostguard.toml:10: workloads.b.cgroup: "x/../y" is not a plain path: no empty part, no "." and no ".."',
-        "hostguard.toml:12: workloads.c.cgroup: required, but missing",
+        "hostguard.toml:12: workloads.c: a workload needs one of cgroup, unit, slice, container, user, executable",
         'hostguard.toml:15: agents.bot.owner: there is no user "alic"; did you mean alice?',
         'hostguard.toml:16: agents.bot.roles: "a" stands here twice',
         'hostguard.toml:20: users.bob.unix: UNIX user "root" is user "alice" already',
@@ -315,3 +289,62 @@ def test_a_document_is_plain_data() -> None:
 def test_two_workloads_can_t_share_a_cgroup(tmp_path: Path) -> None:
     toml = SMALL + '[workloads.other]\ncgroup = "hostguard/bot/"\nagent = "bot"\n'
     assert mistakes(tmp_path, toml) == ['hostguard.toml:13: workloads.other.cgroup: workload "bot" has the same cgroup']
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ('cgroup = "a/*/b"', []),
+        ('unit = "agent@*.service"\nuser = ["nobody", "1001"]', []),
+        ('slice = "agents-*.slice"', []),
+        ('container = { name = "bot-*", label = ["team=shop"] }', []),
+        ('user = ["nobody"]', []),
+        (f'executable = {{ path = "/usr/bin/psql", sha256 = ["{"a" * 64}"] }}', []),
+        ('cgroup = ""', ['cgroup: expected a path below the cgroup2 mount, without a leading /, got ""']),
+        (
+            'cgroup = "a/**"',
+            ['cgroup: "a/**" ends in **: what is below a workload\'s cgroup belongs to it anyway, so leave it away'],
+        ),
+        (
+            'cgroup = "x"\nunit = "a.service"',
+            ["unit: a workload has only one of cgroup, unit, slice, container; it has cgroup already"],
+        ),
+        ('unit = "agent"', ['unit: "agent" is not the name of a unit with processes, such as agent.service or agent@*.service']),
+        ('slice = "a-.slice"', ['slice: "a-.slice" is not the name of a slice, such as agents.slice or agents-shop.slice']),
+        ("container = {}", ["container: needs at least one of id, name, image, label, runtime"]),
+        (
+            'container = { nam = "x", runtime = "dockr" }',
+            [
+                "container.nam: unknown key; did you mean name?",
+                'container.runtime: expected one of "", "docker", "podman", "containerd", "cri-o", "nspawn", got "dockr"; '
+                'did you mean "docker"?',
+                "container: needs at least one of id, name, image, label, runtime",
+            ],
+        ),
+        ('user = ["root"]', ["user: root can't be a workload by itself, hostguard would be part of it"]),
+        ("cgroup = 'x'\nuser = []", ["user: an empty list lets nobody in"]),
+        ('executable = { path = "psql" }', ['executable.path: expected an absolute path, got "psql"']),
+        (
+            'executable = { path = "/bin/psql", sha256 = ["abc"] }',
+            ['executable.sha256: expected 64 hexadecimal digits, got "abc"'],
+        ),
+        ("", [": a workload needs one of cgroup, unit, slice, container, user, executable"]),
+    ],
+)
+def test_workloads_are_found_by_one_place_narrowed_or_not(tmp_path: Path, table: str, expected: list[str]) -> None:
+    toml = SMALL + f'[workloads.other]\nagent = "bot"\n{table}\n'
+    assert [line.removeprefix("other").removeprefix(".") for line in of_workloads(tmp_path, toml)] == expected
+
+
+def test_workloads_that_nothing_tells_apart_are_told(tmp_path: Path) -> None:
+    def two(one: str, other: str) -> list[str]:
+        tables = f'[workloads.one]\nagent = "bot"\n{one}\n[workloads.other]\nagent = "bot"\n{other}\n'
+        return of_workloads(tmp_path, SMALL + tables)
+
+    unit = 'unit = "a@*.service"'
+    assert two(unit, unit) == ['other.unit: workload "one" has the same unit']
+    assert two(f"{unit}\nuser = ['a', 'b']", f"{unit}\nuser = ['b']") == ['other.unit: workload "one" has the same unit, user']
+    assert two(f"{unit}\nuser = ['a']", f"{unit}\nuser = ['b']") == []
+    assert two(unit, f"{unit}\nuser = ['b']") == []
+    assert two("slice = 'a-b.slice'", "cgroup = 'a.slice/a-b.slice'") == ['other.cgroup: workload "one" has the same cgroup']
+    assert two("user = ['a']", "user = ['a']") == ['other.user: workload "one" has the same user']

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostguard.recorder.entry import KINDS, Captured, Decision, Entry, FlowOpen, Operation, Reply, Session
+from hostguard.recorder.entry import Captured, Decision, Entry, FlowOpen, Operation, Reply, Session
+from hostguard.recorder.kinds import KINDS
 from hostguard.recorder.packing import MAX_ENTRY_BYTES, LogCorrupt, frame, kind_of, restore, spillable, tag_of, unpack
 from hostguard.recorder.stored import Stored
 

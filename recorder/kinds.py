@@ -1,0 +1,41 @@
+"""Every kind of entry that a log may hold."""
+
+from __future__ import annotations
+
+from .entry import (
+    Approval,
+    Cancel,
+    Captured,
+    DaemonStart,
+    DaemonStop,
+    Decision,
+    Entry,
+    Fault,
+    FlowClose,
+    FlowOpen,
+    FlowRefused,
+    JournalEnd,
+    JournalOpen,
+    LogBegin,
+    LogCut,
+    LogKey,
+    LogRemoved,
+    LogResumed,
+    NameAnswered,
+    NameAsked,
+    Opaque,
+    Operation,
+    PolicyLoad,
+    ProbeFailed,
+    Reply,
+    Request,
+    RoadDenied,
+    Session,
+    Withdrawn,
+)
+
+KINDS: tuple[type[Entry], ...] = (
+    DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Operation, Decision, Reply, Captured, Opaque, Withdrawn,
+    Request, Approval, Cancel, NameAsked, NameAnswered, RoadDenied, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed,
+    LogRemoved, LogKey, JournalOpen, JournalEnd,
+)  # fmt: skip
