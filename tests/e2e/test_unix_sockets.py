@@ -84,8 +84,8 @@ def local() -> Iterator[Local]:
         yield Local(server, folder)
 
 
-def setup(local: Local) -> guard.Setup:
-    return guard.Setup({"bot": guard.Agent(("worker",))}, {"pg": f"unix:{local.path}"}, POLICY, TAGS, workers=1)
+def setup(local: Local, mode: str = "enforce") -> guard.Setup:
+    return guard.Setup({"bot": guard.Agent(("worker",), mode=mode)}, {"pg": f"unix:{local.path}"}, POLICY, TAGS, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -162,9 +162,7 @@ def startup():
     words = b"user\\0nobody\\0database\\0local\\0\\0"
     return struct.pack("!II", len(words) + 8, 196608) + words
 """
-ELSEWHERE = (
-    STARTUP
-    + """
+MOUNT_OVER = """
 import ctypes, subprocess
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.unshare(0x20000) == 0
@@ -173,6 +171,11 @@ own = socket.socket(socket.AF_UNIX)
 own.bind(sys.argv[2])
 own.listen()
 subprocess.run(["mount", "--bind", sys.argv[2], sys.argv[1]], check=True)
+"""
+ELSEWHERE = (
+    STARTUP
+    + MOUNT_OVER
+    + """
 sock = socket.socket(socket.AF_UNIX)
 sock.connect(sys.argv[1])
 sock.sendall(startup())
@@ -252,3 +255,38 @@ def test_who_is_no_agent_is_refused_by_the_loop(running: guard.Guard) -> None:
             sock.settimeout(20)
             assert sock.recv(1) == b""
     assert running.status()["flows"]["refused"] == before + 1
+
+
+OBSERVED_ELSEWHERE = (
+    STARTUP
+    + MOUNT_OVER
+    + """
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+sock.sendall(startup())
+own.settimeout(20)
+accepted, _ = own.accept()
+print(accepted.recv(1000) == startup())
+"""
+)
+OTHERS = """
+other = socket.socket(socket.AF_UNIX)
+other.bind(sys.argv[1])
+other.listen()
+print(socket.socket(socket.AF_UNIX).connect_ex(sys.argv[1]))
+"""
+
+
+def test_who_is_only_observed_reaches_all_and_the_record_says_what_would_have_been(local: Local, tmp_path: Path) -> None:
+    with guard.guarding(setup(local, "observe")) as running:
+        ask = ("-c", "TABLE people", "-c", "DROP TABLE no_such_table")
+        direct, watched = local.direct(*ask), psql(running, local, *ask)
+        assert (watched.stdout, watched.stderr) == (direct.stdout, direct.stderr)
+        assert watched.stdout == "1|amelie.local@example.com\n"
+        (flow,) = running.ask("recordings", "list")
+        items = running.ask("recordings", "show", str(flow["flow"]))["items"]
+        assert (flow["destination"], items[-1]["verdict"]) == (f"unix:{local.path}", "allow")
+        assert items[-1]["would"] == "deny"
+        cgroup = running.cgroup / "bot"
+        assert output_of(python_in(cgroup, OTHERS, str(tmp_path / "other"))) == "0"
+        assert output_of(python_in(cgroup, OBSERVED_ELSEWHERE, str(local.path), str(tmp_path / "own"))) == "True"
