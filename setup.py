@@ -11,16 +11,20 @@ import hashlib
 import os
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
-from setuptools import Extension, find_packages, setup
+from setuptools import Command, Extension, find_packages, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
-from setuptools.command.build_py import build_py
 
 ROOMS = ["kernel", "reassembly", "identity", "recorder", "protocols", "policy", "agent"]
 ROOT = Path(__file__).resolve().parent
 BPF_DIR = ROOT / "kernel" / "bpf"
 COMPILED = (ROOT / "compiled.txt").read_text().split()
+# 0 is quicker, for a build that only has to be right.
+OPT_LEVEL = os.environ.get("HOSTGUARD_OPT_LEVEL", "3")
 COMPILED_SUMS = ROOT / "compiled.sha256"
 # A link to the tree that gives mypy the package's real name, whatever the clone is called.
 PACKAGE_LINK = Path("build/types/hostguard")
@@ -40,12 +44,29 @@ def compile_bpf() -> None:
         )
 
 
-class BuildWithBpf(build_py):
-    """``build_py`` that compiles the eBPF objects first, so that package data includes them."""
+class BuildBpf(Command):
+    """The step that compiles the eBPF objects.
+
+    A step of its own because setuptools turns what fails in a changed ``build_py`` into a warning when it builds an editable
+    install (``editable_wheel._safely_run``): the old object would have gone on being loaded.
+    """
+
+    user_options: ClassVar[list[tuple[str, str | None, str]]] = []
+
+    def initialize_options(self) -> None:
+        """It has no options."""
+
+    def finalize_options(self) -> None:
+        """It has no options."""
 
     def run(self) -> None:
         compile_bpf()
-        super().run()
+
+
+class BuildWithBpf(build):
+    """``build`` that compiles the eBPF objects first, so that ``build_py`` finds them among the package data."""
+
+    sub_commands: ClassVar[list[tuple[str, Callable[[Any], bool] | None]]] = [("build_bpf", None), *build.sub_commands]
 
 
 def compile_modules() -> list[Extension]:
@@ -57,7 +78,7 @@ def compile_modules() -> list[Extension]:
         PACKAGE_LINK.symlink_to("../..")
     paths = [str(PACKAGE_LINK / module) for module in COMPILED]
     # Sources are typed strictly by `make lint`; here packages that are not installed in an isolated build must not matter.
-    return mypycify(["--ignore-missing-imports", *paths], group_name="hostguard.compiled", opt_level="3", debug_level="0")
+    return mypycify(["--ignore-missing-imports", *paths], group_name="hostguard.compiled", opt_level=OPT_LEVEL, debug_level="0")
 
 
 def remove_compiled(package: Path) -> None:
@@ -159,5 +180,5 @@ setup(
         ],
     },
     entry_points={"console_scripts": ["hostguard = hostguard.agent.cli.main:main"]},
-    cmdclass={"build_ext": BuildWithCompiled, "build_py": BuildWithBpf},
+    cmdclass={"build": BuildWithBpf, "build_bpf": BuildBpf, "build_ext": BuildWithCompiled},
 )

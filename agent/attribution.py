@@ -23,6 +23,7 @@ HASH_LIMIT_S = 10.0
 EVIDENCE_LIMIT_S = 0.1
 """One whose workload doesn't waits this long at most, once for each program, so that its first flow has the hash on record."""
 HASH_THREADS = 2
+MAX_PATHS = 4096
 UNKNOWN_EXE = (0, 0)
 """As the kernel's record has it where its hooks can't tell (the second loader)."""
 
@@ -60,6 +61,7 @@ class Attributor:
         self._workloads = workloads
         self._container = container
         self._hashes = Hashes()
+        self._cgroups = CgroupPaths()
         self._kernel_keys: dict[FileKey, tuple[int, int]] = {}
         self._taking: dict[FileKey, asyncio.Future[str | None]] = {}
         self._threads = ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="hostguard-hash")
@@ -84,7 +86,7 @@ class Attributor:
     @contextmanager
     def _seen(self, origin: Origin) -> Iterator[tuple[Process, Program | None, bool]]:
         """The process, its program, whether that is another one than at connect: then nothing of it is told."""
-        process = process_at(origin)
+        process = self._process(origin)
         program = None if process.gone else Program.of(process.pid, process.start_ticks)
         try:
             if program is not None and origin.exe != UNKNOWN_EXE and self._kernel_key(program) != origin.exe:
@@ -99,8 +101,15 @@ class Attributor:
         """Take no further hash."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _process(self, origin: Origin) -> Process:
+        """As /proc shows it, or as the kernel saw it when it has ended since."""
+        seen = Seen(origin.comm, origin.uid, origin.gid, self._cgroups.of(origin.cgroup_id))
+        process = process_of(origin.pid, origin.start_ticks, seen)
+        assert process is not None
+        return process
+
     def _who(self, origin: Origin, process: Process, program: Program | None) -> Who:
-        path = cgroup_at(origin)
+        path = self._cgroups.deciding(origin)
         ref = container_of(components(path)) if self._workloads.knows_containers else None
         return Who(
             cgroup=path,
@@ -152,24 +161,31 @@ def _attribution(process: Process, who: Who, answer: WorkloadRule | Refusal, rep
     return Attribution(process, answer, "", who.sha256, who.container, replaced)
 
 
-def process_at(origin: Origin) -> Process:
-    """The process as /proc shows it, or as the kernel saw it when it has ended since."""
-    path = cgroups.path_of(origin.cgroup_id)
-    seen = Seen(origin.comm, origin.uid, origin.gid, str(path or ""))
-    process = process_of(origin.pid, origin.start_ticks, seen)
-    assert process is not None
-    return process
+class CgroupPaths:
+    """Where cgroups lie, by their ids: below the cgroup2 mount, with a leading slash.
 
-
-def cgroup_at(origin: Origin) -> str:
-    """Path of the cgroup that decides: the task's at connect, or the guarded one where only the socket was made there.
-
-    Below the cgroup2 mount, with a leading slash; empty when the cgroup is gone.
+    Asked of the kernel once for each: cgroup2 has no rename, and an id is never given twice, so a path stays true for ever.
     """
-    mount = cgroups.mount_point()
-    task, guarded = cgroups.path_of(origin.cgroup_id), None
-    if origin.guarded_cgroup_id:
-        guarded = cgroups.path_of(origin.guarded_cgroup_id)
-        if task is None or guarded is None or not task.is_relative_to(guarded):
-            task = guarded
-    return f"/{task.relative_to(mount)}" if task is not None and task.is_relative_to(mount) else ""
+
+    def __init__(self) -> None:
+        self._known: dict[int, str] = {}
+
+    def of(self, identifier: int) -> str:
+        """Empty when the cgroup is gone and was not asked for before. Raises KernelError."""
+        known = self._known.get(identifier)
+        if known is not None:
+            return known
+        path, mount = cgroups.path_of(identifier), cgroups.mount_point()
+        if path is None or not path.is_relative_to(mount):
+            return ""
+        if len(self._known) >= MAX_PATHS:
+            self._known.clear()
+        found = self._known[identifier] = f"/{path.relative_to(mount)}"
+        return found
+
+    def deciding(self, origin: Origin) -> str:
+        """The task's cgroup at connect, or the guarded one where only the socket was made there."""
+        task = self.of(origin.cgroup_id)
+        guarded = self.of(origin.guarded_cgroup_id) if origin.guarded_cgroup_id else task
+        inside = task and guarded and components(task)[: len(components(guarded))] == components(guarded)
+        return task if inside else guarded

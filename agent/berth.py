@@ -16,7 +16,9 @@ from collections.abc import Callable
 from ..recorder import entry
 from ..recorder.drain import Drain
 from . import messages
+from .bequest import BerthLeft
 from .channel import Channel, pair
+from .child import Child
 from .flows import OpenFlow
 from .messages import BadMessage
 from .sandbox.cage import Applied, Cage
@@ -40,8 +42,8 @@ Handler = Callable[["Berth", OpenFlow | None, messages.FromWorker], None]
 class Berth:
     """One worker, from its start to its end."""
 
-    def __init__(self, name: str, drain: Drain, handler: Handler, max_message_bytes: int) -> None:
-        """Opens its journal. Raises LogUnavailable."""
+    def __init__(self, name: str, drain: Drain, handler: Handler, max_message_bytes: int, journal: int | None = None) -> None:
+        """Opens its journal, if it is not this one of the drain's already. Raises LogUnavailable."""
         self.name = name
         self.flows: dict[int, OpenFlow] = {}
         self.pid = 0
@@ -56,47 +58,84 @@ class Berth:
         """Of the policy that it has said to be in force."""
         self.end_reason = ""
         """Why it is killed or gone; empty while it lives."""
+        self.since = 0.0
+        """Since when it is to end with its last flow, wall time: an earlier supervisor started it; 0 for one of ours."""
+        self.leaving = False
+        """It was told to end, and gets no flows any more."""
         self._drain = drain
-        self._journal = drain.open_journal(name)
+        self._handed = drain.open_journal(name) if journal is None else None
+        self.journal = self._handed.number if self._handed is not None else journal or 0
+        """Number of its journal."""
         self._handler = handler
         self._max_message_bytes = max_message_bytes
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Child | None = None
         self._channel: Channel | None = None
         self._pinged = 0
         self._answers: dict[int, asyncio.Future[messages.Report]] = {}
 
-    @property
-    def journal(self) -> int:
-        """Number of its journal."""
-        return self._journal.number
+    @classmethod
+    def adopt(cls, left: BerthLeft, drain: Drain, handler: Handler, now: float) -> Berth:
+        """The worker of an earlier supervisor. `now`: wall time. What it says is heard from the next turn of the loop on."""
+        berth = cls(left.name, drain, handler, left.max_message_bytes, left.journal)
+        berth.pid, berth.applied, berth.report, berth.silent = left.pid, left.applied, left.report, left.silent
+        berth.epoch, berth._pinged, berth.since = left.epoch, left.pinged, left.since or now
+        if left.ready:
+            berth.ready.set()
+        berth._process = Child(left.pid, left.pidfd)
+        berth._open_channel(socket.socket(fileno=left.channel.sock)).resume(left.channel)
+        return berth
 
-    async def start(self, cage: Cage, begin: messages.Begin) -> None:
-        """Start the process and tell it what to work by. Raises OSError."""
-        ours, theirs = pair()
+    def leave(self) -> BerthLeft:
+        """Let go of the worker, for a successor that `adopt`s it."""
+        assert self._process is not None
+        assert self._channel is not None
+        return BerthLeft(
+            name=self.name,
+            pid=self.pid,
+            pidfd=self._process.pidfd,
+            journal=self.journal,
+            channel=self._channel.halfway(),
+            max_message_bytes=self._max_message_bytes,
+            ready=self.ready.is_set(),
+            applied=self.applied,
+            report=self.report,
+            silent=self.silent,
+            epoch=self.epoch,
+            pinged=self._pinged,
+            since=self.since,
+        )
+
+    def _open_channel(self, sock: socket.socket) -> Channel:
         self._channel = Channel(
-            ours,
+            sock,
             self.heard,
             self._cut_off,
             takes_sockets=False,
             max_message_bytes=self._max_message_bytes,
             max_queued_bytes=MAX_QUEUED_BYTES,
         )
-        fds = (theirs.fileno(), *self._journal.fds)
+        return self._channel
+
+    async def start(self, cage: Cage, begin: messages.Begin) -> None:
+        """Start the process and tell it what to work by. Raises OSError."""
+        assert self._handed is not None
+        ours, theirs = pair()
+        self._open_channel(ours)
+        fds = (theirs.fileno(), *self._handed.fds)
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-m", MODULE, *map(str, fds)),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=fds,
-                env={"LANG": "C.UTF-8"},
-                cwd="/",
-            )
+            self._process = Child.start((sys.executable, "-I", "-m", MODULE, *map(str, fds)), fds)
         finally:
             theirs.close()
-            self._journal.close_fds()
+            self._handed.close_fds()
         self.pid = self._process.pid
         self.epoch = begin.epoch
         self.say(cage)
         self.say(begin)
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process, as far as is known."""
+        return self._process is not None and self._process.code is None
 
     async def ended(self) -> str:
         """Wait for its end; returns why, in a sentence about "it"."""
@@ -118,14 +157,14 @@ class Berth:
 
     def kill(self, reason: str) -> None:
         """End it now; `ended` tells the rest."""
-        if self._process is None or self._process.returncode is None:
+        if self._process is None or self._process.code is None:
             self.end_reason = self.end_reason or reason
             if self._process is not None:
                 self._process.kill()
 
     def close_journal(self, reason: str, fault: str) -> None:
         """Put the end of its journal, and of whatever flows it left open, on record."""
-        self._drain.end_journal(self._journal.number, reason, fault)
+        self._drain.end_journal(self.journal, reason, fault)
 
     # -- to the worker --------------------------------------------------------------------------------------------------------
 
@@ -138,7 +177,7 @@ class Berth:
 
     def open_flow(self, opened: entry.FlowOpen) -> int:
         """Put a flow on record that this worker will carry. Raises LogUnavailable."""
-        return self._drain.open_flow(self._journal.number, opened)
+        return self._drain.open_flow(self.journal, opened)
 
     def give(self, flow: OpenFlow, sock: socket.socket) -> None:
         """Hand a connection over."""

@@ -18,6 +18,8 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 PACKET_BYTES: Final = 32 * 1024
 _LAST: Final = b"\0"
 _MORE: Final = b"\1"
@@ -30,6 +32,22 @@ _ONE_FD: Final = array.array("i", [0]).itemsize
 def pair() -> tuple[socket.socket, socket.socket]:
     """Two connected ends; neither is inherited unless somebody says so."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+class Halfway(msgspec.Struct, frozen=True):
+    """What an end has in its hands while it is handed over: all else is in the kernel's socket."""
+
+    sock: int
+    """Its descriptor."""
+    parts: tuple[bytes, ...]
+    """Of a message that has not come whole."""
+    queue: tuple[tuple[bytes, int], ...]
+    """Packets that have not been sent, each with the descriptor of the socket that goes along, or -1."""
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that have to stay open across the change."""
+        return (self.sock, *(passed for _, passed in self.queue if passed >= 0))
 
 
 class Channel:
@@ -82,6 +100,24 @@ class Channel:
                 self._loop.add_writer(self._sock.fileno(), self._writable)
         if self._queued_bytes > self._max_queued_bytes:
             self._end(f"it does not take what is sent to it ({self._queued_bytes} bytes wait)")
+
+    def halfway(self) -> Halfway:
+        """Let go of the socket, for a successor that `resume`s. Nothing more is heard or sent here."""
+        self._open = False
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        queue = tuple((packet, -1 if passed is None else passed.detach()) for packet, passed in self._queue)
+        return Halfway(self._sock.detach(), tuple(self._parts), queue)
+
+    def resume(self, left: Halfway) -> None:
+        """Go on where another end of the same socket stopped; before anything is sent or heard."""
+        self._parts = list(left.parts)
+        self._size = sum(len(part) + 1 for part in left.parts)
+        for packet, passed in left.queue:
+            self._queue.append((packet, socket.socket(fileno=passed) if passed >= 0 else None))
+            self._queued_bytes += len(packet)
+        if self._queue:
+            self._loop.add_writer(self._sock.fileno(), self._writable)
 
     def close(self) -> None:
         """Close this end; what is queued is not sent."""

@@ -49,9 +49,9 @@ class Client:
         """The answer's JSON. Raises DaemonDown or Refused."""
         return self._call("GET", path, None)
 
-    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+    def post(self, path: str, body: dict[str, Any] | None = None, timeout_s: float = TIMEOUT_S) -> Any:
         """The answer's JSON. Raises DaemonDown or Refused."""
-        return self._call("POST", path, body or {})
+        return self._call("POST", path, body or {}, timeout_s)
 
     def lines(self, path: str) -> Iterator[Any]:
         """Objects of a stream that goes on until the daemon ends; raises DaemonDown when it does."""
@@ -64,8 +64,8 @@ class Client:
             connection.close()
         raise DaemonDown("the daemon ended")
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        connection, response = self._open(method, path, body, TIMEOUT_S)
+    def _call(self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float = TIMEOUT_S) -> Any:
+        connection, response = self._open(method, path, body, timeout_s)
         try:
             return json.loads(response.read())
         finally:

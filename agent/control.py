@@ -14,17 +14,20 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from ..policy.approvals import AlreadyDecided, NotAllowed, UnknownRequest
+from .failures import Failure
 from .holds import Holds
 from .metrics import CONTENT_TYPE
 
 MAX_BODY_BYTES = 64 * 1024
 WATCH_PING_S = 15.0
+BACKLOG = 128
 
 
 class Peer:
@@ -46,18 +49,21 @@ class Control:
         holds: Holds,
         is_guarded: Callable[[int], bool],
         metrics: Callable[[], Awaitable[bytes]],
+        restart: Callable[[bool], Awaitable[dict[str, Any]]],
     ) -> None:
-        """`metrics`: the exposition for Prometheus."""
+        """`metrics`: the exposition for Prometheus. `restart`: as `Restart.ask`."""
         self._status = status
         self._metrics = metrics
+        self._restart = restart
+        self._sock: socket.socket | None = None
         self._holds = holds
         self._is_guarded = is_guarded
         self._runner: web.AppRunner | None = None
         self._scraped: web.AppRunner | None = None
         self._path: Path | None = None
 
-    async def start(self, path: Path) -> None:
-        """Listen on the UNIX socket `path`. Raises OSError."""
+    async def start(self, path: Path, inherited: socket.socket | None = None) -> None:
+        """Listen on the UNIX socket `path`, or on the one that an earlier supervisor opened there. Raises OSError."""
         app = web.Application(middlewares=[self._refusals], client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/v1/status", self._get_status)
         app.router.add_get("/metrics", self._get_metrics)
@@ -65,13 +71,12 @@ class Control:
         app.router.add_get("/v1/requests/watch", self._watch)
         app.router.add_get("/v1/requests/{id}", self._get_request)
         app.router.add_post("/v1/requests/{id}/{answer:approve|deny}", self._decide)
+        app.router.add_post("/v1/restart", self._do_restart)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
         await self._runner.setup()
         self._path = path
-        self._path.unlink(missing_ok=True)
-        await web.UnixSite(self._runner, str(self._path)).start()
-        # Every local user may connect; what each may do is decided per call, by the peer's uid.
-        os.chmod(self._path, 0o666)
+        self._sock = inherited or _listening(path)
+        await web.SockSite(self._runner, self._sock.dup()).start()
 
     async def listen_metrics(self, host: str, port: int) -> None:
         """Answer ``GET /metrics``, and nothing else, to whoever connects to this address of the loopback. Raises OSError."""
@@ -87,11 +92,23 @@ class Control:
 
     async def stop(self) -> None:
         """Stop listening; open calls get a second to end."""
+        await self._end_calls()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+        if self._sock is not None:
+            self._sock.close()
+
+    async def leave(self) -> int:
+        """Answer no more; the listening socket's descriptor, where further calls wait, is for the next supervisor."""
+        await self._end_calls()
+        assert self._sock is not None
+        return self._sock.detach()
+
+    async def _end_calls(self) -> None:
         for runner in (self._runner, self._scraped):
             if runner is not None:
                 await runner.cleanup()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        self._runner = self._scraped = None
 
     @web.middleware
     async def _refusals(
@@ -156,6 +173,12 @@ class Control:
         answer = await self._holds.decide(identifier, uid=peer.uid, approve=approve, reason=reason, digest=digest)
         return web.json_response(answer)
 
+    async def _do_restart(self, request: web.Request) -> web.Response:
+        peer = self._peer(request)
+        if peer.uid != 0:
+            raise NotAllowed("only root restarts the daemon")
+        return web.json_response(await self._restart(request.query.get("end_flows") == "1"))
+
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         """A line of JSON for each request as it is filed or decided; blank lines keep the connection alive."""
         self._known_peer(request)
@@ -167,6 +190,38 @@ class Control:
                 async for event in events:
                     await response.write(b"\n" if event is None else json.dumps(event).encode() + b"\n")
         return response
+
+
+async def open_control(
+    control: Control,
+    path: Path,
+    scraped: tuple[str, int] | None,
+    inherited: socket.socket | None,
+    undo: AsyncExitStack,
+) -> None:
+    """Have it listen until `undo`: on the UNIX socket, and on the loopback where that is wanted. Raises Failure."""
+    try:
+        await control.start(path, inherited)
+    except OSError as error:
+        raise Failure(f"the control socket {path} can't be opened: {error.strerror or error}") from None
+    undo.push_async_callback(control.stop)
+    if scraped is None:
+        return
+    try:
+        await control.listen_metrics(*scraped)
+    except OSError as error:
+        raise Failure(f"metrics.listen: {scraped[0]}:{scraped[1]} can't be listened on: {error.strerror or error}") from None
+
+
+def _listening(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.bind(str(path))
+    # Every local user may connect; what each may do is decided per call, by the peer's uid.
+    os.chmod(path, 0o666)
+    sock.setblocking(False)
+    sock.listen(BACKLOG)
+    return sock
 
 
 def exposition(text: bytes) -> web.Response:

@@ -2,6 +2,9 @@
 
 A worker's end is the end of its flows and of nothing else: they are closed by the kernel, on record by the supervisor, and what
 they had held is withdrawn. A worker that ends soon after its start is replaced more slowly each time.
+
+A supervisor that takes over from another (`take_up`) has that one's workers as well, with their flows. It starts its own all the
+same, from the code that is there now. Until these are ready the others take new flows; then each ends with its last flow.
 """
 
 from __future__ import annotations
@@ -13,16 +16,18 @@ import os
 import pwd
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
+from ..identity.workload import WorkloadRule
 from ..policy.document import Document
 from ..policy.sections import Ship
 from ..recorder.drain import Drain
 from ..recorder.durable import LogUnavailable
 from . import messages
+from .bequest import CrewLeft
 from .berth import Berth, Handler
 from .failures import Failure
 from .flow import Tally
@@ -73,6 +78,39 @@ class Crew:
         self._tally = Tally()
         """Of the workers that have ended."""
         self._added = Latency()
+        self._adopted = False
+
+    def take_up(self, left: CrewLeft, handler: Handler, rules: Mapping[str, WorkloadRule]) -> list[OpenFlow]:
+        """Go on with an earlier supervisor's workers and flows; before `start`. `rules`: by workload. Raises OSError."""
+        self._adopted = True
+        self._tally, self.died = Tally(*left.tally), left.died
+        self._added.merge(left.added, left.added_ns)
+        self.deaths.extend(left.deaths)
+        self._handler = handler
+        self.berths = [Berth.adopt(one, self._drain, self._handled, time.time()) for one in left.berths]
+        carriers = {berth.journal: berth for berth in self.berths}
+        flows = [OpenFlow.of(one, carriers[one.journal], rules[one.workload]) for one in left.flows]
+        for flow in flows:
+            flow.berth.flows[flow.id] = flow
+        self.broadcast(messages.NewPolicy(self._begin.document, self._begin.epoch))
+        return flows
+
+    def leave(self) -> CrewLeft:
+        """Let go of all workers that live, for the next supervisor; nothing of this crew may run afterwards."""
+        for berth in [berth for berth in self.berths if not berth.alive]:
+            self.berths.remove(berth)
+            self._bury(berth, berth.end_reason or "it ended while the daemon was restarted")
+        flows = [flow.leave() for flow in self.flows]
+        tally, deaths = self._tally, list(self.deaths)
+        return CrewLeft(
+            berths=[berth.leave() for berth in self.berths],
+            flows=flows,
+            tally=(tally.allowed, tally.denied, tally.held),
+            added=self._added.counts,
+            added_ns=self._added.total_ns,
+            died=self.died,
+            deaths=deaths,
+        )
 
     def _compiled(self) -> tuple[bytes, bytes]:
         try:
@@ -89,7 +127,8 @@ class Crew:
         self._handler, self._flow_lost = handler, flow_lost
         self._tasks = [asyncio.create_task(self._keep(f"worker-{number}")) for number in range(1, self.wanted + 1)]
         self._tasks.append(asyncio.create_task(self._ping()))
-        while sum(berth.ready.is_set() for berth in self.berths) < self.wanted:
+        self._tasks[:0] = [asyncio.create_task(self._watch(berth)) for berth in self.berths]
+        while self.pick() is None or (not self._adopted and self._own_ready < self.wanted):
             if self.died >= MANY_DEATHS:
                 raise Failure(f"the workers do not start: {self.deaths[-1][1]}")
             for task in self._tasks:
@@ -112,6 +151,29 @@ class Crew:
             print(f"{name} ended and is replaced: {reason}", flush=True)
             pause_s = 0.0 if time.monotonic() - started_at > MIN_LIFE_S else min(max(2 * pause_s, 0.1), MAX_PAUSE_S)
             await asyncio.sleep(pause_s)
+
+    async def _watch(self, berth: Berth) -> None:
+        """Wait for the end of a worker that an earlier supervisor started."""
+        reason = await berth.ended()
+        self.berths.remove(berth)
+        self._bury(berth, reason)
+        if not (berth.leaving or self._stopping):
+            self.died += 1
+            self.deaths.append((time.monotonic(), reason))
+            print(f"{berth.name}, which an earlier daemon started, ended: {reason}", flush=True)
+
+    def _let_go(self) -> None:
+        """End the workers of earlier supervisors that have nothing to do any more."""
+        if self._own_ready < self.wanted:
+            return
+        for berth in self.berths:
+            if berth.since and not berth.flows and berth.ready.is_set() and not berth.leaving:
+                berth.leaving = True
+                berth.say(messages.Stop(0.0))
+
+    @property
+    def _own_ready(self) -> int:
+        return sum(berth.ready.is_set() and not berth.since for berth in self.berths)
 
     async def _one(self, name: str) -> str:
         """One worker's life; returns why it ended."""
@@ -167,6 +229,7 @@ class Crew:
             await asyncio.sleep(PING_S)
             for berth in self.berths:
                 berth.ping()
+            self._let_go()
 
     # -- for the others -------------------------------------------------------------------------------------------------------
 
@@ -182,7 +245,9 @@ class Crew:
 
     def pick(self) -> Berth | None:
         """The worker that is to carry the next flow: the one with the fewest, of those that answer."""
-        ready = [berth for berth in self.berths if berth.ready.is_set() and not berth.end_reason]
+        ready = [berth for berth in self.berths if berth.ready.is_set() and not berth.end_reason and not berth.leaving]
+        # An earlier supervisor's worker takes new flows only as long as there is nobody else.
+        ready = [berth for berth in ready if not berth.since] or ready
         awake = [berth for berth in ready if berth.responsive]
         return min(awake or ready, key=lambda berth: len(berth.flows), default=None)
 
@@ -253,6 +318,7 @@ class Crew:
                 "name": berth.name,
                 "pid": berth.pid,
                 "ready": berth.responsive,
+                "since": berth.since,
                 "flows": len(berth.flows),
                 "operations": berth.report.allowed + berth.report.denied + berth.report.held if berth.report else 0,
                 "sandbox": str(berth.applied) if berth.applied else "",

@@ -13,34 +13,35 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import uvloop
 
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, Workloads
-from ..kernel import cgroups, pins
+from ..kernel import cgroups
 from ..kernel.errors import KernelError
+from ..kernel.hooks import code
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
-from ..policy.document import Document
+from ..policy.document import Document, load
 from ..policy.workloads import rule_of
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
-from ..recorder.handover import KEY_DETAIL
+from ..recorder.inheritance import LivingJournal
 from ..recorder.log import Log
 from . import modes
+from .attaching import attach
 from .attribution import Attributor
+from .beginning import record_start
 from .cancels import Cancels
 from .containerfiles import ContainerFiles
-from .control import Control
+from .control import Control, open_control
 from .crew import Crew, user_of
 from .desk import Desk
 from .dialling import Dialler
@@ -48,7 +49,9 @@ from .enrolment import Enrolment
 from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
+from .handover import execute, unblock
 from .holds import Holds
+from .lease import Lease
 from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
 from .metrics import Metrics
@@ -60,15 +63,16 @@ from .open_log import open_log
 from .origins import who_asks
 from .paths import Paths, attach_point, made_cgroup, workload_path
 from .powers import Powers
+from .predecessor import Predecessor, predecessor
 from .records import Records
-from .reload import Reload, policy_load, uid_of, users_of
+from .reload import Reload, uid_of, users_of
 from .resources import Resources
+from .restart import Parts, Restart
 from .retention import Retention
 from .rotation import finish, keys
-from .s3 import place_of
+from .s3 import shipped
 from .sealing import Sealing
 from .selftest import EVERY_S, SelfTest
-from .shipping import Arrived, arrived
 from .status import Status
 from .strays import Strays
 from .unix_sockets import StandIns
@@ -83,27 +87,48 @@ GRACE_S = 5.0
 """How long busy flows may go on after the daemon was told to stop."""
 
 
-def run(document: Document) -> None:
-    """Guard this host until SIGTERM or SIGINT. Raises Failure when it can't, with nothing left half done."""
+def run(document: Document, lease: Lease | None = None) -> None:
+    """Guard this host until SIGTERM or SIGINT. Raises Failure when it can't, with nothing left half done.
+
+    `lease`: beats for this daemon until it does so itself.
+    """
     if os.geteuid() != 0:
         raise Failure("the daemon must run as root: it loads eBPF programs and reads other processes' facts")
     sys.setswitchinterval(SWITCH_S)
-    uvloop.run(_serve(document))
+    left = predecessor(lease)
+    uvloop.run(_serve(document, left))
 
 
-async def _serve(document: Document) -> None:
+def check(file: str) -> Document:
+    """The configuration, as far as it can be tried without guarding by it. Raises ConfigErrors, Failure."""
+    document = load(file)
+    _who(document)
+    user_of(document)
+    Policy(document)
+    Resources(document.resources, document.dns.grace_s)
+    attach_point(document)
+    return document
+
+
+async def _serve(document: Document, left: Predecessor | None) -> None:
     stop = asyncio.Event()
     notifier = Notifier(os.environ)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as undo:
-        daemon = await Daemon.start(document, undo)
+        daemon = await Daemon.start(document, undo, left)
         loop.add_signal_handler(signal.SIGHUP, daemon.reload.soon)
+        loop.add_signal_handler(signal.SIGUSR2, daemon.restart.soon)
+        unblock()
         print(f"hostguard guards {len(document.workloads)} workloads{_observed(document)}; log at {daemon.paths.log}", flush=True)
         notifier.tell("READY=1")
         _keep(undo, notifier.run(daemon.summary))
-        await stop.wait()
+        ends = [asyncio.ensure_future(event.wait()) for event in (stop, daemon.restart.wanted)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            handover = await daemon.restart.make_way(daemon.control)
+            execute(handover, {**os.environ, **notifier.environment})  # nothing of this program runs after it
         notifier.tell("STOPPING=1")
         await daemon.stop("signal")
 
@@ -111,8 +136,20 @@ async def _serve(document: Document) -> None:
 class Daemon:
     """One running daemon."""
 
-    def __init__(self, paths: Paths, log: Log, crew: Crew, entrance: Entrance, reload: Reload, status: Status) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        log: Log,
+        crew: Crew,
+        entrance: Entrance,
+        reload: Reload,
+        status: Status,
+        restart: Restart,
+        control: Control,
+    ) -> None:
         self.paths = paths
+        self.restart = restart
+        self.control = control
         self._status = status
         self.reload = reload
         self._log = log
@@ -120,21 +157,22 @@ class Daemon:
         self._entrance = entrance
 
     @classmethod
-    async def start(cls, document: Document, undo: AsyncExitStack) -> Daemon:
-        """Bring everything up. Raises Failure."""
+    async def start(cls, document: Document, undo: AsyncExitStack, left: Predecessor | None = None) -> Daemon:
+        """Bring everything up; `left`: what there is already, by a predecessor. Raises Failure."""
         started_at = time.time()
         paths = Paths.of(document)
         workloads, users = _who(document)
         resources = Resources(document.resources, document.dns.grace_s)
-        policy = Policy(document)
+        policy = Policy(document, left.epoch + 1 if left else 1)
         paths.make()
-        undo.callback(os.close, paths.lock())
+        lock = left.lock if left else paths.lock()
+        undo.callback(os.close, lock)
         syncs = TimedSyncs()
         log = open_log(document, paths, syncs.syscalls)
         undo.callback(log.close)
         sealing, witnesses = _open_seal(document, paths, log, undo)
-        retention = Retention(paths.log, log, sealing, document.log, _shipped(document, paths))
-        redirect = _attach(document, paths, undo)
+        retention = Retention(paths.log, log, sealing, document.log, shipped(document, paths))
+        redirect = attach(document, paths, left, HEARTBEAT_LIMIT_MS, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
         container = ContainerFiles()
@@ -143,21 +181,23 @@ class Daemon:
         undo.callback(attributor.close)
         strays = Strays(redirect, log)
         # What was connected before it was guarded ends before anything is said to be guarded.
-        await strays.look()
         # Agents may ask on the control socket, and are told in words that they may not.
         stand_ins = StandIns(redirect, document, paths.control)
-        stand_ins.close_all_but_open()
+        if left is None:
+            await strays.look()
+            stand_ins.close_all_but_open()
         decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
         holds = Holds(book, records, users, decider)
         test = SelfTest(redirect, attach_point(document))
         hash_key = paths.hash_key()
-        _record_start(log, document, policy, paths)
-        writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), undo)
+        record_start(log, document, policy, paths, left.details if left else ())
+        journals = left.journals if left else ()
+        writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), journals, undo)
         crew = Crew(document, writer.drain, policy.epoch, hash_key)
         in_force = Modes(workloads, redirect, decider)
-        names = Keeper(document, policy.epoch, user_of(document), log, resources, faults)
+        names = Keeper(document, policy.epoch, user_of(document), log, resources, faults, left.resolver() if left else ())
         undo.callback(names.close)
         max_flows = document.limits.max_flows
         entrance = Entrance(
@@ -173,10 +213,16 @@ class Daemon:
         lookout.start()
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
         undo.push_async_callback(crew.close)
-        await crew.start(desk.handle, desk.closed)
-        await _answer_names(names, redirect, attributor, resources, undo)
         undo.callback(entrance.close)
-        entrance.listen()
+        if left is not None:
+            await left.take_up(workloads, crew, desk, holds, resources, entrance, namespaces)
+        await crew.start(desk.handle, desk.closed)
+        if left is not None:
+            # These have waited long enough; what names lead to is known from before.
+            entrance.listen(left.listeners())
+        await _answer_names(names, redirect, attributor, resources, undo)
+        if left is None:
+            entrance.listen()
         _keep(undo, enrolment.run(), namespaces.run())
         await test.run()
         _keep(undo, test.repeat(EVERY_S), stand_ins.run())
@@ -204,11 +250,35 @@ class Daemon:
             witnesses=witnesses,
             retention=retention,
             started_at=started_at,
+            taken_over=dict(left.details) if left else None,
         )
         metrics = Metrics(status, crew, entrance, faults, syncs.latency)
-        control = Control(status=status.facts, holds=holds, is_guarded=enrolment.is_guarded, metrics=metrics.text)
-        await _open_control(control, paths, document.metrics.address, undo)
-        return cls(paths, log, crew, entrance, reload, status)
+        restart = Restart(
+            Parts(
+                lock=lock,
+                log=log,
+                writer=writer,
+                redirect=redirect,
+                hooks=code(),
+                decider=decider,
+                crew=crew,
+                desk=desk,
+                holds=holds,
+                names=names,
+                resources=resources,
+                entrance=entrance,
+                namespaces=namespaces,
+                test=test,
+                strays=strays,
+            )
+        )
+        control = Control(
+            status=status.facts, holds=holds, is_guarded=enrolment.is_guarded, metrics=metrics.text, restart=restart.ask
+        )
+        await open_control(control, paths.control, document.metrics.address, left.control() if left else None, undo)
+        if left is not None:
+            left.done()
+        return cls(paths, log, crew, entrance, reload, status, restart, control)
 
     async def summary(self) -> str:
         """What the service manager shows: whether the guard holds, and how much passes."""
@@ -267,40 +337,18 @@ def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack)
 
 
 async def _write_journals(
-    document: Document, log: Log, on_failure: Callable[[int, str], None], undo: AsyncExitStack
+    document: Document,
+    log: Log,
+    on_failure: Callable[[int, str], None],
+    living: Sequence[LivingJournal],
+    undo: AsyncExitStack,
 ) -> LogWriter:
     """What workers write goes into the log from here on; the last of it when they have ended."""
     settings = document.log
     strict, batch_s = settings.durability == "strict", settings.batch_ms / 1000
-    writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure)
+    writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure, living=living)
     undo.push_async_callback(writer.stop)
     return writer
-
-
-def _shipped(document: Document, paths: Paths) -> Callable[[], Arrived] | None:
-    """How far the configured bucket has come; None where none is configured."""
-    if not document.ship.bucket:
-        return None
-    place = place_of(document.ship, socket.gethostname())
-    return lambda: arrived(paths.ledger, place)
-
-
-def _attach(document: Document, paths: Paths, undo: AsyncExitStack) -> Redirect:
-    """Attach the hooks. They outlive this daemon, unless it fails to start on a host that was not guarded before."""
-    try:
-        fresh = not any(hook.attached for hook in pins.status(paths.pins).hooks)
-        redirect = Redirect.attach(attach_point(document), paths.pins, HEARTBEAT_LIMIT_MS, document.daemon.loader)
-    except KernelError as error:
-        raise Failure(f"the kernel hooks can't be attached: {error}") from None
-
-    def leave(kind: type[BaseException] | None, *_: object) -> None:
-        if fresh and kind is not None:
-            redirect.detach()
-        else:
-            redirect.close()
-
-    undo.push(leave)
-    return redirect
 
 
 def _enrol(
@@ -354,35 +402,3 @@ async def _beat(redirect: Redirect) -> None:
     while True:
         redirect.beat(time.monotonic_ns())
         await asyncio.sleep(BEAT_S)
-
-
-def _record_start(log: Log, document: Document, policy: Policy, paths: Paths) -> None:
-    durability = document.log.durability if document.log.durability == "strict" else f"batch {document.log.batch_ms} ms"
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    details: tuple[tuple[str, str], ...] = (("host", socket.gethostname()), ("kernel", os.uname().release))
-    details += ((KEY_DETAIL, str(paths.log_verifier())),)
-    details += tuple(("payloads encrypted to", recipient) for recipient in document.log.payload_recipients)
-    try:
-        log.append(
-            0,
-            entry.DaemonStart(
-                version=version("hostguard"), pid=os.getpid(), boot_id=boot_id, durability=durability, details=details
-            ),
-            policy_load(policy),
-        )
-    except LogUnavailable as error:
-        raise Failure(f"the log can't be written: {error}") from None
-
-
-async def _open_control(control: Control, paths: Paths, scraped: tuple[str, int] | None, undo: AsyncExitStack) -> None:
-    try:
-        await control.start(paths.control)
-    except OSError as error:
-        raise Failure(f"the control socket {paths.control} can't be opened: {error.strerror or error}") from None
-    undo.push_async_callback(control.stop)
-    if scraped is None:
-        return
-    try:
-        await control.listen_metrics(*scraped)
-    except OSError as error:
-        raise Failure(f"metrics.listen: {scraped[0]}:{scraped[1]} can't be listened on: {error.strerror or error}") from None

@@ -62,18 +62,35 @@ class Desk:
         self._holds.withdraw(flow, reason)
         self._cancels.remove(flow)
 
+    async def settle(self, limit_s: float) -> None:
+        """Wait until what is under way now is done, at most this long."""
+        if self._works:
+            await asyncio.wait(self._works, timeout=limit_s)
+
+    def take_up(self, flow: OpenFlow) -> None:
+        """Go on with what an earlier supervisor did for the flow."""
+        if flow.cancel_key:
+            self._cancels.add(flow, flow.cancel_key)
+        if flow.dialling:
+            self._work(self._connect(flow))
+        if flow.cancelled:
+            # The packet is not sent again: by now it would cancel something else.
+            flow.berth.say(messages.End(flow.id, "cancel request handled"))
+
     def _dial(self, flow: OpenFlow) -> None:
         if flow.dialled:
             raise BadMessage(f"it dialled twice for flow {flow.id}")
-        flow.dialled = True
+        flow.dialled = flow.dialling = True
         self._work(self._connect(flow))
 
     async def _connect(self, flow: OpenFlow) -> None:
         try:
             sock = await self._dialler.dial(flow)
         except OSError as error:
+            flow.dialling = False
             flow.berth.say(messages.Dialled(flow.id, messages.cut(str(error))))
             return
+        flow.dialling = False
         flow.berth.say(messages.Dialled(flow.id, ""), sock)
 
     def _catalog(self, berth: Berth, message: messages.CatalogChanged) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..kernel.flows import origin_of, unix_origin_of
@@ -43,6 +43,11 @@ class Door:
         """Not closed yet."""
         return self._sock.fileno() >= 0
 
+    def pause(self) -> None:
+        """Stop accepting; what connects waits in the socket."""
+        if self._sock.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+
     def close(self) -> None:
         """Stop accepting, close the socket."""
         if self._sock.fileno() >= 0:
@@ -71,6 +76,7 @@ class Entrance:
         self.opened = 0
         """Flows since the start."""
         self.refused = 0
+        self.paused = False
         self._open = True
         self._doors: set[Door] = set()
         """In other network namespaces than the daemon's."""
@@ -88,17 +94,35 @@ class Entrance:
         self._waiting: set[asyncio.Task[None]] = set()
         """One for each accepted connection of which it is not known yet whose it is."""
 
-    def listen(self) -> None:
+    def listen(self, inherited: Sequence[socket.socket] = ()) -> None:
         """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError, KernelError.
 
-        So are the stand-ins of resources' UNIX sockets.
+        `inherited`: those that an earlier supervisor opened, with the connections that wait in them. The stand-ins of resources'
+        UNIX sockets are always new ones.
         """
-        four, six = _listeners()
+        four, six = list(inherited) or _listeners()
         self.listeners = [four, six, *self._stand_ins.listen()]
+        self._redirect.set_listeners(four, six)
         for sock in self.listeners:
             self._resume(sock)
-        self._redirect.set_listeners(four, six)
         self._stand_ins.vouch()
+
+    def pause(self) -> None:
+        """Accept no more; what connects waits in the listeners, and is refused by what stands for UNIX sockets."""
+        self.paused = True
+        self._stand_ins.close()
+        for door in (*map(Door, self.listeners), *self._doors):
+            door.pause()
+
+    async def settle(self, limit_s: float) -> None:
+        """Wait until it is known whose the accepted connections are, at most this long."""
+        if self._waiting:
+            await asyncio.wait(self._waiting, timeout=limit_s)
+
+    def leave(self) -> list[int]:
+        """The descriptors of the daemon's own two listeners, for the next supervisor; nothing is accepted here any more."""
+        self.pause()
+        return [sock.detach() for sock in self.listeners if sock.family != socket.AF_UNIX]
 
     def close(self) -> None:
         """Stop listening, in all namespaces: the kernel refuses guarded connects from here on."""
@@ -163,7 +187,7 @@ class Entrance:
                 task.add_done_callback(self._waiting.discard)
 
     def _resume(self, listener: socket.socket) -> None:
-        if listener.fileno() >= 0:
+        if listener.fileno() >= 0 and not self.paused:
             asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
 
     def _origin(self, listener: socket.socket, sock: socket.socket, source: Any) -> Origin | None:

@@ -2,8 +2,8 @@
 
 The questions run at moments when the session is idle and outside a transaction (`Conversation.probe`), so the agent sees nothing
 of them and can't lose a transaction by them. A database's catalog is shared by all flows to it. It is read again when a new flow
-finds it older than `FRESH_S`, through an idle flow while flows stay open, and after an operation that changes it. Where it can't
-be read the policy works without one, which means closed: what it can't prove harmless is masked or refused.
+finds it older than `limits.catalog_s`, through an idle flow while flows stay open, and after an operation that changes it. Where
+it can't be read the policy works without one, which means closed: what it can't prove harmless is masked or refused.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ from .gate import Gate
 if TYPE_CHECKING:
     from .relay import Relay
 
-FRESH_S = 30.0
-"""A catalog is trusted for this long. What others change in the database meanwhile is seen with that delay."""
-REFRESH_S = 5.0
-"""How often it is looked for catalogs that are older."""
+LOOKS = 6
+"""How often it is looked for catalogs that are too old, in the time that one is trusted."""
 SESSION = "session"
 CATALOG = "catalog"
 PROBES = {SESSION: catalog.SESSION_QUERY, CATALOG: catalog.QUERY}
@@ -35,8 +33,14 @@ PROBES = {SESSION: catalog.SESSION_QUERY, CATALOG: catalog.QUERY}
 class Facts:
     """Asks, and hands the answers to the decider."""
 
-    def __init__(self, decider: Decider, gate: Gate, tell: Callable[[str, str, bool], None]) -> None:
-        """`tell`: what other workers must hear of a catalog; resource, database, `seen` of `messages.CatalogChanged`."""
+    def __init__(self, decider: Decider, gate: Gate, tell: Callable[[str, str, bool], None], fresh_s: float) -> None:
+        """`tell`: what other workers must hear of a catalog; resource, database, `seen` of `messages.CatalogChanged`.
+
+        `fresh_s`: a catalog is trusted for this long. What others change in the database meanwhile is seen with that delay.
+        """
+        self.look_s = fresh_s / LOOKS
+        """How often it is to be looked for catalogs that are older."""
+        self._fresh_s = fresh_s
         self._decider = decider
         self._gate = gate
         self._tell = tell
@@ -47,12 +51,12 @@ class Facts:
         """Before the client hears that the session is ready: learn what names mean in it."""
         effects = self.ask_again(relay, (SESSION,))
         read_at, _ = self._read.get((relay.flow.resource, relay.flow.database), (float("-inf"), 0))
-        if time.monotonic() - read_at > FRESH_S:
+        if time.monotonic() - read_at > self._fresh_s:
             effects += self.ask_again(relay, (CATALOG,))
         return effects + relay.conversation.proceed()
 
     def stale(self, relays: Iterable[Relay]) -> list[Relay]:
-        """One idle flow of each database whose catalog is older than `FRESH_S`: through it the catalog is to be read again.
+        """One idle flow of each database whose catalog is older than that: through it the catalog is to be read again.
 
         Without this a pool's long-lived connections would never learn of a table that somebody else made.
         """
@@ -61,7 +65,7 @@ class Facts:
         for relay in relays:
             place = relay.flow.resource, relay.flow.database
             read_at, _ = self._read.get(place, (now, 0))
-            if now - read_at > FRESH_S and place not in found and relay.conversation.idle:
+            if now - read_at > self._fresh_s and place not in found and relay.conversation.idle:
                 found[place] = relay
         return list(found.values())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ..identity.process import Process
 from ..identity.workload import WorkloadRule
 from ..kernel.layouts import Origin
@@ -12,6 +14,30 @@ from .messages import FlowFacts
 
 if TYPE_CHECKING:
     from .berth import Berth
+
+
+class FlowLeft(msgspec.Struct, frozen=True, kw_only=True):
+    """An open flow as one supervisor leaves it to the next; the fields are `OpenFlow`'s."""
+
+    id: int
+    origin: Origin
+    process: Process
+    workload: str
+    """Name of its rule, which a restart can't change."""
+    resource: str
+    journal: int
+    """Number of its worker's journal."""
+    shown: tuple[int, int] | None = None
+    barred: str
+    observed: bool
+    unread: str
+    cancel_key: bytes
+    dialled: bool
+    dialling: bool
+    cancelled: bool
+
+
+_SAME = tuple(name for name in FlowLeft.__struct_fields__ if name not in ("journal", "workload"))
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -40,8 +66,19 @@ class OpenFlow:
     """As the worker told it."""
     dialled: bool = False
     """Its server was dialled, which happens once."""
+    dialling: bool = False
+    """It is being dialled now."""
     cancelled: bool = False
     """It has asked to cancel what another flow does, which happens once as well."""
+
+    @classmethod
+    def of(cls, left: FlowLeft, berth: Berth, rule: WorkloadRule) -> OpenFlow:
+        """What an earlier supervisor knew of a flow; it holds nothing until `Holds.take_up`, nor can be cancelled."""
+        return cls(**{name: getattr(left, name) for name in _SAME}, berth=berth, rule=rule)
+
+    def leave(self) -> FlowLeft:
+        """For the next supervisor."""
+        return FlowLeft(**{name: getattr(self, name) for name in _SAME}, journal=self.berth.journal, workload=self.rule.name)
 
     @property
     def agent(self) -> str:

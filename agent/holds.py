@@ -13,8 +13,10 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
+import msgspec
+
 from ..identity.users import Users
-from ..policy.approvals import AlreadyDecided, BookFull, NotAllowed, Request, RequestBook, State, UnknownRequest
+from ..policy.approvals import AlreadyDecided, BookFull, Kept, NotAllowed, Request, RequestBook, State, UnknownRequest
 from ..policy.asks import Answer, Approval
 from ..policy.decide import Decider
 from ..policy.judgement import Judgement
@@ -89,6 +91,15 @@ def _judgement(verdict: Verdict, reason: str, policies: tuple[str, ...], helped_
     return Judgement(decision, None, accesses=(), verdicts=(), flags=(), summary="", helped_by=helped_by)
 
 
+class HoldLeft(msgspec.Struct, frozen=True):
+    """A request as one supervisor leaves it to the next."""
+
+    kept: Kept
+    flow: int
+    """The flow that waits for it; 0 when none does."""
+    operation: int
+
+
 class Holds:
     """Ties the book of requests to the flows that wait and to the log."""
 
@@ -148,7 +159,7 @@ class Holds:
             request = self._book.withdraw(request_id, reason)
         except (AlreadyDecided, UnknownRequest):
             return
-        self._record(waiting, request, "withdrawn")
+        self._record(waiting.flow, waiting.operation, request, "withdrawn")
         self._tell(request)
 
     def judged(self, flow: OpenFlow, judged: messages.Judged) -> None:
@@ -157,6 +168,33 @@ class Holds:
         if waiting is None or waiting.answer is None or waiting.answer.done() or waiting.operation != judged.operation:
             return
         waiting.answer.set_result(judged)
+
+    # -- the next supervisor ----------------------------------------------------------------------------------------------------
+
+    def leave(self) -> list[HoldLeft]:
+        """All requests, for the next supervisor."""
+        found = ((kept, self._waiting.get(kept.request.id)) for kept in self._book.leave())
+        return [
+            HoldLeft(kept, waiting.flow.id, waiting.operation) if waiting else HoldLeft(kept, 0, 0) for kept, waiting in found
+        ]
+
+    def take_up(self, left: HoldLeft, flow: OpenFlow | None) -> None:
+        """Go on with a request of an earlier supervisor's; `flow`: the one that waits for it."""
+        kept = left.kept
+        if flow is None:
+            self._book.take_up(kept, None, "the flow ended")
+            return
+        try:
+            waiting = Waiting(flow, left.operation, self._decider)
+        except KeyError:
+            reason = f"the policy no longer knows agent {flow.agent} on {flow.resource}"
+            request = self._book.take_up(kept, None, reason)
+            self._record(flow, left.operation, request, "withdrawn")
+            self._refuse(flow, left.operation, request, f"request {request.id} was withdrawn: {reason}", "Ask for it anew.")
+            return
+        flow.holding = kept.request.id
+        self._waiting[flow.holding] = waiting
+        self._book.take_up(kept, waiting)
 
     # -- the users' side ------------------------------------------------------------------------------------------------------
 
@@ -204,13 +242,13 @@ class Holds:
 
     def _carry_out(self, waiting: Waiting, request: Request, user: str, uid: int) -> None:
         verdict = {State.APPROVED: "approved", State.DENIED: "denied"}.get(request.state, "collected")
-        self._record(waiting, request, verdict, user, uid)
+        self._record(waiting.flow, waiting.operation, request, verdict, user, uid)
         if request.state is State.PENDING:
             return
         flow = self._over(request.id)
         if request.state is State.DENIED:
             reason = f"{user} denied request {request.id}" + (f": {request.reason}" if request.reason else "")
-            self._refuse(waiting, request, reason, "Ask the approver before trying again.")
+            self._refuse(waiting.flow, waiting.operation, request, reason, "Ask the approver before trying again.")
             return
         approval = self._book.use(request.id, request.digest, time.time())
         flow.berth.say(messages.Approved(flow.id, waiting.operation, request.id, tuple(sorted(approval.by))))
@@ -220,9 +258,8 @@ class Holds:
         flow.holding = ""
         return flow
 
-    def _refuse(self, waiting: Waiting, request: Request, reason: str, hint: str) -> None:
-        refuse = messages.Refuse(waiting.flow.id, waiting.operation, request.id, reason, hint, INSUFFICIENT_PRIVILEGE)
-        waiting.flow.berth.say(refuse)
+    def _refuse(self, flow: OpenFlow, operation: int, request: Request, reason: str, hint: str) -> None:
+        flow.berth.say(messages.Refuse(flow.id, operation, request.id, reason, hint, INSUFFICIENT_PRIVILEGE))
 
     # -- time -----------------------------------------------------------------------------------------------------------------
 
@@ -235,15 +272,17 @@ class Holds:
                 self._tell(request)
                 if waiting is not None:
                     self._over(request.id)
-                    self._record(waiting, request, "expired")
+                    self._record(waiting.flow, waiting.operation, request, "expired")
                     waited = f"request {request.id} was not decided within {self._book.timeout_s:.0f} s"
-                    self._refuse(waiting, request, waited, "Ask an approver to watch `hostguard requests`.")
+                    self._refuse(
+                        waiting.flow, waiting.operation, request, waited, "Ask an approver to watch `hostguard requests`."
+                    )
 
-    def _record(self, waiting: Waiting, request: Request, verdict: str, user: str = "", uid: int = -1) -> None:
+    def _record(self, flow: OpenFlow, operation: int, request: Request, verdict: str, user: str = "", uid: int = -1) -> None:
         approval = entry.Approval(
-            request=request.id, verdict=verdict, user=user, uid=uid, operation=waiting.operation, reason=request.reason
+            request=request.id, verdict=verdict, user=user, uid=uid, operation=operation, reason=request.reason
         )
-        self._records.note(waiting.flow.id, approval)
+        self._records.note(flow.id, approval)
 
     # -- watching -------------------------------------------------------------------------------------------------------------
 

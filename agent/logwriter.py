@@ -6,10 +6,11 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..recorder.drain import Drain
 from ..recorder.durable import LogUnavailable, Syscalls
+from ..recorder.inheritance import LivingJournal
 from ..recorder.log import Log
 from ..recorder.ringfile import JournalBusy
 from .failures import Failure
@@ -46,8 +47,19 @@ class LogWriter:
         self._thread = threading.Thread(target=drain.run, name="log-writer")
 
     @classmethod
-    async def start(cls, log: Log, *, strict: bool, batch_s: float, on_failure: Callable[[int, str], None]) -> LogWriter:
-        """Take what an earlier run left, then begin. `on_failure` is called in this loop. Raises Failure."""
+    async def start(
+        cls,
+        log: Log,
+        *,
+        strict: bool,
+        batch_s: float,
+        on_failure: Callable[[int, str], None],
+        living: Sequence[LivingJournal] = (),
+    ) -> LogWriter:
+        """Take what an earlier run left, go on with the `living`, then begin. Raises Failure.
+
+        `on_failure` is called in this loop.
+        """
         loop = asyncio.get_running_loop()
 
         def tell(number: int, reason: str) -> None:
@@ -56,19 +68,23 @@ class LogWriter:
         until = time.monotonic() + OLD_WORKERS_S
         while True:
             try:
-                writer = cls(Drain(log, strict=strict, batch_s=batch_s, on_failure=tell))
+                writer = cls(Drain(log, strict=strict, batch_s=batch_s, on_failure=tell, living=living))
                 break
             except JournalBusy as error:
                 if time.monotonic() > until:
                     raise Failure(f"a worker of an earlier daemon still runs: {error}") from None
                 await asyncio.sleep(RETRY_S)
-            except LogUnavailable as error:
+            except (LogUnavailable, OSError) as error:
                 raise Failure(f"the journals of the last run can't be taken into the log: {error}") from None
         writer._thread.start()
         return writer
 
     async def stop(self) -> None:
         """Take and sync what is there; nothing of the drain runs after this."""
+        await self.pause()
+        self.drain.close()
+
+    async def pause(self) -> None:
+        """Take and sync what is there; then the journals can be bequeathed."""
         self.drain.stop()
         await asyncio.to_thread(self._thread.join)
-        self.drain.close()

@@ -29,7 +29,7 @@ from .asks import Asks
 from .drain import Drain
 from .durability import Durability
 from .ends import ClientEnd, ServerEnd
-from .facts import REFRESH_S, Facts
+from .facts import Facts
 from .flow import Flow, Tally
 from .gate import Gate
 from .latency import Latency
@@ -55,7 +55,7 @@ class Loop:
         self.tally = tally
         self.decider = Decider(Policy(begin.document, begin.epoch), hash_key=begin.hash_key)
         self.asks = Asks(say, messages.max_from_worker(begin.document))
-        self.facts = Facts(self.decider, gate, self._catalog_changed)
+        self.facts = Facts(self.decider, gate, self._catalog_changed, limits.catalog_s)
         self.relays: dict[int, Relay] = {}
         self.drain = Drain()
         self.added = Latency()
@@ -246,7 +246,7 @@ class Loop:
     async def refresh(self) -> None:
         """Keep the catalogs fresh while flows stay open; runs until cancelled."""
         while True:
-            await asyncio.sleep(REFRESH_S)
+            await asyncio.sleep(self.facts.look_s)
             for relay in self.facts.stale(self.relays.values()):
                 relay.read_catalog()
 

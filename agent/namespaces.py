@@ -27,9 +27,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from typing import Any, Protocol
 
+import msgspec
+
 from ..kernel import netns
 from ..kernel.errors import KernelError
 from ..kernel.loader import netns_cookie
+from .unix_sockets import StandIns
 
 SCAN_S = 0.5
 POLL_S = 0.02
@@ -44,27 +47,6 @@ class Door(Protocol):
 
     def close(self) -> None:
         """Take in no more, close the socket."""
-
-
-class Standing(Protocol):
-    """Listeners for UNIX sockets of resources; closed before they are."""
-
-    @property
-    def listeners(self) -> list[socket.socket]:
-        """To accept on."""
-
-    def vouch(self) -> None:
-        """Let the kernel send connects there. Raises OSError, KernelError."""
-
-    def close(self) -> None:
-        """Let connects be refused."""
-
-
-class StandIns(Protocol):
-    """What stands for UNIX sockets; `unix_sockets.StandIns` in real life."""
-
-    def open_in(self, namespace: int) -> Standing:
-        """Listen in the namespace of this descriptor, which is kept open for as long. Raises OSError, KernelError."""
 
 
 class Registry(Protocol):
@@ -102,6 +84,23 @@ class Served:
         self.listeners.close()
         self.resolvers.close()
         os.close(self.fd)
+
+
+class NamespaceLeft(msgspec.Struct, frozen=True):
+    """A namespace as one supervisor leaves it to the next, with what waits in its sockets."""
+
+    inode: int
+    pid: int
+    fd: int
+    """Descriptor of the namespace."""
+    listeners: tuple[int, ...]
+    """Of 127.0.0.1, of ::1 if there is one."""
+    resolvers: tuple[int, ...]
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that have to stay open across the change."""
+        return (self.fd, *self.listeners, *self.resolvers)
 
 
 class Namespaces:
@@ -166,6 +165,22 @@ class Namespaces:
         """Let go of all."""
         for served in list(self._served.values()):
             self._leave(served)
+
+    def leave(self) -> list[NamespaceLeft]:
+        """All that are served, for the next supervisor."""
+        return [
+            NamespaceLeft(one.inode, one.pid, one.fd, _left(one.listeners), _left(one.resolvers))
+            for one in self._served.values()
+            if not one.listeners.closed
+        ]
+
+    async def take_up(self, left: Iterable[NamespaceLeft]) -> None:
+        """Go on in the namespaces that an earlier supervisor served. Raises KernelError."""
+        for one in left:
+            listeners, resolvers = _taken(one.listeners), _taken(one.resolvers)
+            self._registry.set_listeners(listeners.sock4, listeners.sock6)
+            self._registry.set_resolver(resolvers.sock4, resolvers.sock6)
+            await self._keep(Served(one.inode, netns_cookie(listeners.sock4), one.fd, listeners, resolvers, [], one.pid))
 
     def stream_socket(self, cookie: int, family: socket.AddressFamily) -> socket.socket | None:
         """A stream socket to dial from, in the namespace that an accepted connection came from; None: the daemon's own.
@@ -234,7 +249,10 @@ class Namespaces:
             self.failures[inode] = f"no listener in the network namespace of process {pid}: {error}"
             return
         self.failures.pop(inode, None)
-        self._served[inode] = self._by_cookie[served.cookie] = served
+        await self._keep(served)
+
+    async def _keep(self, served: Served) -> None:
+        self._served[served.inode] = self._by_cookie[served.cookie] = served
         await self._stand_in(served)
         for sock in filter(None, (served.listeners.sock4, served.listeners.sock6)):
             served.doors.append(await self._open_door(sock))
@@ -252,7 +270,7 @@ class Namespaces:
         for sock in standing.listeners:
             served.doors.append(await self._open_door(sock))
         try:
-            standing.vouch()
+            self._stand_ins.vouch_for(standing)
         except (KernelError, OSError) as error:
             served.denied_unix = f"UNIX sockets of resources are denied in the network namespace of process {served.pid}: {error}"
 
@@ -272,6 +290,17 @@ class Namespaces:
     def _leave(self, served: Served) -> None:
         del self._served[served.inode], self._by_cookie[served.cookie]
         served.close()
+
+
+def _left(sockets: netns.OnLoopback) -> tuple[int, ...]:
+    return tuple(sock.fileno() for sock in (sockets.sock4, sockets.sock6) if sock is not None)
+
+
+def _taken(descriptors: tuple[int, ...]) -> netns.OnLoopback:
+    found = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    for sock in found:
+        sock.setblocking(False)
+    return netns.OnLoopback(found[0], found[1] if len(found) > 1 else None)
 
 
 def _pids() -> Iterable[int]:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 
 STATUS_S = 5.0
 """How often the status line is renewed without a watchdog that asks for more."""
+VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 LONGEST = 200
 """Characters of the status line: it is one line of `systemctl status`."""
 
@@ -20,6 +21,8 @@ class Notifier:
     """
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
+        self.environment = {name: environment[name] for name in VARIABLES if name in environment}
+        """What it was told by, for a program that is to be told the same."""
         address = environment.pop("NOTIFY_SOCKET", "")
         watchdog_us = environment.pop("WATCHDOG_USEC", "")
         watched = environment.pop("WATCHDOG_PID", "") in ("", str(os.getpid()))

@@ -18,6 +18,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from ..policy.addresses import UNIX_SCHEME, parse_address
 from ..policy.names import is_numeric
 from ..policy.sections import Resource
@@ -56,6 +58,15 @@ class _Hold:
     resource: str
     """Empty: several came at once, so it is nobody's."""
     until: float
+
+
+class NamesLeft(msgspec.Struct, frozen=True):
+    """What one supervisor knows of names, for the next; times are monotonic seconds of this boot."""
+
+    pairs: list[tuple[Asking, str, str, float]]
+    """(who was told, name, address, until when it counts)."""
+    holds: list[tuple[Spot, str, float]]
+    """(place, the resource that holds it, until when)."""
 
 
 class Resources:
@@ -115,6 +126,17 @@ class Resources:
             self.disputes.popitem(last=False)
         whose = f"resource {holder}'s" if holder else "several resources' at once"
         self.disputes[spot, resource] = (f"names of resource {resource} lead to {_text(spot)}, which is {whose}", now)
+
+    def leave(self) -> NamesLeft:
+        """All that is known, for the next supervisor."""
+        return NamesLeft(self.known.pairs(), [(spot, hold.resource, hold.until) for spot, hold in self._holds.items()])
+
+    def take_up(self, left: NamesLeft) -> None:
+        """Go on with what an earlier supervisor knew."""
+        for asking, name, address, until in left.pairs:
+            self.known.learn(asking, name, (address,), until)
+        for spot, resource, until in left.holds:
+            self._holds[spot] = _Hold(resource, until)
 
     # -- whose an address is ----------------------------------------------------------------------------------------------------
 

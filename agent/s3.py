@@ -6,12 +6,16 @@ boto3 takes credentials from its usual places (environment, profile, role of the
 from __future__ import annotations
 
 import datetime
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..policy.document import Document
 from ..policy.sections import Ship
 from .failures import Failure
+from .paths import Paths
+from .shipping import Arrived, arrived
 
 TIMEOUT_S = 30
 
@@ -114,3 +118,11 @@ def _told(step: str) -> Iterator[None]:
         yield
     except (BotoCoreError, ClientError, ValueError) as error:
         raise Failure(f"S3 could not {step}: {error}") from None
+
+
+def shipped(document: Document, paths: Paths) -> Callable[[], Arrived] | None:
+    """How far the configured bucket has come; None where none is configured."""
+    if not document.ship.bucket:
+        return None
+    place = place_of(document.ship, socket.gethostname())
+    return lambda: arrived(paths.ledger, place)

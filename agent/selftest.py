@@ -33,6 +33,8 @@ class SelfTest:
         self.passed_at = 0.0
         """Wall time of the last success, 0 before the first."""
         self.failure = ""
+        self.turn = asyncio.Lock()
+        """Held while a probe runs; whoever takes it keeps the next one from beginning."""
 
     def arrived(self, origin: Origin) -> bool:
         """Whether the accepted connection is the probe's."""
@@ -43,6 +45,10 @@ class SelfTest:
 
     async def run(self) -> None:
         """Probe once. Raises Failure when a connection did not arrive, or arrived with other facts."""
+        async with self.turn:
+            await self._run()
+
+    async def _run(self) -> None:
         self._arrived.clear()
         try:
             self._redirect.guard(cgroups.create(self._cgroup), WORKLOAD)

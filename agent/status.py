@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -72,7 +73,9 @@ class Status:
         witnesses: Witnesses,
         retention: Retention,
         started_at: float,
+        taken_over: Mapping[str, str] | None,
     ) -> None:
+        """`taken_over`: what is on record of a predecessor whose flows went on; None at a start like any other."""
         self._decider = decider
         self._redirect = redirect
         self._enrolment = enrolment
@@ -95,6 +98,7 @@ class Status:
         self._witnesses = witnesses
         self._retention = retention
         self._started_at = started_at
+        self._taken_over = taken_over
 
     @property
     def document(self) -> Document:
@@ -123,6 +127,7 @@ class Status:
             "pid": os.getpid(),
             "config": document.file,
             "started_at": self._started_at,
+            "taken_over": self._taken_over,
             "attach": str(attach_point(document)),
             "hooks": hooks,
             "loader": self._redirect.loader,

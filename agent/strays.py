@@ -36,6 +36,8 @@ class Strays:
         """Found by the last look, but not ended."""
         self.failure = ""
         """Why the last look told nothing; empty when it did."""
+        self.turn = asyncio.Lock()
+        """Held during a look, until what it found is on record; whoever takes it keeps the next one from beginning."""
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -53,6 +55,10 @@ class Strays:
 
     async def look(self) -> None:
         """Look once."""
+        async with self.turn:
+            await self._look()
+
+    async def _look(self) -> None:
         try:
             found = await asyncio.to_thread(sweep, self._redirect)
         except (KernelError, OSError) as error:

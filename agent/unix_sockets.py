@@ -74,7 +74,8 @@ class StandIns:
         addresses = (unix_address(text.removeprefix(UNIX_SCHEME)) for text in every if text.startswith(UNIX_SCHEME))
         self._names = {address: new_name() for address in addresses}
         self._standing: list[Standing] = []
-        """The first is in our own namespace."""
+        """One for each network namespace."""
+        self._filed = False
 
     def close_all_but_open(self) -> None:
         """What an earlier daemon had redirected leads nowhere from here on. Raises KernelError."""
@@ -91,7 +92,14 @@ class StandIns:
     def vouch(self) -> None:
         """Let the kernel send connects there. First the names: none is sent to an earlier one's. Raises OSError, KernelError."""
         self._redirect.set_unix(self._open | self._names)
-        self._standing[0].vouch()
+        self._filed = True
+        for standing in self._standing:
+            standing.vouch()
+
+    def vouch_for(self, standing: Standing) -> None:
+        """Let the kernel send connects to one more; not before it knows the names. Raises OSError, KernelError."""
+        if self._filed:
+            standing.vouch()
 
     def close(self) -> None:
         """Let connects be refused from here on, in every namespace."""

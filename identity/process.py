@@ -206,17 +206,17 @@ def _ancestors(child: _Stat) -> tuple[Ancestor, ...]:
 
 
 def _read_file(folder: int, name: str, size: int) -> bytes:
-    """Up to `size` bytes; empty when the process has ended or the file may not be read."""
+    """Up to `size` bytes; empty when the process has ended or the file may not be read.
+
+    The files of /proc/PID are written whole for a read that has room for them (fs/seq_file.c, ``seq_read_iter``; for ``cmdline``
+    fs/proc/base.c, ``get_mm_cmdline``): a read that got less than it asked for has got the rest.
+    """
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
     except OSError:
         return b""
     try:
-        parts = []
-        while size > 0 and (part := os.read(descriptor, size)):
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+        return os.read(descriptor, size)
     except OSError:
         return b""
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,3 +81,11 @@ HOOKS = {
     "connect6": Place("redirect", 11),
 }
 REQUIRED = tuple(name for name, place in HOOKS.items() if place.required)
+
+
+def code() -> str:
+    """SHA-256 in hex of what there is to attach: objects, sources, where they go. The same code need not be attached again."""
+    found = hashlib.sha256(repr(HOOKS).encode())
+    for path in sorted(path for path in OBJECTS.iterdir() if path.suffix in (".c", ".h", ".o")):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()

@@ -90,6 +90,26 @@ class Redirect:
             raise KernelError.of(error, error.filename or str(pin_dir), "cannot attach the redirect") from error
         return redirect
 
+    @classmethod
+    def resume(cls, cgroup: Path, pin_dir: Path, loader: str, remarks: tuple[str, ...]) -> Redirect:
+        """Take over what the same code (`hooks.code`) attached here before: no hook is touched, which saves a second or more.
+
+        Raises KernelError, also when a hook that nothing works without is not attached any more.
+        """
+        at = cgroups.path_of(cgroups.cgroup_id(cgroup)) or cgroup
+        try:
+            with ExitStack() as always, ExitStack() as undo:
+                attempt = Attempt(cgroup, pin_dir, always, undo)
+                lock_fd = attempt.lock()
+                for name, place in HOOKS.items():
+                    if place.required and not (hook := read_hook(pin_dir, name)).attached:
+                        raise KernelError(errno.ENOENT, name, f"is not attached any more: {hook.detail}")
+                redirect = cls(at, pin_dir, lock_fd, attempt.open_maps(), remarks, loader)
+                undo.pop_all()
+        except OSError as error:
+            raise KernelError.of(error, error.filename or str(pin_dir), "cannot resume the redirect") from error
+        return redirect
+
     def set_listeners(self, sock4: socket.socket, sock6: socket.socket | None) -> None:
         """Send guarded connects of these sockets' network namespace to them.
 
@@ -240,6 +260,11 @@ class Redirect:
     def beat(self, now_ns: int) -> None:
         """Say that the daemon serves. now_ns: CLOCK_MONOTONIC (`time.monotonic_ns`)."""
         self._beat[0] = now_ns
+
+    @property
+    def heartbeat(self) -> int:
+        """Descriptor of the map that `beat` writes to: 8 bytes that can be mapped, nanoseconds of CLOCK_MONOTONIC."""
+        return self._maps["heartbeat"].fd
 
     def take_origin(self, key: OriginKey) -> Origin | None:
         """Who opened the connection from this source; None when no redirected connection did, or more than one may have.

@@ -146,6 +146,15 @@ class _Live(msgspec.Struct):
     actions: tuple[str, ...]
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """A request as one book leaves it to the next."""
+
+    request: Request
+    operation: Operation | None
+    """The held operation; None when it is over."""
+    actions: tuple[str, ...]
+
+
 class RequestBook:
     """All requests of this host, bounded: at most `max_held` live ones and `max_over` that are over, oldest dropped first."""
 
@@ -189,6 +198,24 @@ class RequestBook:
         )
         self._requests[request.id] = request
         self._live[request.id] = _Live(flow, operation, judgement.needs)
+        return request
+
+    def leave(self) -> list[Kept]:
+        """All requests, for a book that is to go on with them; oldest first."""
+        live = self._live
+        return [
+            Kept(request, live[name].operation, live[name].actions) if name in live else Kept(request, None, ())
+            for name, request in self._requests.items()
+        ]
+
+    def take_up(self, kept: Kept, flow: Held | None, reason: str = "") -> Request:
+        """Go on with a request of an earlier book; a live one for which no flow waits is withdrawn for this reason."""
+        request = self._requests[kept.request.id] = kept.request
+        if kept.operation is None:
+            return request
+        if flow is None:
+            return self._move(request, Event.WITHDRAW, reason=reason)
+        self._live[request.id] = _Live(flow, kept.operation, kept.actions)
         return request
 
     def decide(
@@ -284,7 +311,7 @@ class RequestBook:
         moved = msgspec.structs.replace(request, state=state, **changes)
         if not any(before is state for before, _ in TRANSITIONS):
             moved = msgspec.structs.replace(moved, text=request.text[:SHOWN_CHARACTERS], parameters=())
-            del self._live[request.id]
+            self._live.pop(request.id, None)
         self._requests[request.id] = moved
         self._drop_oldest()
         return moved

@@ -7,7 +7,7 @@ passes is what `Log` would have written itself, and every reader can read it. Wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,19 @@ class Flows:
         self.open: dict[int, int] = {}
         self._ended: dict[int, None] = {}
         self._find = find
+
+    @classmethod
+    def of(cls, open_flows: dict[int, int], ended: Iterable[int]) -> Flows:
+        """Those that another drain knew."""
+        flows = cls()
+        flows.open = dict(open_flows)
+        flows._ended = dict.fromkeys(ended)
+        return flows
+
+    @property
+    def ended(self) -> tuple[int, ...]:
+        """Flows that have ended, of which a late entry may come; the oldest first."""
+        return tuple(self._ended)
 
     def admit(self, entries: list[Entry]) -> dict[int, int]:
         """The flows' last numbers after these entries (0 for a flow that they end). Raises NotAdmitted. Changes nothing yet."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from .entry import DaemonStart, FlowClose, FlowOpen, PolicyLoad, Session
 from .findings import Fault
 from .frames import LENGTH_BYTES
+from .inheritance import is_successor
 from .packing import LogCorrupt, kind_of, tag_of, unpack
 from .tiles import WIDTH, Tile
 from .tree import leaf_hash
@@ -59,6 +60,8 @@ class Needed:
             return
         one = Carried(index, frame)
         match unpack(one.data):
+            case DaemonStart() as start if is_successor(start):
+                self._start = one
             case DaemonStart():
                 self._start, self._past, self._flows = one, self._flows, {}
             case PolicyLoad(accepted=True):

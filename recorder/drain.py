@@ -4,6 +4,9 @@ For each journal, in this order: copy from the ring, check (`admission`), append
 taken (`ringfile`), give the room back to the worker. Then sync the log, and tell workers how far that is. A crash between any
 two of these is put right by `leftover` at the next start.
 
+A drain may leave its journals to another (`bequeath`), with their workers at work: what these publish meanwhile stays in the
+rings. Until the other has them they are what a crash would leave.
+
 When the log can't be written, workers are told and refuse what comes. What they had published by then stays in the journal and is
 tried again until it is in the log: its operations may have been released.
 """
@@ -14,12 +17,13 @@ import contextlib
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from .admission import ALL, SLICE, Flows, NotAdmitted, check
 from .durable import LogUnavailable
 from .entry import FlowClose, FlowOpen, JournalEnd, JournalOpen
+from .inheritance import LivingJournal
 from .leftover import take_leftovers
 from .log import Log
 from .ringfile import PAGE, ControlPage, RingFile
@@ -84,9 +88,11 @@ class Drain:
         strict: bool = False,
         batch_s: float = 0.05,
         on_failure: Callable[[int, str], None] = lambda *_: None,
+        living: Iterable[LivingJournal] = (),
     ) -> None:
-        """Take what an earlier run left, first of all. Raises JournalBusy, LogUnavailable.
+        """Take what an earlier run left, first of all. Raises JournalBusy, LogUnavailable, OSError.
 
+        living: journals that another drain bequeathed, whose workers live.
         on_failure: told of a journal that was ended for what its worker wrote; called in the thread that found out.
         """
         self.failures: dict[int, str] = {}
@@ -107,10 +113,13 @@ class Drain:
         self._stopping = False
         self._dirty_since = 0
         """Monotonic time since when there is something to sync; 0 when there is not."""
-        take_leftovers(log)
+        inherited = {journal.number: journal for journal in living}
+        take_leftovers(log, inherited)
         self._poll = select.epoll()
         self._wake_fd, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll.register(self._wake_fd, select.EPOLLIN)
+        for number, journal in inherited.items():
+            self._adopt(number, journal)
 
     @property
     def failure(self) -> str:
@@ -137,10 +146,45 @@ class Drain:
                 raise LogUnavailable(f"make a journal: {error}") from error
             doorbell, doorbell_worker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
             synced_worker, synced = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            self._open[number] = _Open(file, size, control, doorbell, synced)
-            self._poll.register(doorbell, select.EPOLLIN)
-            self._doorbells.add(doorbell)
-            return Handle(number, (for_worker, control.descriptor, doorbell_worker, synced_worker))
+            self._keep(number, _Open(file, size, control, doorbell, synced))
+            return Handle(number, (for_worker, control.for_worker(), doorbell_worker, synced_worker))
+
+    def _keep(self, number: int, journal: _Open) -> None:
+        self._open[number] = journal
+        self._poll.register(journal.doorbell, select.EPOLLIN)
+        self._doorbells.add(journal.doorbell)
+
+    def _adopt(self, number: int, left: LivingJournal) -> None:
+        file = RingFile(self._log.folder, number)
+        journal = _Open(file, left.size, ControlPage(left.control), left.doorbell, left.synced)
+        journal.flows = Flows.of(left.open, left.ended)
+        journal.read, journal.durable, journal.logged = left.read, left.durable, left.logged
+        journal.told, journal.ending, journal.rejected = left.told, left.ending, left.rejected
+        self._keep(number, journal)
+
+    def bequeath(self) -> list[LivingJournal]:
+        """What another drain needs to go on with the journals. After `run` has returned; nothing may be called any more.
+
+        Their descriptors (`LivingJournal.descriptors`) belong to whoever takes over from here on.
+        """
+        return [
+            LivingJournal(
+                number=number,
+                size=journal.size,
+                control=journal.control.descriptor,
+                doorbell=journal.doorbell,
+                synced=journal.synced,
+                open=journal.flows.open,
+                ended=journal.flows.ended,
+                read=journal.read,
+                durable=journal.durable,
+                logged=journal.logged,
+                told=journal.told,
+                ending=journal.ending,
+                rejected=journal.rejected,
+            )
+            for number, journal in self._open.items()
+        ]
 
     def open_flow(self, number: int, entry: FlowOpen) -> int:
         """Put a flow on record whose later entries come through the journal, and return its number.

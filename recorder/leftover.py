@@ -12,7 +12,7 @@ an operation that was not released, and does no harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from .admission import SLICE, Flows, NotAdmitted, Piece, check
@@ -30,12 +30,13 @@ _CRC = 9
 _STAMP = b"\xa7wall_ns"
 
 
-def take_leftovers(log: Log) -> None:
+def take_leftovers(log: Log, living: Container[int] = ()) -> None:
     """Take all journals in the log's folder into the log, put their end on record, remove them.
 
+    living: numbers of journals that are none, since this process has taken them over with their workers.
     Raises JournalBusy when a process still has one, with nothing done; LogUnavailable.
     """
-    files = [RingFile(log.folder, number) for number in leftover_numbers(log.folder)]
+    files = [RingFile(log.folder, number) for number in leftover_numbers(log.folder) if number not in living]
     try:
         for file in files:
             file.claim()

@@ -121,14 +121,17 @@ class RingFile:
 class ControlPage:
     """The words that both sides share while they live (``ring.c``): a memfd that nobody can resize."""
 
-    def __init__(self) -> None:
-        self.descriptor = os.memfd_create("hostguard-journal", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(self.descriptor, PAGE)
-        # Without these a worker could shorten it, and the next look at it would be a SIGBUS.
-        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    def __init__(self, descriptor: int | None = None) -> None:
+        """Make one, or take over the one that an earlier `ControlPage` made, which also holds what it said last."""
+        self.descriptor = _sealed_page() if descriptor is None else descriptor
         self._page: Any = lib.hg_control(self.descriptor)
         if self._page == ffi.NULL:
+            os.close(self.descriptor)
             raise OSError(ffi.errno, f"map the control page: {os.strerror(ffi.errno)}")
+
+    def for_worker(self) -> int:
+        """A descriptor of it for the worker."""
+        return os.dup(self.descriptor)
 
     @property
     def published(self) -> int:
@@ -149,8 +152,16 @@ class ControlPage:
         lib.hg_set_state(self._page, state, data, len(data))
 
     def close(self) -> None:
-        """Unmap; the descriptor is the caller's."""
         lib.hg_control_close(self._page)
+        os.close(self.descriptor)
+
+
+def _sealed_page() -> int:
+    descriptor = os.memfd_create("hostguard-journal", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, PAGE)
+    # Without these a worker could shorten it, and the next look at it would be a SIGBUS.
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return descriptor
 
 
 def ring_path(folder: Path, number: int) -> Path:

@@ -25,7 +25,7 @@ from hostguard.agent.client import Client
 from hostguard.kernel import cgroups
 
 HOSTGUARD = str(Path(sys.executable).with_name("hostguard"))
-START_LIMIT_S = 30
+START_LIMIT_S = 60
 STOP_LIMIT_S = 20
 UP = "hostguard guards"
 """How the line begins that the daemon prints once it guards."""
@@ -75,6 +75,8 @@ class Setup:
     workers: int = 0
     log: str = ""
     """More lines of ``[log]``."""
+    limits: str = ""
+    """Lines of ``[limits]``."""
 
     def files(self, place: Place) -> Mapping[str, str]:
         """The configuration file, with the policies beside it."""
@@ -104,6 +106,9 @@ workers = {self.workers}
 [log]
 durability = "{self.durability}"
 {self.log}
+
+[limits]
+{self.limits}
 
 [policy]
 files = ["policies.cedar"]

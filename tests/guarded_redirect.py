@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,9 @@ def refresh(guarded: Guarded) -> Guarded:
         setting({})
     for identifier in redirect.guarded():
         redirect.unguard(identifier)
+    for listener in (guarded.sock4, guarded.sock6):
+        _drop_waiting(listener)
+    redirect.set_listeners(guarded.sock4, guarded.sock6)
     redirect.guard(cgroups.cgroup_id(guarded.agent), 7)
     redirect.beat(time.monotonic_ns())
     events = redirect.events()
@@ -85,3 +88,13 @@ def refresh(guarded: Guarded) -> Guarded:
         for index in range(len(COUNTERS)):
             counters.update(INDEX.pack(index), U64.pack(0))
     return guarded
+
+
+def _drop_waiting(listener: socket.socket) -> None:
+    """Close what an earlier test connected and did not accept."""
+    limit_s = listener.gettimeout()
+    listener.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+    listener.settimeout(limit_s)

@@ -31,7 +31,10 @@ assert isinstance(effect, Started) and effect.session.user == "anna"
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel that was built from a copy of the tree, so that nothing built before can slip into it."""
+    """A wheel that was built from a copy of the tree, so that nothing built before can slip into it.
+
+    Built without optimising: what is in it, and whether that works, does not depend on it.
+    """
     folder = tmp_path_factory.mktemp("wheel")
     tree = folder / "tree"
     built = (
@@ -50,7 +53,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*built))
     options = ["--quiet", "--no-build-isolation", "--no-deps", "--wheel-dir", str(folder)]
     command = [sys.executable, "-m", "pip", "wheel", *options, str(tree)]
-    environment = {**os.environ, "HOSTGUARD_PURE": ""}
+    environment = {**os.environ, "HOSTGUARD_PURE": "", "HOSTGUARD_OPT_LEVEL": "0"}
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stderr
     (wheel,) = folder.glob("hostguard-*.whl")

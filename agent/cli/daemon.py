@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from ..lease import Lease
 from .output import config_option, configured
 
 
@@ -19,8 +21,10 @@ def command(config: Path) -> None:
     until it runs again. `hostguard uninstall` removes them.
 
     SIGHUP reloads policies, agents, users, tags and the modes of workloads; with a mistake in them everything stays as
-    it was, and `hostguard status` says so.
+    it was, and `hostguard status` says so. SIGUSR2 is `hostguard restart`.
     """
+    # A daemon that replaces another beats before anything slow.
+    lease = Lease.of(os.environ)
     from ..daemon import run
 
-    run(configured(config))
+    run(configured(config), lease)

@@ -24,6 +24,7 @@ from ...recorder import entry
 from ...recorder.durable import LogUnavailable
 from ...recorder.log import Log
 from ..channel import Channel, pair
+from ..child import Child
 from ..faults import Faults
 from ..resources import Resources
 from ..sandbox import seccomp
@@ -64,16 +65,23 @@ class Keeper:
     """Keeps one resolver running."""
 
     def __init__(
-        self, document: Document, epoch: int, user: tuple[int, int], log: Log, resources: Resources, faults: Faults
+        self,
+        document: Document,
+        epoch: int,
+        user: tuple[int, int],
+        log: Log,
+        resources: Resources,
+        faults: Faults,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
-        """`user`: the ids that the process takes."""
+        """`user`: the ids that the process takes. `sockets`: those of an earlier supervisor, with what waits in them."""
         self._begin = messages.Begin(_settled(document), epoch)
         self._user = user
         self._log = log
         self._strict = document.log.durability == "strict"
         self._resources = resources
         self._faults = faults
-        self.sockets = _sockets()
+        self.sockets = list(sockets) or _sockets()
         self._served = dict(enumerate(self.sockets))
         self._next_socket = len(self.sockets)
         self.ready = asyncio.Event()
@@ -90,7 +98,7 @@ class Keeper:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._channel: Channel | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Child | None = None
         self._heard_at = 0.0
         self._syncing: asyncio.Task[str] | None = None
         self._works: set[asyncio.Task[None]] = set()
@@ -123,13 +131,7 @@ class Keeper:
                 max_message_bytes=messages.MAX_MESSAGE_BYTES,
                 max_queued_bytes=MAX_QUEUED_BYTES,
             )
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-m", MODULE, *map(str, fds)),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=fds,
-                env={"LANG": "C.UTF-8"},
-                cwd="/",
-            )
+            self._process = Child.start((sys.executable, "-I", "-m", MODULE, *map(str, fds)), fds)
         finally:
             theirs.close()
         self.pid = self._process.pid
@@ -163,17 +165,23 @@ class Keeper:
         self._kill(reason or "it let its channel go")
 
     def _kill(self, reason: str) -> None:
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None and self._process.code is None:
             print(f"the resolver's process is killed: {reason}", file=sys.stderr, flush=True)
             self._process.kill()
 
     def _end(self) -> None:
         if self._channel is not None:
             self._channel.close()
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None:
             self._process.kill()
         for waiting in self._waiting.values():
             waiting.cancel()
+
+    def leave(self) -> tuple[Child | None, list[int]]:
+        """End the process; the sockets' descriptors, and the process if somebody still has to wait for it."""
+        self._end()
+        running = self._process if self._process is not None and self._process.code is None else None
+        return running, [sock.detach() for sock in self.sockets]
 
     def close(self) -> None:
         """No question is answered any more."""

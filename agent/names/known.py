@@ -68,6 +68,15 @@ class KnownNames:
         for address, _ in zip(addresses, range(MAX_ADDRESSES), strict=False):
             pairs.add(address, name, until)
 
+    def pairs(self) -> list[tuple[Asking, str, str, float]]:
+        """(asking, name, address, until when it counts) of all that is known; `learn` takes them in this order."""
+        return [
+            (asking, name, address, until)
+            for asking, told in self._told.items()
+            for pairs in (told.resources, told.others)
+            for (address, name), until in pairs.until.items()
+        ]
+
     def names_at(self, asking: Asking, address: str) -> list[tuple[str, float]]:
         """(name, until when it counts) of every name for which the agent was told this address, the newest answer first."""
         told = self._told.get(asking)

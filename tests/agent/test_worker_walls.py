@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 SUPERVISOR = (
-    "berth", "cancels", "cli", "client", "control", "crew", "daemon", "desk", "dialling", "entrance", "flows", "forwarding",
+    "beginning", "bequest", "berth", "cancels", "child", "cli", "client", "control", "crew", "daemon", "desk", "dialling",
+    "entrance", "flows", "forwarding", "guarded", "handover", "lease", "predecessor", "preflight", "restart",
     "holds", "logwriter", "metrics", "paths", "records", "reload", "report", "resources", "retention", "s3", "sealing",
     "selftest", "shipping", "status", "witnesses",
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,14 +36,22 @@ class Hammer:
     def __init__(self, guarded: guard.Guard, workload: str, server: Server) -> None:
         environment = {**server.environment(), "PGAPPNAME": f"hammer-{workload}"}
         self.process = guarded.begin(workload, [sys.executable, HAMMER], environment)
+        self.began = "0"
+        """Monotonic seconds at which the last visit began that was read."""
 
     def line(self) -> tuple[float, str]:
         """The next visit: milliseconds and outcome."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.process.stderr.read() if self.process.stderr else ""
-        took_ms, _, outcome = line.strip().partition(" ")
+        self.began, took_ms, outcome = line.strip().split(" ", 2)
         return float(took_ms), outcome
+
+    def from_now_on(self) -> None:
+        """Pass over the visits that began before now."""
+        now = time.monotonic()
+        while float(self.began) < now:
+            self.line()
 
     def until(self, outcome: str, limit: int = 20_000) -> None:
         """Read on until a visit ended so."""

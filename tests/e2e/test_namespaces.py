@@ -372,3 +372,22 @@ print(*waits)
     print(f"served after {waits[50] * 1000:.0f} ms (median), {waits[-1] * 1000:.0f} ms at worst")
     until(lambda: namespaces(running) == 0)
     until(lambda: len(os.listdir(folder)) <= before + 2)
+
+
+def test_a_restart_keeps_what_is_served_in_a_namespace(running: guard.Guard, postgres18: Server) -> None:
+    """The same sockets of the namespace's before and after, so that nobody who connects meanwhile is refused."""
+    with served(postgres18) as netns:
+        before = asking(running, netns)
+        assert answer(before)[2] == 18
+        restarting = threading.Thread(target=lambda: told.append(running.ask("restart")))
+        told: list[Any] = []
+        restarting.start()
+        while restarting.is_alive():
+            during = asking(running, netns)
+            refusals, _, version = answer(during)
+            assert (refusals, version) == (0, 18)
+            finish(during)
+        restarting.join()
+        assert [one["flows_end"] for one in told] == [False]
+        finish(before)
+    until(lambda: namespaces(running) == 0)

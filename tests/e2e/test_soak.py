@@ -11,11 +11,13 @@ from pathlib import Path
 
 import guard
 import pytest
+from e2e.deaths import at_random, die
 from e2e.test_kill import POLICY, Hammer, sessions_end, visits
 from servers import Server
 
 BUDGET_S = float(os.environ.get("HOSTGUARD_SOAK_S", "60"))
 """Seconds for each of the tests here."""
+DEATHS_SEED = 4
 GROWTH_KIB = 16 * 1024
 """What the daemon may grow by while it serves thousands of short flows; a leak of one flow's buffers shows within minutes."""
 
@@ -52,73 +54,23 @@ def test_nobody_slips_through_in_many_deaths(postgres18: Server) -> None:
             guarded.start()
 
 
-def serving(guarded: guard.Guard) -> list[int]:
-    """The workers, once one serves."""
-    while not (found := guarded.workers()):
-        continue
-    return found
-
-
-def die_again(guarded: guard.Guard, hammers: list[Hammer], chance: random.Random, rounds: int, until: float) -> list[str]:
-    """Workers and supervisor are killed or hung at random moments while agents work; each time all goes on by itself."""
-    deaths: list[str] = []
-    while len(deaths) < rounds and time.monotonic() < until:
-        for hammer in hammers:
-            hammer.until("ok")
-            hammer.next(chance.randrange(1, 10))
-        death = chance.choices(("worker killed", "worker stopped", "supervisor killed", "supervisor stopped"), (12, 1, 3, 2))[0]
-        deaths.append(death)
-        process = guarded.process
-        assert process is not None
-        match death:
-            case "worker killed":
-                os.kill(chance.choice(serving(guarded)), signal.SIGKILL)
-            case "worker stopped":
-                os.kill(chance.choice(serving(guarded)), signal.SIGSTOP)
-            case "supervisor killed":
-                guarded.kill()
-                guarded.start()
-            case "supervisor stopped":
-                process.send_signal(signal.SIGSTOP)
-                for hammer in hammers:
-                    hammer.until("refused")
-                process.send_signal(signal.SIGCONT)
-    for hammer in hammers:
-        hammer.until("ok")
-    return deaths
-
-
-def opened(guarded: guard.Guard) -> int:
-    """Flows that are on record."""
-    return len(guarded.ask("recordings", "list", "--limit", "1000000"))
-
-
-def in_many_deaths(server: Server, rounds: int, budget_s: float, seed: int) -> list[str]:
-    """Play it; whatever died when, the server has seen no visit that is not on record."""
-    agents = {name: guard.Agent(("worker",)) for name in ("one", "two")}
-    resources = {"pg": f"{server.host}:{server.port}"}
-    setup = guard.Setup(agents=agents, resources=resources, policies=POLICY, workers=2)
-    with guard.guarding(setup) as guarded:
-        before = visits(server)
-        hammers = [Hammer(guarded, workload, server) for workload in ("one", "two", "one", "two")]
-        deaths = die_again(guarded, hammers, random.Random(seed), rounds, time.monotonic() + budget_s)
-        for hammer in hammers:
-            hammer.process.kill()
-            hammer.process.communicate()
-        assert guarded.stop() == 0
-        assert 0 < visits(server) - before <= opened(guarded), deaths
-        assert guarded.cli("log", "verify").returncode == 0
-    return deaths
-
-
-def test_a_few_deaths_of_workers_and_supervisor(postgres18: Server) -> None:
-    assert len(in_many_deaths(postgres18, rounds=4, budget_s=60, seed=3)) == 4
+@pytest.mark.parametrize(
+    "plan",
+    [
+        ("worker killed", "supervisor stopped", "supervisor killed"),
+        ("worker out of memory", "supervisor out of memory"),
+        ("disk full, worker killed", "disk full, supervisor killed"),
+    ],
+    ids=["signals", "memory", "disk"],
+)
+def test_a_few_deaths_of_workers_and_supervisor(postgres18: Server, plan: tuple[str, ...]) -> None:
+    assert die(postgres18, plan) == list(plan)
 
 
 @pytest.mark.soak
 def test_a_hundred_deaths_of_workers_and_supervisor(postgres18: Server) -> None:
-    deaths = in_many_deaths(postgres18, rounds=100, budget_s=BUDGET_S, seed=4)
-    print(f"{len(deaths)} deaths: {collections.Counter(deaths)}")
+    died = die(postgres18, at_random(100, seed=DEATHS_SEED), BUDGET_S, seed=DEATHS_SEED)
+    print(f"seed {DEATHS_SEED}, {len(died)} deaths: {collections.Counter(died)}")
 
 
 @pytest.mark.soak

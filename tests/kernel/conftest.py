@@ -1,4 +1,4 @@
-"""The redirect, attached for one test."""
+"""The redirect, attached for one test or for a module's."""
 
 from __future__ import annotations
 
@@ -18,6 +18,20 @@ def stack() -> Iterator[ExitStack]:
     """Whatever a test enters, left when it ends."""
     with ExitStack() as entered:
         yield entered
+
+
+@pytest.fixture(scope="module")
+def attached() -> Iterator[Guarded]:
+    """For a module whose tests share one through `guarded_redirect.refresh`, in the host's network namespace."""
+    with ExitStack() as entered:
+        yield attach(entered, None)
+
+
+@pytest.fixture(scope="module")
+def attached_netns() -> Iterator[Guarded]:
+    """The same in a fresh network namespace."""
+    with ExitStack() as entered:
+        yield attach(entered, entered.enter_context(network_namespace()))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 from guarded_cgroups import loop_listeners, python_in
-from guarded_redirect import Guarded
+from guarded_redirect import Guarded, attach, refresh
 
 from hostguard.kernel import pins
 from hostguard.kernel.flows import origin_of
@@ -15,6 +15,12 @@ from hostguard.kernel.layouts import OriginKey, mapped_address
 from hostguard.kernel.loader import netns_cookie
 
 pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def guarded(attached: Guarded) -> Guarded:
+    return refresh(attached)
+
 
 CONNECT = """
 host, port = sys.argv[1], int(sys.argv[2])
@@ -119,7 +125,8 @@ print(sock.getsockname()[1])
     assert origin.port == 2
 
 
-def test_with_the_connect_hook_gone_no_earlier_record_is_published_again(guarded: Guarded) -> None:
+def test_with_the_connect_hook_gone_no_earlier_record_is_published_again(stack: ExitStack) -> None:
+    guarded = attach(stack, None)
     program = """
 import ctypes
 sock = socket.socket()

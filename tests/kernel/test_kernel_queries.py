@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
-from guarded_cgroups import in_namespace, network_namespace
-from guarded_redirect import Guarded, attach, refresh
+from guarded_cgroups import in_namespace
+from guarded_redirect import Guarded, refresh
 
 from hostguard.kernel import cgroups
 from hostguard.kernel.errors import KernelError
@@ -18,21 +18,9 @@ from hostguard.kernel.loader import netns_cookie
 pytestmark = pytest.mark.kernel
 
 
-@pytest.fixture(scope="module")
-def attached() -> Iterator[Guarded]:
-    with ExitStack() as stack:
-        yield attach(stack, None)
-
-
 @pytest.fixture
 def guarded(attached: Guarded) -> Guarded:
     return refresh(attached)
-
-
-@pytest.fixture(scope="module")
-def attached_netns() -> Iterator[Guarded]:
-    with ExitStack() as stack:
-        yield attach(stack, stack.enter_context(network_namespace()))
 
 
 @pytest.fixture

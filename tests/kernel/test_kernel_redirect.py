@@ -9,11 +9,22 @@ from contextlib import ExitStack
 
 import pytest
 from guarded_cgroups import network_namespace, output_of, python_in
-from guarded_redirect import Guarded
+from guarded_redirect import Guarded, attach, refresh
 
 from hostguard.kernel import cgroups
 
 pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture
+def guarded(attached: Guarded) -> Guarded:
+    return refresh(attached)
+
+
+@pytest.fixture
+def guarded_netns(attached_netns: Guarded) -> Guarded:
+    return refresh(attached_netns)
+
 
 CONNECT = """
 host, port = sys.argv[1], int(sys.argv[2])
@@ -229,11 +240,13 @@ print(*sock.getpeername())
 """
 
 
-def test_a_socket_bound_to_a_device_is_unbound_then_redirected(guarded_netns: Guarded) -> None:
-    assert guarded_netns.netns is not None
-    guarded_netns.netns.run("ip", "link", "add", "out0", "type", "veth", "peer", "name", "far0")
-    guarded_netns.netns.run("ip", "address", "add", "203.0.113.1/24", "dev", "out0")
-    guarded_netns.netns.run("ip", "link", "set", "out0", "up")
+def test_a_socket_bound_to_a_device_is_unbound_then_redirected(stack: ExitStack) -> None:
+    """In a namespace of its own, which then has a road to 203.0.113.0/24."""
+    namespace = stack.enter_context(network_namespace())
+    guarded_netns = attach(stack, namespace)
+    namespace.run("ip", "link", "add", "out0", "type", "veth", "peer", "name", "far0")
+    namespace.run("ip", "address", "add", "203.0.113.1/24", "dev", "out0")
+    namespace.run("ip", "link", "set", "out0", "up")
     assert guarded_netns.run(BIND_DEVICE, str(guarded_netns.agent), cgroup=guarded_netns.outside) == "203.0.113.7 5432"
     origin = guarded_netns.accept()
     assert origin.host == "203.0.113.7"
