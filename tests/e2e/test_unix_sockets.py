@@ -290,3 +290,30 @@ def test_who_is_only_observed_reaches_all_and_the_record_says_what_would_have_be
         cgroup = running.cgroup / "bot"
         assert output_of(python_in(cgroup, OTHERS, str(tmp_path / "other"))) == "0"
         assert output_of(python_in(cgroup, OBSERVED_ELSEWHERE, str(local.path), str(tmp_path / "own"))) == "True"
+
+
+GO_ON = """
+import sys, time, psycopg
+def visit():
+    while True:
+        try:
+            return psycopg.connect(autocommit=True)
+        except psycopg.OperationalError as error:
+            assert "refused" in str(error), error
+            time.sleep(0.02)
+session = psycopg.connect(autocommit=True)
+print(session.execute("SELECT 1").fetchone(), flush=True)
+sys.stdin.readline()
+print(session.execute("SELECT 2").fetchone(), visit().execute("SELECT 3").fetchone())
+"""
+
+
+def test_open_sessions_outlive_a_restart_of_the_daemon(local: Local) -> None:
+    with guard.guarding(setup(local)) as running:
+        agent = running.begin("bot", [sys.executable, "-c", GO_ON], local.environment | {"PGUSER": "root"})
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == "(1,)\n"
+        running.ask("restart")
+        out, errors = agent.communicate("\n", timeout=60)
+        assert out == "(2,) (3,)\n", errors
+        assert f"unix:{local.path}" in running.ask("status")["listeners"]
