@@ -180,30 +180,26 @@ class Daemon:
         attributor = Attributor(workloads, container)
         undo.callback(attributor.close)
         strays = Strays(redirect, log)
+        unix = StandIns(redirect, document, paths.control)
         # What was connected before it was guarded ends before anything is said to be guarded.
-        # Agents may ask on the control socket, and are told in words that they may not.
-        stand_ins = StandIns(redirect, document, paths.control)
         if left is None:
             await strays.look()
-            stand_ins.close_all_but_open()
+            unix.close_all_but_open()
         decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
         holds = Holds(book, records, users, decider)
         test = SelfTest(redirect, attach_point(document))
-        hash_key = paths.hash_key()
         record_start(log, document, policy, paths, left.details if left else ())
         journals = left.journals if left else ()
         writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), journals, undo)
-        crew = Crew(document, writer.drain, policy.epoch, hash_key)
+        crew = Crew(document, writer.drain, policy.epoch, paths.hash_key())
         in_force = Modes(workloads, redirect, decider)
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults, left.resolver() if left else ())
         undo.callback(names.close)
-        max_flows = document.limits.max_flows
-        entrance = Entrance(
-            redirect, attributor, in_force, resources, names, crew, records, faults, stand_ins, test.arrived, max_flows
-        )
-        namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, stand_ins, enrolment.is_guarded)
+        most = document.limits.max_flows
+        entrance = Entrance(redirect, attributor, in_force, resources, names, crew, records, faults, unix, test.arrived, most)
+        namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, unix, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
         desk = Desk(crew, holds, Cancels(records, dialler), faults, dialler)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
@@ -225,7 +221,7 @@ class Daemon:
             entrance.listen()
         _keep(undo, enrolment.run(), namespaces.run())
         await test.run()
-        _keep(undo, test.repeat(EVERY_S), stand_ins.run())
+        _keep(undo, test.repeat(EVERY_S), unix.run())
         reload = Reload(decider, in_force, crew, names, holds, log)
         status = Status(
             decider=decider,

@@ -1,4 +1,4 @@
-"""Listeners, with resolvers' sockets and stand-ins, in the network namespaces that guarded processes are in.
+"""Listeners, resolver's sockets, stand-ins in the network namespaces that guarded processes are in.
 
 The kernel sends a guarded connect to a listener of the socket's own namespace, since 127.0.0.1 is another one in each, and
 refuses it (ECONNREFUSED) where there is none; so with a question to a name server, and with a connect to a resource's UNIX

@@ -69,6 +69,7 @@ class StandIns:
         self.failure = ""
         """Why resources' UNIX sockets are denied, or the user of a server can't be shown; empty when all is well."""
         self._redirect = redirect
+        # Agents may ask on the control socket, and are told in words that they may not.
         self._open = dict.fromkeys((os.fsencode(control), *map(unix_address, document.daemon.unix_allow)))
         every = (text for resource in document.resources.values() for text in resource.addresses)
         addresses = (unix_address(text.removeprefix(UNIX_SCHEME)) for text in every if text.startswith(UNIX_SCHEME))
