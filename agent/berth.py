@@ -182,7 +182,10 @@ class Berth:
     def give(self, flow: OpenFlow, sock: socket.socket) -> None:
         """Hand a connection over."""
         self.flows[flow.id] = flow
-        self.say(messages.NewFlow(flow.id, flow.agent, flow.rule.name, flow.resource, messages.cut(flow.unread)), sock)
+        new = messages.NewFlow(
+            flow.id, flow.agent, flow.rule.name, flow.resource, flow.user, flow.credential, messages.cut(flow.unread)
+        )
+        self.say(new, sock)
 
     def ping(self) -> None:
         """Ask for a sign of life; one that owes an answer for too long is killed."""

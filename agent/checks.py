@@ -10,6 +10,7 @@ from ..kernel.errors import KernelError
 from ..kernel.features import Feature
 from ..policy.document import ConfigErrors, load, load_daemon
 from ..policy.sections import SEEN_FAMILIES, Daemon
+from .authority.stores import stores
 from .failures import Failure
 from .install import host, manifest
 from .install.parts import CONFIG, UNIT, USER, parts
@@ -20,7 +21,8 @@ from .sandbox import landlock
 
 def checks(config: Path) -> list[Feature]:
     """All of them, in the order in which one would mend them. Changes nothing."""
-    return [_seccomp(), _landlock(), _user(), _systemd(), unit(Path("/")), _configuration(config), _modes(config), _state(config)]
+    confining = [_seccomp(), _landlock(), _user(), _systemd(), unit(Path("/"))]
+    return [*confining, _configuration(config), _modes(config), _state(config), *stores()]
 
 
 def _seccomp() -> Feature:

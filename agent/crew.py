@@ -23,12 +23,12 @@ import msgspec
 
 from ..identity.workload import WorkloadRule
 from ..policy.document import Document
-from ..policy.sections import Ship
 from ..recorder.drain import Drain
 from ..recorder.durable import LogUnavailable
 from . import messages
 from .bequest import CrewLeft
 from .berth import Berth, Handler
+from .concerning import concerning_workers
 from .failures import Failure
 from .flow import Tally
 from .flows import OpenFlow
@@ -68,6 +68,8 @@ class Crew:
         self._programs = self._compiled()
         self._files = _files(document)
         self._begin = messages.Begin(concerning_workers(document), epoch, hash_key)
+        self.tls: Callable[[], messages.Tls] = lambda: messages.Tls((), ())
+        """What TLS takes at this moment; a worker hears it right after `Begin`."""
         self._drain = drain
         self._handler: Handler = _nothing
         self._flow_lost: Callable[[OpenFlow, str], None] = _nothing
@@ -184,6 +186,7 @@ class Crew:
         self.berths.append(berth)
         try:
             await berth.start(self._cage(name), self._begin)
+            berth.say(self.tls())
             reason = await berth.ended()
         except OSError as error:
             reason = berth.end_reason = f"it could not be started: {error}"
@@ -368,11 +371,6 @@ class Crew:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def concerning_workers(document: Document) -> Document:
-    """The document without what only the supervisor needs to know: where keys, logs and witnesses are is no worker's business."""
-    return msgspec.structs.replace(document, ship=Ship(), forward={}, witnesses={})
 
 
 def user_of(document: Document) -> tuple[int, int]:

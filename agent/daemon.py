@@ -36,6 +36,7 @@ from ..recorder.durable import LogUnavailable
 from ..recorder.inheritance import LivingJournal
 from ..recorder.log import Log
 from . import modes
+from .answering import answer_names
 from .attaching import attach
 from .attribution import Attributor
 from .beginning import record_start
@@ -56,11 +57,10 @@ from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
 from .metrics import Metrics
 from .modes import Modes
-from .names.keeper import START_S, Keeper
+from .names.keeper import Keeper
 from .namespaces import Namespaces
 from .notify import Notifier
 from .open_log import open_log
-from .origins import who_asks
 from .paths import Paths, attach_point, made_cgroup, workload_path
 from .powers import Powers
 from .predecessor import Predecessor, predecessor
@@ -72,6 +72,7 @@ from .retention import Retention
 from .rotation import finish, keys
 from .s3 import shipped
 from .sealing import Sealing
+from .secrecy import Secrecy
 from .selftest import EVERY_S, SelfTest
 from .status import Status
 from .strays import Strays
@@ -197,13 +198,17 @@ class Daemon:
         in_force = Modes(workloads, redirect, decider)
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults, left.resolver() if left else ())
         undo.callback(names.close)
-        most = document.limits.max_flows
-        entrance = Entrance(redirect, attributor, in_force, resources, names, crew, records, faults, unix, test.arrived, most)
+        lookout = Lookout(redirect, workloads, records, strays)
+        secrecy = Secrecy(document, paths, faults, crew, decider)
+        secrecy.start(undo)
+        most, choose = document.limits.max_flows, secrecy.logins.choose
+        entrance = Entrance(
+            redirect, attributor, in_force, resources, names, crew, records, faults, unix, test.arrived, most, choose
+        )
         namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, unix, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
-        desk = Desk(crew, holds, Cancels(records, dialler), faults, dialler)
+        desk = Desk(crew, holds, Cancels(records, dialler), secrecy.logins, faults, dialler)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
-        lookout = Lookout(redirect, workloads, records, strays)
         _keep(undo, _beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
         lookout.start()
@@ -216,7 +221,8 @@ class Daemon:
         if left is not None:
             # These have waited long enough; what names lead to is known from before.
             entrance.listen(left.listeners())
-        await _answer_names(names, redirect, attributor, resources, undo)
+        await secrecy.have()
+        await answer_names(names, redirect, attributor, resources, undo)
         if left is None:
             entrance.listen()
         _keep(undo, enrolment.run(), namespaces.run())
@@ -245,6 +251,7 @@ class Daemon:
             sealing=sealing,
             witnesses=witnesses,
             retention=retention,
+            secrecy=secrecy,
             started_at=started_at,
             taken_over=dict(left.details) if left else None,
         )
@@ -306,21 +313,6 @@ def _who(document: Document) -> tuple[Workloads, Users]:
     except (WorkloadMistake, UserMistake) as mistake:
         raise Failure("; ".join(mistake.problems)) from None
     return workloads, users
-
-
-async def _answer_names(
-    names: Keeper, redirect: Redirect, attributor: Attributor, resources: Resources, undo: AsyncExitStack
-) -> None:
-    """Have a resolver, and look up what the resources' names lead to before anybody connects. Raises Failure."""
-    _keep(undo, names.run(who_asks(redirect, attributor)))
-    try:
-        async with asyncio.timeout(START_S):
-            await names.ready.wait()
-    except TimeoutError:
-        raise Failure("the resolver does not start; its last words are above") from None
-    await resources.look_up(names.look_up, time.monotonic)
-    _keep(undo, resources.run(names.look_up, time.monotonic))
-    redirect.set_resolver(*names.sockets)
 
 
 def _open_seal(document: Document, paths: Paths, log: Log, undo: AsyncExitStack) -> tuple[Sealing, Witnesses]:

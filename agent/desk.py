@@ -14,6 +14,7 @@ from .dialling import Dialler
 from .faults import Faults
 from .flows import OpenFlow
 from .holds import Holds
+from .logins import Logins
 from .messages import BadMessage
 
 CATALOG_PAUSE_S = 0.2
@@ -23,9 +24,10 @@ CATALOG_PAUSE_S = 0.2
 class Desk:
     """Carries out what `messages.FromWorker` asks for. Raises BadMessage for what no worker of ours would say."""
 
-    def __init__(self, crew: Crew, holds: Holds, cancels: Cancels, faults: Faults, dialler: Dialler) -> None:
+    def __init__(self, crew: Crew, holds: Holds, cancels: Cancels, logins: Logins, faults: Faults, dialler: Dialler) -> None:
         self._dialler = dialler
         self._crew = crew
+        self._logins = logins
         self._holds = holds
         self._cancels = cancels
         self._faults = faults
@@ -42,6 +44,10 @@ class Desk:
         match message:
             case messages.Dial():
                 self._dial(flow)
+            case messages.Authenticate():
+                self._work(self._logins.asked(flow, message))
+            case messages.CredentialRefused():
+                self._work(self._logins.refused(flow))
             case messages.Hold():
                 self._holds.file(flow, message)
             case messages.Withdraw():
@@ -61,6 +67,7 @@ class Desk:
         """Forget what was kept for a flow that has ended."""
         self._holds.withdraw(flow, reason)
         self._cancels.remove(flow)
+        self._logins.forget(flow)
 
     async def settle(self, limit_s: float) -> None:
         """Wait until what is under way now is done, at most this long."""
@@ -69,6 +76,7 @@ class Desk:
 
     def take_up(self, flow: OpenFlow) -> None:
         """Go on with what an earlier supervisor did for the flow."""
+        self._logins.choose(flow)
         if flow.cancel_key:
             self._cancels.add(flow, flow.cancel_key)
         if flow.dialling:
@@ -85,13 +93,15 @@ class Desk:
 
     async def _connect(self, flow: OpenFlow) -> None:
         try:
-            sock = await self._dialler.dial(flow)
+            sock, carried = await self._dialler.dial(flow), ""
+            if flow.carried:
+                sock, carried = await self._logins.carry(flow, sock)
         except OSError as error:
             flow.dialling = False
             flow.berth.say(messages.Dialled(flow.id, messages.cut(str(error))))
             return
         flow.dialling = False
-        flow.berth.say(messages.Dialled(flow.id, ""), sock)
+        flow.berth.say(messages.Dialled(flow.id, "", carried), sock)
 
     def _catalog(self, berth: Berth, message: messages.CatalogChanged) -> None:
         """Tell the other workers now or, if they have just heard it, a little later: the last change is always told."""

@@ -71,7 +71,9 @@ class Entrance:
         stand_ins: StandIns,
         self_test: Callable[[Origin], bool],
         max_flows: int,
+        choose: Callable[[OpenFlow], None],
     ) -> None:
+        """`choose`: decides whose login the flow's server is to see."""
         self.listeners: list[socket.socket] = []
         self.opened = 0
         """Flows since the start."""
@@ -91,6 +93,7 @@ class Entrance:
         self._stand_ins = stand_ins
         self._self_test = self_test
         self._max_flows = max_flows
+        self._choose = choose
         self._waiting: set[asyncio.Task[None]] = set()
         """One for each accepted connection of which it is not known yet whose it is."""
 
@@ -257,7 +260,9 @@ class Entrance:
             return
         self.opened += 1
         why_not = place.reason if barred else ""
-        berth.give(OpenFlow(number, origin, process, rule, resource, berth, shown, why_not, observed, unread), sock)
+        flow = OpenFlow(number, origin, process, rule, resource, berth, shown, why_not, observed, unread)
+        self._choose(flow)
+        berth.give(flow, sock)
 
     def _refuse(self, sock: socket.socket, record: entry.FlowRefused) -> None:
         self.refused += 1

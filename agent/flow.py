@@ -6,6 +6,7 @@ import dataclasses
 from typing import Final
 
 from ..protocols.events import Verdict
+from ..protocols.postgres.standin import Credential
 from ..recorder.entry import Entry
 
 # Under names of their own, because Python 3.11 finds a member of an enum twenty times slower than a global.
@@ -53,6 +54,8 @@ class Flow:
     """Its workload is: whatever policy says goes on record, and nothing is refused. Changes with the configuration."""
     database: str = ""
     user: str = ""
+    credential: Credential | None = None
+    """Whose login its server is to see; None: the agent's own."""
     holding: str = ""
     """Id of the request for approval that this flow waits for; empty when it waits for none."""
     tally: Tally = dataclasses.field(default_factory=Tally)

@@ -66,6 +66,14 @@ class OpenFlow:
     """As the worker told it."""
     dialled: bool = False
     """Its server was dialled, which happens once."""
+    user: str = ""
+    """Of the server, as whom hostguard logs in; empty where the agent's own login passes through."""
+    credential: str = ""
+    """Its name in the configuration."""
+    variant: str = ""
+    """What of it this agent gets, as the broker knows it (`policy.credentials`)."""
+    carried: bool = False
+    """Whether the broker speaks TLS with the server in the worker's place, since it takes a secret."""
     dialling: bool = False
     """It is being dialled now."""
     cancelled: bool = False

@@ -24,6 +24,7 @@ import msgspec
 from ..recorder.inheritance import LivingJournal
 from . import lease
 from .bequest import CrewLeft
+from .broker.environment import VARIABLE as SECRETS
 from .holds import HoldLeft
 from .namespaces import NamespaceLeft
 from .resources import NamesLeft
@@ -95,7 +96,8 @@ def execute(handover: Handover, environment: Mapping[str, str]) -> NoReturn:
         file.write(msgspec.msgpack.encode(handover))
     fcntl.fcntl(memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
-    for descriptor in (memfd, handover.heartbeat, *handover.descriptors()):
+    secrets = environment.get(SECRETS, "")
+    for descriptor in (memfd, handover.heartbeat, *handover.descriptors(), *([int(secrets)] if secrets else [])):
         os.set_inheritable(descriptor, True)
     told = {VARIABLE: str(memfd), lease.VARIABLE: str(handover.heartbeat)}
     sys.stdout.flush()

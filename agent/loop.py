@@ -33,6 +33,7 @@ from .facts import Facts
 from .flow import Flow, Tally
 from .gate import Gate
 from .latency import Latency
+from .login import Words
 from .messages import cut
 from .relay import Relay
 
@@ -60,7 +61,10 @@ class Loop:
         self.drain = Drain()
         self.added = Latency()
         """From an operation's decoding to its release."""
-        self._say = say
+        self.tls = messages.Tls((), ())
+        """Certificates for clients, roots for servers, as the supervisor told last."""
+        self.say = say
+        self._words = Words()
         self._plain = Limits(max_message_bytes=limits.max_message_bytes)
         self._limits = {
             name: msgspec.structs.replace(self._plain, capture_bytes=one.capture_max_bytes)
@@ -75,6 +79,7 @@ class Loop:
     async def open(self, new: messages.NewFlow, sock: socket.socket | None) -> None:
         """Take over a connection. It comes without its socket when this process can't have one more descriptor."""
         flow = Flow(new.flow, new.workload, new.agent, new.resource, self._observes(new.workload))
+        flow.credential = self._words.credential(self.decider.policy.document, new)
         if sock is None:
             self._record_end(flow, "its worker has no descriptor free", "internal")
             return
@@ -105,7 +110,8 @@ class Loop:
         """Make the flow of a connection that is ours now. `read`: its protocol is known."""
         conversation: Conversation = Passage()
         if read:
-            conversation = PostgresConversation(self._limits.get(flow.resource, self._plain), os.urandom(8))
+            limits = self._limits.get(flow.resource, self._plain)
+            conversation = PostgresConversation(limits, os.urandom(18), flow.credential)
             conversation.observe(flow.observed)
         relay = Relay(self, flow, policy, conversation, transport)
         self.relays[flow.id] = relay
@@ -131,7 +137,7 @@ class Loop:
         judgement = relay.policy.decide(relay.operation, Approval(frozenset(message.by)))
         decision, helped_by = judgement.decision, messages.cut_all(judgement.helped_by)
         policies = messages.cut_all(decision.policies)
-        self._say(messages.Judged(message.flow, message.operation, decision.verdict, cut(decision.reason), policies, helped_by))
+        self.say(messages.Judged(message.flow, message.operation, decision.verdict, cut(decision.reason), policies, helped_by))
 
     def catalog_changed(self, message: messages.CatalogChanged) -> None:
         """Another worker knows of a change in a database."""
@@ -145,14 +151,14 @@ class Loop:
         assert self.decider.policy.epoch == message.epoch
         for relay in list(self.relays.values()):
             unread.observe(relay, self._observes(relay.flow.workload))
-        self._say(messages.PolicyTaken(message.epoch))
+        self.say(messages.PolicyTaken(message.epoch))
 
     def report(self, message: messages.Ping) -> None:
         """What this worker has done, and that it lives."""
         shown = zip(self.relays.values(), range(message.flows), strict=False)
         flows = tuple(_facts(relay.flow) for relay, _ in shown)
         tally, added = self.tally, self.added
-        self._say(
+        self.say(
             messages.Report(
                 number=message.number,
                 allowed=tally.allowed,
@@ -174,7 +180,7 @@ class Loop:
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[socket.socket] = loop.create_future()
         self._dials[relay.flow.id] = waiting
-        self._say(messages.Dial(relay.flow.id))
+        self.say(messages.Dial(relay.flow.id))
         sock = await waiting
         transport: asyncio.Transport
         if sock.family == socket.AF_UNIX:
@@ -185,11 +191,11 @@ class Loop:
 
     def cancel_key(self, flow: Flow, key: bytes) -> None:
         """The server gave the flow this key."""
-        self._say(messages.CancelKey(flow.id, key))
+        self.say(messages.CancelKey(flow.id, key))
 
     def cancel(self, flow: Flow, effect: CancelRequested) -> None:
         """This flow is a request to cancel what another does; the supervisor knows which, and ends this one when it is done."""
-        self._say(messages.Cancel(flow.id, effect.key, effect.request))
+        self.say(messages.Cancel(flow.id, effect.key, effect.request))
 
     def replied(self, flow: Flow, effect: Replied, released_ns: int) -> None:
         """Note what came back for an operation."""
@@ -213,12 +219,12 @@ class Loop:
 
     def fault(self, flow: Flow, effect: Close) -> None:
         """A peer broke the protocol, or asked for what would take the flow out of sight."""
-        self._say(messages.Fault(flow.id, effect.fault, cut(effect.reason)))
+        self.say(messages.Fault(flow.id, effect.fault, cut(effect.reason)))
 
     def crashed(self, flow: Flow, error: Exception, trace: str) -> None:
         """A bug of ours ended the flow."""
         self.gate.note(flow, entry.Fault(where="loop", error=trace))
-        self._say(messages.Fault(flow.id, "internal", cut(repr(error))))
+        self.say(messages.Fault(flow.id, "internal", cut(repr(error))))
 
     def closed(self, relay: Relay, reason: str, fault: str) -> None:
         """The flow has ended, whatever the way."""
@@ -241,7 +247,7 @@ class Loop:
         close = entry.FlowClose(reason=reason, fault=fault, client_bytes=flow.client_bytes, server_bytes=flow.server_bytes)
         self.gate.note(flow, close)
         self.gate.record(flow)
-        self._say(messages.Closed(flow.id))
+        self.say(messages.Closed(flow.id))
 
     async def refresh(self) -> None:
         """Keep the catalogs fresh while flows stay open; runs until cancelled."""
@@ -251,7 +257,7 @@ class Loop:
                 relay.read_catalog()
 
     def _catalog_changed(self, resource: str, database: str, seen: bool) -> None:
-        self._say(messages.CatalogChanged(cut(resource), cut(database), seen))
+        self.say(messages.CatalogChanged(cut(resource), cut(database), seen))
 
     # -- the end --------------------------------------------------------------------------------------------------------------
 

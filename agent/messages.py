@@ -13,6 +13,7 @@ import msgspec
 
 from ..policy.document import Document
 from ..protocols.events import Operation, Verdict
+from .leaves import Leaf, Roots
 from .sandbox.cage import Applied, Cage
 
 MAX_TEXT = 8192
@@ -59,6 +60,16 @@ class Begin(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     hash_key: bytes
 
 
+class Tls(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """What TLS takes, in place of all before: right behind `Begin`, again when a certificate is renewed or roots change.
+
+    A resource without a leaf can't be spoken to by TLS: whoever asks for it is refused.
+    """
+
+    leaves: tuple[Leaf, ...]
+    roots: tuple[Roots, ...]
+
+
 class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """A connection of an agent's, on record; its socket comes along."""
 
@@ -66,6 +77,10 @@ class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     agent: str
     workload: str
     resource: str
+    user: str = ""
+    """Of the server, as whom hostguard logs in; empty where the agent's own login passes through."""
+    credential: str = ""
+    """Its name."""
     unread: str = ""
     """Where it goes is no resource, and its workload is only observed: why it would have been refused."""
 
@@ -75,6 +90,30 @@ class Dialled(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
     flow: int
     error: str
+    carried: str = ""
+    """The TLS that the broker speaks with the server behind this socket; empty where the socket is the server's own."""
+
+
+class Authenticated(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The answer to `Authenticate`: what to say to the server, and whether it may say now that the login is done."""
+
+    flow: int
+    say: bytes
+    done: bool
+
+
+class LoginFailed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The other answer: why there is no login, in a sentence for the agent."""
+
+    flow: int
+    reason: str
+
+
+class CredentialRead(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The answer to `CredentialRefused`; `changed`: the secret is another one now, so dial again, log in again."""
+
+    flow: int
+    changed: bool
 
 
 class Filed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -160,8 +199,8 @@ class Stop(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     grace_s: float
 
 
-ToRelay = Filed | Approved | Refuse | Recall | End
-ToWorker = Begin | NewFlow | Dialled | Judge | NewPolicy | CatalogChanged | Ping | Stop | ToRelay
+ToRelay = Filed | Approved | Refuse | Recall | Authenticated | LoginFailed | CredentialRead | End
+ToWorker = Begin | Tls | NewFlow | Dialled | Judge | NewPolicy | CatalogChanged | Ping | Stop | ToRelay
 
 # Worker to supervisor.
 
@@ -176,6 +215,25 @@ class Dial(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """Connect the flow to where it was going; once for each flow."""
 
     flow: int
+
+
+class Authenticate(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The flow's server asks for a login: the body of its message; the first begins, others go on.
+
+    `binding`: end point of its certificate (RFC 5929 §4.1); nothing without TLS.
+    """
+
+    flow: int
+    request: Annotated[bytes, msgspec.Meta(max_length=1 << 16)]
+    binding: Annotated[bytes, msgspec.Meta(max_length=64)]
+
+
+class CredentialRefused(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The flow's server did not take the login; once for each flow."""
+
+    flow: int
+    code: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Z]{5}\Z")]
+    """SQLSTATE."""
 
 
 class Hold(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -275,7 +333,22 @@ class Report(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     would_hold: Count = 0
 
 
-FromWorker = Ready | Dial | Hold | Withdraw | Judged | CancelKey | Cancel | Closed | Fault | PolicyTaken | CatalogChanged | Report
+FromWorker = (
+    Ready
+    | Dial
+    | Authenticate
+    | CredentialRefused
+    | Hold
+    | Withdraw
+    | Judged
+    | CancelKey
+    | Cancel
+    | Closed
+    | Fault
+    | PolicyTaken
+    | CatalogChanged
+    | Report
+)
 
 _encode = msgspec.msgpack.Encoder().encode
 _to_worker: Any = msgspec.msgpack.Decoder(ToWorker)

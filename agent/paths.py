@@ -80,6 +80,15 @@ class Paths:
         """How far each forwarder has come."""
         return self.state / "forward"
 
+    def authority(self, document: Document) -> Path:
+        """The folder of this host's certificate authorities."""
+        return Path(document.tls.ca_dir) if document.tls.ca_dir else self.state / "ca"
+
+    @property
+    def bundle(self) -> Path:
+        """The roots of the system with this host's own, for agents."""
+        return self.run / "bundle.pem"
+
     @property
     def control(self) -> Path:
         """The control socket."""

@@ -27,10 +27,12 @@ from ..policy.decide import FlowPolicy
 from ..policy.judgement import Judgement
 from ..protocols.events import (
     Ask,
+    Authenticate,
     CancelKey,
     CancelRequested,
     Close,
     Conversation,
+    CredentialRefused,
     Decision,
     Effect,
     Opaque,
@@ -47,8 +49,7 @@ from ..protocols.events import (
     Withdrawn,
 )
 from ..protocols.opaque import Passage
-from ..recorder import entry
-from . import held, unread
+from . import held, login, unread
 from .facts import CATALOG
 from .flow import Flow
 
@@ -73,20 +74,22 @@ class Relay:
 
     __slots__ = (
         "_client_paused",
-        "_dialling",
         "_finished",
         "_server_full",
         "asked_ns",
         "client",
         "closing",
         "conversation",
+        "dialling",
         "flow",
         "loop",
         "operation",
         "pending",
         "policy",
+        "refusal",
         "released_ns",
         "server",
+        "server_binding",
         "task",
     )
 
@@ -97,6 +100,10 @@ class Relay:
         self.conversation = conversation
         self.client = client
         self.server: asyncio.Transport | None = None
+        self.server_binding = b""
+        """``tls-server-end-point`` of the server's certificate; empty without TLS."""
+        self.refusal: CredentialRefused | None = None
+        """The server did not take hostguard's login, and the secret is being read again."""
         self.operation: Operation | None = None
         """The operation that is held, or whose record is being synced."""
         self.pending: Judgement | None = None
@@ -106,7 +113,8 @@ class Relay:
         self.released_ns: dict[int, int] = {}
         """Operations whose reply is not complete, with the monotonic time of their release; bounded by what is in flight."""
         self.task: asyncio.Task[None] | None = None
-        self._dialling = False
+        self.dialling = False
+        """The server is being dialled, or was."""
         self._client_paused = False
         self._server_full = False
         self.closing = False
@@ -252,6 +260,10 @@ class Relay:
                 self.loop.cancel_key(self.flow, effect.key)
             case CancelRequested():
                 self.loop.cancel(self.flow, effect)
+            case Authenticate():
+                login.ask(self, effect)
+            case CredentialRefused():
+                login.refused(self, effect)
             case Withdrawn():
                 held.given_up(self, effect.operation_id, effect.reason)
             case Reach():
@@ -264,9 +276,7 @@ class Relay:
 
     def _started(self, effect: Started) -> list[Effect]:
         self.flow.database, self.flow.user = effect.session.database, effect.session.user
-        session = effect.session
-        started = entry.Session(database=session.database, user=session.user, parameters=tuple(effect.parameters.items()))
-        refusal = self.loop.gate.record(self.flow, started)
+        refusal = self.loop.gate.record(self.flow, login.entry_of(self.flow, effect))
         if refusal is not None:
             return self.conversation.terminate(refusal.reason, refusal.refusal)
         if self.server is not None:
@@ -276,8 +286,8 @@ class Relay:
 
     def dial(self) -> None:
         """Connect to the server, once."""
-        if not self._dialling:
-            self._dialling = True
+        if not self.dialling:
+            self.dialling = True
             self.spawn(self._reach())
 
     async def _reach(self) -> None:
@@ -305,12 +315,8 @@ class Relay:
     def decided(self, operation: Operation, judgement: Judgement, decision: Decision, request: str) -> None:
         """Carry out the late decision on the operation that waits for it; `request` names its request, if it had one."""
         self.pending = None
-        try:
-            decision = self.loop.gate.admit(self.flow, operation, judgement, decision, request)
-            self.carry_out(self._release(operation, decision, judgement))
-            self.balance()
-        except Exception as error:  # the supervising handler of this flow
-            self.crash(error)
+        admit = self.loop.gate.admit
+        self.do(lambda: self._release(operation, admit(self.flow, operation, judgement, decision, request), judgement))
 
     def withdraw(self, reason: str, code: bytes) -> None:
         """Refuse the held operation because somebody no longer wants it: its client, its deadline, the daemon's end."""

@@ -36,8 +36,10 @@ from .reload import Reload
 from .resources import Resources
 from .retention import Retention
 from .sealing import Sealing
+from .secrecy import Secrecy
 from .selftest import SelfTest
 from .strays import Strays
+from .trust import link_facts
 from .witnesses import Witnesses
 
 MAX_FLOWS_SHOWN = 200
@@ -72,6 +74,7 @@ class Status:
         sealing: Sealing,
         witnesses: Witnesses,
         retention: Retention,
+        secrecy: Secrecy,
         started_at: float,
         taken_over: Mapping[str, str] | None,
     ) -> None:
@@ -97,6 +100,7 @@ class Status:
         self._sealing = sealing
         self._witnesses = witnesses
         self._retention = retention
+        self._secrecy = secrecy
         self._started_at = started_at
         self._taken_over = taken_over
 
@@ -114,6 +118,7 @@ class Status:
         told = await self._crew.reports(MAX_FLOWS_SHOWN)
         names = await self._names.facts()
         powers = await self._powers.facts()
+        broker = await self._secrecy.broker.facts()
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
@@ -145,6 +150,7 @@ class Status:
                     "protocol": resource.protocol,
                     "addresses": list(resource.addresses),
                     "capture_replies": resource.capture_replies,
+                    **link_facts(document, name),
                 }
                 for name, resource in document.resources.items()
             ],
@@ -158,6 +164,8 @@ class Status:
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
             "names": names | {"redirected": len(self._redirect.resolvers())},
             "powers": powers,
+            "broker": broker,
+            "trust": self._secrecy.trust.facts(),
             "log": self._log(),
             "shipped": shipped,
             "kernel": self._redirect.counters(),
@@ -180,6 +188,16 @@ class Status:
         if names.figures is not None and names.figures.failure:
             found.append(f"no name server answers: {names.figures.failure}")
         return found
+
+    def _broker_problems(self) -> list[str]:
+        broker, trust = self._secrecy.broker, self._secrecy.trust
+        if not broker.ready.is_set():
+            return ["the broker is not running: nobody can log in with a credential"]
+        told = broker.told
+        found = [f"certificates can't be made: {told.failure}"] if told is not None and told.failure else []
+        if told is not None:
+            found += [f"the secret of credential {s.variant} can't be read: {s.failure}" for s in told.secrets if s.failure]
+        return [*found, trust.failure] if trust.failure else found
 
     def _log(self) -> dict[str, Any]:
         log, strict = self._written, self._document.log.durability == "strict"
@@ -258,6 +276,7 @@ class Status:
         if self._reload.failure:
             found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
         found += self._name_problems()
+        found += self._broker_problems()
         log = self._log()
         if log["failure"]:
             found.append(f"the log can't be written, operations are refused: {log['failure']}")

@@ -26,9 +26,10 @@ import uvloop
 
 from ..policy import rules
 from ..policy.asks import Approval
+from ..protocols.postgres import scram
 from ..protocols.postgres.encodings import CODECS
 from ..recorder.journal import Journal
-from . import held, messages
+from . import held, login, messages
 from .channel import PACKET_BYTES, Channel
 from .durability import Durability
 from .flow import Tally
@@ -73,6 +74,7 @@ def _warm() -> None:
     rules.base_source()
     for codec in (*CODECS.values(), "utf-8", "ascii", "latin-1", "idna", "unicode_escape"):
         codecs.lookup(codec)
+    scram.verifier(b"", b"salt", 1)  # OpenSSL fetches what it takes when it is first asked for
 
 
 class Worker:
@@ -131,6 +133,8 @@ class Worker:
                 loop.catalog_changed(message)
             case messages.NewPolicy():
                 loop.take_policy(message)
+            case messages.Tls():
+                loop.tls = message
             case messages.Ping():
                 loop.report(message)
             case messages.Stop():
@@ -182,6 +186,12 @@ def _to_relay(loop: Loop, message: messages.ToRelay) -> None:
             held.refused(relay, message.reason, message.hint, message.code, message.request)
         case messages.Recall():
             relay.withdraw(message.reason, message.code)
+        case messages.Authenticated():
+            login.answered(relay, message)
+        case messages.LoginFailed():
+            login.failed(relay, message)
+        case messages.CredentialRead():
+            login.read_again(relay, message)
         case messages.End():
             relay.end(message.reason)
 

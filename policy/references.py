@@ -7,6 +7,7 @@ from typing import Any
 
 from ..identity.auditors import recipient_fault
 from .addresses import UNIX_SCHEME, parse_address
+from .credential_checks import credential_mistakes
 from .paths import split
 from .sections import Tables
 from .strict import Mistake, suggest
@@ -26,6 +27,7 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _tags(tables, raw)
     yield from _witnesses(tables)
     yield from _recipients(tables)
+    yield from credential_mistakes(tables, raw)
 
 
 def _recipients(tables: Tables) -> Iterator[Mistake]:

@@ -6,22 +6,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Name = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}\Z", description="a name of letters, digits, _ . @ -")
-]
-"""What workloads, agents, users, groups, roles, resources, environments and tags may be called: no "/" (it separates a path)."""
-
-AbsolutePath = Annotated[str, msgspec.Meta(pattern=r"^/", description="an absolute path")]
+from .credential_sections import Aws, ClientTls, Credential, HostName, ServerTls, Tls, Vault
+from .section import AbsolutePath, Name, Section
 
 Family = Literal[
     "unix", "inet", "inet6", "netlink", "packet", "rds", "can", "tipc", "bluetooth", "alg", "vsock", "kcm", "smc", "xdp"
 ]
 SEEN_FAMILIES: tuple[Family, ...] = ("unix", "inet", "inet6", "netlink")
 """What the kernel hooks see, with netlink, which never leaves the host."""
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file in which every key is known."""
 
 
 class Daemon(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -289,6 +281,18 @@ class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether the rows that agents get, as they get them, are kept as payloads. Default false."""
     capture_max_bytes: Annotated[int, msgspec.Meta(ge=1, le=8_388_608)] = 1_048_576
     """Bytes of one operation's reply that are kept; of a longer one the beginning, marked as such. Default 1048576."""
+    client_tls: ClientTls = "offer"
+    """TLS between agents and hostguard: ``offer``, ``require``, ``off``. Default ``offer``."""
+    server_tls: ServerTls | None = None
+    """TLS to the server, and how sure of it. Default ``verify-full``, ``off`` where all addresses are the loopback's."""
+    server_roots: Annotated[str, msgspec.Meta(pattern=r"^(/.+)?\Z", description="an absolute path")] = ""
+    """PEM file of the authorities that may vouch for the server. Default the system's."""
+    server_name: HostName = ""
+    """Name that the server's certificate must be for. Default the host name in the address."""
+    credential: Name | None = None
+    """Name of the credential that hostguard logs in with. Default none: the agent's own login passes through."""
+    client_password: str = ""
+    """Word, no secret, that agents are asked for by SCRAM. Default none: who they are is known from the kernel."""
 
 
 class Witness(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -340,6 +344,10 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dns: Dns = Dns()
     metrics: Metrics = Metrics()
     ship: Ship = Ship()
+    tls: Tls = Tls()
+    credentials: dict[Name, Credential] = {}
+    vault: Vault = Vault()
+    aws: Aws = Aws()
     forward: dict[Name, Forward] = {}
     workloads: dict[Name, Workload] = {}
     agents: dict[Name, Agent] = {}

@@ -20,6 +20,10 @@ class Mistake(msgspec.Struct, frozen=True):
     message: str
 
 
+UNSAID = ("secret", "client_password")
+"""Keys whose values are never repeated: what stands there may be a password."""
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """``; did you mean X?`` for the nearest known word, or what is known when nothing is near."""
     names = sorted(known)
@@ -109,7 +113,8 @@ def _read_value(data: object, kind: Any, path: Path, mistakes: list[Mistake]) ->
     try:
         return msgspec.convert(data, kind, strict=True)
     except msgspec.ValidationError:
-        mistakes.append(Mistake(path, f"expected {_expected(kind)}, got {_say(data)}{_nearest(data, kind)}"))
+        said = "something else" if path[-1:] and path[-1] in UNSAID else f"{_say(data)}{_nearest(data, kind)}"
+        mistakes.append(Mistake(path, f"expected {_expected(kind)}, got {said}"))
         return None
 
 

@@ -215,6 +215,28 @@ class CancelRequested(msgspec.Struct, frozen=True, gc=False):
     """The whole packet, to send to that flow's server if the key is known."""
 
 
+class Authenticate(msgspec.Struct, frozen=True, gc=False):
+    """The server asks for a login, which is hostguard's to give. Have it answered by who has the secret, and call
+    `Conversation.authenticated`; what the server says meanwhile waits."""
+
+    request: bytes
+    """As the server put it (PostgreSQL: the body of an Authentication message)."""
+
+
+class CredentialRefused(msgspec.Struct, frozen=True, gc=False):
+    """The server would not take hostguard's credential. If not `again`, the flow ends by itself. Else let go of that connection,
+    then call `Conversation.start` with another if the secret has changed meanwhile, or `Conversation.terminate` with this."""
+
+    reason: str
+    """A sentence for the agent."""
+    code: bytes
+    """The server's code for it."""
+    words: str
+    """The server's own, for the record."""
+    again: bool
+    """Another secret could help. Once in a flow at most."""
+
+
 class Reach(msgspec.Struct, frozen=True, gc=False):
     """Connect to the server already, then call `Conversation.reached`: what the client asks first only the server can answer."""
 
@@ -242,8 +264,23 @@ class Close(msgspec.Struct, frozen=True, gc=False):
     asked would take the flow out of sight."""
 
 
+Logins = Authenticate | CredentialRefused
 Ends = Opaque | Close
-Effect = ToServer | ToClient | Ask | Replied | Withdrawn | Started | Ready | Probed | CancelKey | CancelRequested | Reach | Ends
+Effect = (
+    ToServer
+    | ToClient
+    | Ask
+    | Replied
+    | Withdrawn
+    | Started
+    | Ready
+    | Probed
+    | CancelKey
+    | CancelRequested
+    | Reach
+    | Logins
+    | Ends
+)
 
 
 class Conversation(Protocol):
@@ -271,6 +308,10 @@ class Conversation(Protocol):
 
     def start(self) -> list[Effect]:
         """Forward the start-up packet that `Started` told of, once it is on record."""
+        ...
+
+    def authenticated(self, say: bytes, *, done: bool) -> list[Effect]:
+        """The answer to `Authenticate`: what to say to the server; `done`: it may take the login for complete."""
         ...
 
     def probe(self, name: str, text: str) -> list[Effect]:

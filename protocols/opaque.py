@@ -71,6 +71,10 @@ class Passage:
     def reached(self) -> list[Effect]:
         return []
 
+    def authenticated(self, say: bytes, *, done: bool) -> list[Effect]:
+        """A login that hostguard makes is read."""
+        return []
+
     def resume(self, operation_id: int, decision: Decision) -> list[Effect]:
         """Of an operation that it was asked about before it became unreadable: that has passed."""
         return []

@@ -115,6 +115,8 @@ class Session(Entry, tag="session"):
     user: Text
     parameters: Pairs = ()
     """Start-up parameters as sent; never a secret."""
+    credential: Text = ""
+    """Name of the credential with which hostguard logged in, as ``user``; empty when the agent's own login passed through."""
 
 
 class Operation(Entry, tag="operation"):

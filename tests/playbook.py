@@ -15,9 +15,11 @@ from cuts import Pieces, ways
 
 from hostguard.protocols.events import (
     Ask,
+    Authenticate,
     CancelKey,
     CancelRequested,
     Close,
+    CredentialRefused,
     Decision,
     Effect,
     Opaque,
@@ -156,6 +158,10 @@ def line(effect: Effect) -> str:
             return f"cancel key {key!r}"
         case CancelRequested(key=key, request=request):
             return f"cancel requested {key!r} {request!r}"
+        case Authenticate(request=request):
+            return f"authenticate {request!r}"
+        case CredentialRefused(code=code, again=again):
+            return f"credential refused {code.decode()}{' for good' * (not again)}"
         case Reach():
             return "reach"
         case Opaque(reason=reason, fault=fault, to_server=to_server_, to_client=to_client_):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
 
+from ..broker.environment import hide, secret_variables
 from ..lease import Lease
 from .output import config_option, configured
 
@@ -25,6 +27,10 @@ def command(config: Path) -> None:
     """
     # A daemon that replaces another beats before anything slow.
     lease = Lease.of(os.environ)
+    document = configured(config)
+    if lease is None:
+        # What this process has in its memory it can't forget; one that replaces another has left it behind already.
+        hide(secret_variables(document), os.environ, [sys.executable, *sys.orig_argv[1:]])
     from ..daemon import run
 
-    run(configured(config), lease)
+    run(document, lease)

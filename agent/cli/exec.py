@@ -15,6 +15,7 @@ from ...kernel.layouts import CLEARED, RESERVED
 from ...policy.document import Document
 from ...policy.sections import Workload
 from ...policy.workloads import workload_text
+from ..authority.variables import variables
 from ..failures import Failure
 from ..paths import Paths, made_cgroup
 from .output import config_option, configured
@@ -38,6 +39,9 @@ def command(config: Path, workload: str, user: str | None, argv: tuple[str, ...]
     Refused when the kernel does not guard that workload's cgroup, so that nothing ever runs unguarded by mistake, and when stdin,
     stdout or stderr is a socket from outside, which would not pass the hooks. Other file descriptors are closed.
 
+    SSL_CERT_FILE, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, NODE_EXTRA_CA_CERTS and the like name a bundle of the system's roots with
+    this host's own authority; where one is set already, of those that it names with ours.
+
     CMD and its children have no io_uring (ENOSYS), no sockets but UNIX, IPv4, IPv6 and netlink (EAFNOSUPPORT), none of the
     capabilities that could undo the guard even as root, and gain no privileges from setuid programs such as sudo.
     `[workloads.NAME]` can allow more.
@@ -49,6 +53,9 @@ def command(config: Path, workload: str, user: str | None, argv: tuple[str, ...]
         if road := road_past_the_guard(fd):
             raise Failure(f"{name} is {road}: it would not pass the hooks, so nothing was run; give it a file or a pipe")
     os.closerange(max(STANDARD) + 1, LAST_FD)
+    if not document.workloads[workload].observed:
+        # Observed TLS passes as it is, and a root file makes libpq verify what it would not have.
+        _trust(Paths.of(document).bundle)
     _confine(document.workloads[workload], account)
     try:
         os.execvp(argv[0], argv)
@@ -76,6 +83,14 @@ def enter(document: Document, workload: str) -> None:
         cgroups.enter(path)
     except (KernelError, OSError) as error:
         raise Failure(f"can't enter {path}: {error}") from None
+
+
+def _trust(bundle: Path) -> None:
+    """Tell the program by its usual variables whom to trust: the system's roots, and hostguard."""
+    try:
+        os.environ.update(variables(bundle, os.environ))
+    except OSError as error:
+        raise Failure(f"the program can't be told whom to trust: {error.filename}: {error.strerror}") from None
 
 
 def _account(user: str | None) -> pwd.struct_passwd | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from ...policy.document import ConfigErrors, load
 from ..install import host, manifest
 from ..install.parts import CONFIG
 from ..install.place import Step, install, write_manifest
@@ -39,6 +40,9 @@ def command(root: Path, program: str | None, dry_run: bool) -> None:
 
     Each file is listed. It may run any number of times: what is there already stays, an older unit is updated, what was edited is
     left alone with a remark. Nothing is started. `hostguard uninstall` removes what it made.
+
+    This host's certificate authority is made and put into the system's trust store; in an image that is left to each host's first
+    start, since an image's would be the same on all of them.
     """
     alive = root == Path("/")
     steps = install(root, program or (_this_program() if alive else IMAGE_PROGRAM), dry_run=dry_run)
@@ -58,7 +62,17 @@ def _on_this_host(dry_run: bool) -> list[Step]:
         installed.user = True
         write_manifest(Path("/"), installed)
     steps = (made, host.make_run_folder(dry_run=dry_run), host.reload_units(dry_run=dry_run))
-    return [step for step in steps if step is not None]
+    return [step for step in steps if step is not None] + _authority(dry_run)
+
+
+def _authority(dry_run: bool) -> list[Step]:
+    from .ca import ensured
+
+    config = Path(CONFIG) / "hostguard.toml"
+    try:
+        return ensured(load(config), dry_run=dry_run) if config.exists() else []
+    except ConfigErrors:
+        return [Step("keep", "system trust", f"{config} has mistakes: `hostguard ca trust` when they are mended")]
 
 
 def _this_program() -> str:

@@ -16,6 +16,7 @@ from ...kernel.layouts import RESERVED
 from ..client import Client, DaemonDown
 from ..paths import Paths
 from .denied import show_denied
+from .link_status import links, show_broker
 from .output import ago, config_option, json_option, out, places, print_json, table
 from .powers import show_powers
 
@@ -137,6 +138,7 @@ def _show_basis(facts: dict[str, Any]) -> None:
         captured = "  [dim]replies are captured[/]" if resource["capture_replies"] else ""
         where = escape(", ".join(resource["addresses"]))
         out.print(f"resource   {escape(resource['name'])}  {resource['protocol']}  {where}{captured}")
+        out.print(f"           {links(resource, facts['broker'])}")
     denied = f"[yellow]{operations['denied']} denied[/]" if operations["denied"] else "0 denied"
     would = "".join(
         f", [magenta]{operations[name]} {text}[/]"
@@ -145,6 +147,7 @@ def _show_basis(facts: dict[str, Any]) -> None:
     )
     out.print(f"operations {operations['allowed']} allowed, {denied}, {operations['held']} held{would}")
     _show_names(facts["names"])
+    show_broker(facts["broker"], facts["trust"])
     pending = facts["requests"]["pending"]
     waiting = f"[yellow]{pending} wait for approval[/]: hostguard requests list" if pending else "none waits for approval"
     out.print(f"requests   {waiting}")

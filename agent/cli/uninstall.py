@@ -12,6 +12,8 @@ from ...kernel import cgroups, pins
 from ...kernel.errors import KernelError
 from ...policy.document import ConfigErrors, Document, load
 from ...policy.sections import Daemon
+from ..authority.system import trust
+from ..authority.variables import FOLDER
 from ..client import Client, DaemonDown
 from ..failures import Failure
 from ..install import host, manifest
@@ -42,10 +44,12 @@ def command(config: Path, root: Path, purge: bool, dry_run: bool) -> None:
     if root == Path("/"):
         made_user = manifest.read(root).user
         paths = _from_kernel(config, dry_run)
+        show(trust(root, {}, dry_run=dry_run))
         show(remove(root, purge=purge, dry_run=dry_run))
         _say_state(paths, purge=purge, dry_run=dry_run)
         show(_from_host(purge and made_user, dry_run))
     else:
+        show(trust(root, {}, dry_run=dry_run))
         show(remove(root, purge=purge, dry_run=dry_run))
     if dry_run:
         out.print("nothing was done")
@@ -84,7 +88,10 @@ def _from_kernel(config: Path, dry_run: bool) -> Paths:
     else:
         for line in _remove_cgroups(document):
             out.print(line, markup=False)
-    paths.control.unlink(missing_ok=True)
+    for place in (paths.control, paths.bundle, *paths.bundle.with_name(FOLDER).glob("*.pem")):
+        place.unlink(missing_ok=True)
+    with suppress(OSError):
+        paths.bundle.with_name(FOLDER).rmdir()
     # Whatever else somebody has put there keeps it.
     with suppress(OSError):
         paths.run.rmdir()

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...kernel.confine import KEPT_CAPABILITIES
+from ..authority.variables import VARIABLES
 
 TEXTS = Path(__file__).parent / "files"
 LIBRARY = "/usr/local/lib"
 """Where what the administrator installs by hand has its units (systemd.unit(5)); /etc stays for what people change."""
 UNIT = f"{LIBRARY}/systemd/system/hostguard.service"
 TMPFILES = f"{LIBRARY}/tmpfiles.d/hostguard.conf"
+AGENT = "/usr/local/share/hostguard/agent.conf"
 CONFIG = "/etc/hostguard"
 STATE = "/var/lib/hostguard"
+RUN = "/run/hostguard"
 USER = "hostguard"
 
 
@@ -48,8 +51,14 @@ def parts(program: str) -> tuple[Part, ...]:
         Part(UNIT, _text("hostguard.service", EXEC=program), 0o644),
         Part(f"{LIBRARY}/sysusers.d/hostguard.conf", _text("sysusers.conf"), 0o644),
         Part(TMPFILES, _text("tmpfiles.conf"), 0o644),
-        Part("/usr/local/share/hostguard/agent.conf", _text("agent.conf", KEPT=" ".join(KEPT_CAPABILITIES)), 0o644),
+        Part(
+            "/usr/local/share/hostguard/agent.conf", _text("agent.conf", KEPT=" ".join(KEPT_CAPABILITIES), TRUST=_trust()), 0o644
+        ),
     )
+
+
+def _trust() -> str:
+    return "\n".join(f"Environment={name}={RUN}/bundle.pem" for name in VARIABLES)
 
 
 def _text(name: str, **values: str) -> str:

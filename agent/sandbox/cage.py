@@ -8,7 +8,7 @@ import os
 import msgspec
 
 from . import landlock, seccomp
-from .privileges import StillPrivileged, give_up
+from .privileges import StillPrivileged, give_up, lock_memory
 
 
 class Cage(msgspec.Struct, frozen=True):
@@ -27,6 +27,12 @@ class Cage(msgspec.Struct, frozen=True):
     name: str = "hostguard-work"
     dials: bool = False
     """Whether it may connect sockets of its own: the resolver's process asks name servers."""
+    reads: tuple[str, ...] = ()
+    """Files, or folders, that it may read."""
+    writes: tuple[str, ...] = ()
+    """Folders in which it may make and remove files."""
+    locked: bool = False
+    """Whether nothing of its memory may ever be swapped out: what it holds is nobody else's."""
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -57,9 +63,11 @@ def close(cage: Cage) -> Applied:
         raise StillPrivileged("there are other threads, which would stay outside")
     if cage.program and any(link.startswith("anon_inode:[io_uring") for link in _descriptors()):
         raise StillPrivileged("an io_uring is open, which no filter sees through")
-    give_up(cage.uid, cage.gid, cage.files, cage.name)
+    if cage.locked and (reason := lock_memory()):
+        missing.append(f"locked memory: {reason}")
+    give_up(cage.uid, cage.gid, cage.files, cage.name, locked=cage.locked)
     try:
-        version = landlock.deny_all(dials=cage.dials)
+        version = landlock.deny_all(dials=cage.dials, reads=cage.reads, writes=cage.writes)
     except landlock.NoLandlock as error:
         version = 0
         missing.append(f"Landlock: {error}")

@@ -19,8 +19,10 @@ from . import libc
 # include/uapi/linux/prctl.h
 _SET_PDEATHSIG, _SET_DUMPABLE, _SET_NAME = 1, 4, 15
 _CAPBSET_DROP, _SET_NO_NEW_PRIVS, _CAP_AMBIENT, _CAP_AMBIENT_CLEAR_ALL = 24, 38, 47, 4
-_CAPSET = 126
-"""System call number on x86-64; the libc has no wrapper (capset(2))."""
+_CAPSET, _MLOCKALL = 126, 151
+"""System call numbers on x86-64."""
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+"""include/uapi/asm-generic/mman.h; by the third only what is used takes memory."""
 _CAPABILITY_VERSION_3 = 0x20080522
 OOM_SCORE = "500"
 _WANTED = {
@@ -34,20 +36,17 @@ class StillPrivileged(Exception):
     """Something could not be given up; the message says what."""
 
 
-def give_up(uid: int, gid: int, files: int, name: str) -> None:
+def give_up(uid: int, gid: int, files: int, name: str, *, locked: bool = False) -> None:
     """Become this user for good, with room for `files` descriptors. Raises StillPrivileged.
 
-    `name`: what ``ps -o comm`` shows, at most 15 characters.
+    `name`: what ``ps -o comm`` shows, at most 15 characters. `locked`: memory that was locked may grow.
     """
     try:
-        _limit(files)
+        _limit(files, locked=locked)
         # Whoever parses is killed for memory before whoever keeps the log is.
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
-        last = int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="ascii"))
-        for capability in range(last + 1):
-            libc.prctl(_CAPBSET_DROP, capability)
-        libc.prctl(_CAP_AMBIENT, _CAP_AMBIENT_CLEAR_ALL)
+        _bound_capabilities()
         os.setgroups([])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
@@ -62,12 +61,36 @@ def give_up(uid: int, gid: int, files: int, name: str) -> None:
         raise StillPrivileged(f"root could not be given up: {error}") from None
 
 
-def _limit(files: int) -> None:
+def renounce() -> None:
+    """Give up all capabilities for good, also over an execve, while staying the user that one is. Raises OSError."""
+    _bound_capabilities()
+    _clear_capabilities()
+    libc.prctl(_SET_NO_NEW_PRIVS, 1)
+
+
+def lock_memory() -> str:
+    """Keep all that this process has in its memory, or will have, out of swap; returns why that can't be had, or ""."""
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        libc.syscall(_MLOCKALL, _MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
+    except (OSError, ValueError) as error:
+        return f"what it holds could be swapped out ({error})"
+    return ""
+
+
+def _bound_capabilities() -> None:
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="ascii"))
+    for capability in range(last + 1):
+        libc.prctl(_CAPBSET_DROP, capability)
+    libc.prctl(_CAP_AMBIENT, _CAP_AMBIENT_CLEAR_ALL)
+
+
+def _limit(files: int, *, locked: bool) -> None:
     """What a worker never needs it can't have: processes, locked memory, core files, files that grow."""
     for limit, value in (
         (resource.RLIMIT_NOFILE, files),
         (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_MEMLOCK, 0),
+        *(() if locked else ((resource.RLIMIT_MEMLOCK, 0),)),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
     ):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from ...reassembly.frames import HEADER_SIZE
 from ..events import CancelKey, Ready
-from . import messages, refuse
-from .link import HELD, SETTLING, PeerFault
+from . import messages, passthrough, refuse
+from .link import AUTHENTICATING, HELD, SETTLING, PeerFault
 from .pipeline import DESCRIBE_PORTAL, ENDED, FUNCTION_CALL, HIDDEN_DESCRIBE, PARSE, PROBE, QUERY, SYNC, Slot
 
 if TYPE_CHECKING:
@@ -26,7 +26,16 @@ _AUTHENTICATED, _SASL_FINAL = 0, 12
 
 def authentication(backend: Backend, slot: Slot | None, size: int) -> bytes | None:
     link = backend.link
-    request = int.from_bytes(backend.body(size)[:4], "big")
+    body = backend.body(size)
+    standin = link.standin
+    if standin is not None:
+        if standin.accepts(body):
+            link.phase = SETTLING
+            return None
+        backend.let_go()
+        standin.ask(link, body)
+        return _ABSORBED
+    request = int.from_bytes(body[:4], "big")
     if size < HEADER_SIZE + 4:
         raise messages.Malformed("an authentication request without its code")
     if request == _AUTHENTICATED:
@@ -36,7 +45,14 @@ def authentication(backend: Backend, slot: Slot | None, size: int) -> bytes | No
         link.password_due = True
     elif request != _SASL_FINAL:
         raise PeerFault("server", f"the server asks for authentication method {request}, which hostguard does not know")
-    return None
+    return passthrough.offer(link, body)
+
+
+def negotiated(backend: Backend, slot: Slot | None, size: int) -> bytes | None:
+    """NegotiateProtocolVersion: the client has it once, however often hostguard logs in for it."""
+    link = backend.link
+    known, link.negotiated = link.negotiated, True
+    return _ABSORBED if known else None
 
 
 def cancel_key(backend: Backend, slot: Slot | None, size: int) -> bytes | None:
@@ -87,6 +103,8 @@ def error(backend: Backend, slot: Slot | None, size: int) -> bytes | None:
     is_fatal = fields.get(ord("V"), fields.get(ord("S"))) in (b"FATAL", b"PANIC")
     code = fields.get(ord("C"), b"").decode("ascii", "replace")
     if slot is None:
+        if link.standin is not None and link.phase is AUTHENTICATING:
+            link.standin.check(code, fields.get(ord("M"), b"").decode("utf-8", "replace"))
         if link.phase > SETTLING and not is_fatal:
             raise PeerFault("server", "the server sent an error while nothing is in flight")
         return None

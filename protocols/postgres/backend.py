@@ -17,7 +17,7 @@ from .frontend import MAX_STREAMED_BYTES
 from .link import AUTHENTICATING, CLOSED, FAILED, IDLE, IN_TRANSACTION, SETTLING, Link, PeerFault, Phase
 from .messages import BACKEND
 from .pipeline import ENDED, Slot
-from .replies import REPLIES, passes, rows_pass
+from .replies import REPLIES, rows_pass
 
 _DATA_ROW: Final = ord("D")
 _COPY_DATA: Final = ord("d")
@@ -35,7 +35,7 @@ _ANY_TIME: Final[dict[int, _Step]] = {
 }
 _STARTING: Final[dict[tuple[Phase, int], _Step]] = {
     (AUTHENTICATING, ord("R")): asides.authentication,
-    (AUTHENTICATING, ord("v")): passes,
+    (AUTHENTICATING, ord("v")): asides.negotiated,
     (SETTLING, ord("K")): asides.cancel_key,
     (SETTLING, ord("Z")): asides.first_ready,
 }
@@ -77,6 +77,8 @@ class Backend:
                 return
             tag, size = head
             slot = pipeline.head() if slots else None
+            if slot is None and link.asking:
+                return
             step: _Step | None = None
             if slot is not None and (not slot.poison or slot.stage is ENDED):
                 step = REPLIES[slot.kind][slot.stage].get(tag)

@@ -22,7 +22,9 @@ from . import messages, refuse, startup
 from .backend import Backend
 from .frontend import Frontend
 from .limits import Limits
-from .link import AUTHENTICATING, CLOSED, ENCRYPTING, HELD, OPEN, SETTLING, STARTED, STARTUP, Link, PeerFault, Probe
+from .link import AUTHENTICATING, CLOSED, ENCRYPTING, HELD, OPEN, RECEIVING, SETTLING, STARTED, STARTUP, Link, PeerFault, Probe
+from .logins import Logins
+from .standin import Credential, Refused
 
 _HOLD = Verdict.HOLD
 _REFUSED_ENCRYPTION = b"N"
@@ -32,14 +34,16 @@ _ENCRYPTED = "the session is encrypted, by an {} that the server agreed to"
 class PostgresConversation:
     """Implements `events.Conversation` for the frontend/backend protocol 3.0 to 3.2 (PostgreSQL 15 to 18).
 
-    `token`: at least 8 random bytes that nobody else knows, made anew for each flow.
+    `token`: at least 8 random bytes that nobody else knows, made anew for each flow. `credential`: hostguard's own login takes
+    the place of the client's; None: that passes through.
     """
 
-    def __init__(self, limits: Limits, token: bytes) -> None:
+    def __init__(self, limits: Limits, token: bytes, credential: Credential | None = None) -> None:
         assert len(token) >= 8
         self._link = Link(limits, token)
         self._frontend = Frontend(self._link)
         self._backend = Backend(self._link)
+        self._logins = Logins(self._link, credential, token)
         self._startup_packet = b""
         self._encryption_asked: set[str] = set()
         self._encryption_name = ""
@@ -78,6 +82,15 @@ class PostgresConversation:
 
     # Decisions and requests of the owner
 
+    def client_encrypted(self, binding: bytes | None) -> None:
+        """The client's bytes came through TLS. `binding`: ``tls-server-end-point`` of the certificate that it was shown."""
+        self._link.client_encrypted = True
+        self._logins.binding = binding
+
+    def server_encrypted(self) -> None:
+        """The server's bytes come through TLS."""
+        self._link.server_encrypted = True
+
     def observe(self, observed: bool) -> None:
         self._link.observed = observed
 
@@ -90,15 +103,24 @@ class PostgresConversation:
         return self._link.out.take()
 
     def start(self) -> list[Effect]:
-        """Forward the StartupMessage."""
+        """Forward the StartupMessage; once more after `CredentialRefused`, to another connection."""
         link = self._link
         if link.phase is CLOSED:
             return []
         assert link.phase is STARTED
         link.phase = AUTHENTICATING
         link.out.to_server(self._startup_packet)
-        self._startup_packet = b""
+        if link.standin is None:
+            self._startup_packet = b""
         return self._run(self._read_client, "client")
+
+    def authenticated(self, say: bytes, *, done: bool) -> list[Effect]:
+        """Carry on with hostguard's login: `say` is whole messages, or nothing."""
+        link = self._link
+        if link.phase is CLOSED:
+            return []
+        self._logins.authenticated(self._backend, say, done=done)
+        return self._run(self._read_server, "server")
 
     def proceed(self) -> list[Effect]:
         """After `Ready`: tell the client that the session is ready, once all probes asked for are answered."""
@@ -186,6 +208,8 @@ class PostgresConversation:
         link = self._link
         if link.phase is STARTUP:
             self._start_up()
+        if link.phase is RECEIVING:
+            self._logins.receive(self._frontend)
         if link.phase is OPEN:
             self._frontend.pump()
         elif link.phase is AUTHENTICATING:
@@ -200,7 +224,12 @@ class PostgresConversation:
             return
         if link.phase < AUTHENTICATING:
             raise PeerFault("server", "the server spoke before the start-up packet")
-        self._backend.pump()
+        try:
+            self._backend.pump()
+        except Refused as refused:
+            self._logins.refused(self._backend, refused)
+        if link.asking and len(self._backend.buffer) > link.limits.max_auth_bytes:
+            raise PeerFault("server", "the server does not wait for the answer to its authentication request")
         if link.phase is HELD:
             self._release()
         elif link.phase is OPEN and self._frontend.waiting:
@@ -239,7 +268,8 @@ class PostgresConversation:
         packet = buffer.take(size)
         match wanted:
             case startup.EncryptionRequest(name=name):
-                if link.observed:
+                # With a credential the session with the server is hostguard's own.
+                if link.observed and link.standin is None:
                     self._pass_encryption(name, packet)
                 else:
                     self._refuse_encryption(name)
@@ -249,10 +279,7 @@ class PostgresConversation:
                 link.phase = CLOSED
                 buffer.clear()
             case startup.Startup(parameters=parameters, session=session):
-                self._startup_packet = packet
-                link.session = session
-                link.phase = STARTED
-                link.out.add(Started(session, parameters))
+                self._startup_packet = self._logins.begin(packet, Started(session, parameters))
 
     def _refuse_encryption(self, name: str) -> None:
         """Answer N. Nothing may stand behind the request: its sender must wait for the answer, and what it sent before might
@@ -288,7 +315,7 @@ class PostgresConversation:
 
     def _end_at(self, close: Close, code: bytes) -> None:
         """A fault: the flow ends, or is read no further where it is only observed."""
-        if self._link.observed:
+        if self._link.observed and not self._logins.under_way:
             self._let_go(close)
         else:
             self._fail(close, code)
@@ -297,7 +324,7 @@ class PostgresConversation:
         """Give out what neither side has got yet. Nothing of it was asked about; what was asked about is on record."""
         link, client, server = self._link, self._frontend.buffer, self._backend.buffer
         asked = self._frontend.asked
-        first = asked.frame if asked is not None else self._startup_packet
+        first = asked.frame if asked is not None else b"" if link.standin is not None else self._startup_packet
         opaque = Opaque(
             close.reason,
             close.fault,

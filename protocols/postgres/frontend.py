@@ -21,7 +21,7 @@ from typing import Final
 
 from ...reassembly.frames import HEADER_SIZE, FrameBuffer
 from ..events import Ask, Close, Decision, Operation, OperationKind
-from . import encodings, messages
+from . import encodings, messages, passthrough
 from .link import AUTHENTICATING, CLOSED, OPEN, Link, PeerFault
 from .messages import FRONTEND
 from .names import STALL, Portal, Stall, Statement
@@ -108,7 +108,21 @@ class Frontend:
             if not self.buffer.want(size):
                 return
             link.password_due = False
-            link.out.to_server(self.buffer.take(size))
+            message = self.buffer.take(size)
+            passthrough.check(link, message[HEADER_SIZE:])
+            link.out.to_server(message)
+
+    def answer(self) -> bytes | None:
+        """The body of the PasswordMessage with which the client answers hostguard; None while it is not here."""
+        head = self.buffer.head()
+        if head is None:
+            return None
+        tag, size = head
+        if FRONTEND.get(tag) != "PasswordMessage":
+            raise PeerFault("client", f"{FRONTEND.get(tag, 'an unknown message')} during authentication")
+        if size > self._link.limits.max_auth_bytes:
+            raise PeerFault("client", "the authentication message is too long")
+        return self.buffer.take(size)[HEADER_SIZE:] if self.buffer.want(size) else None
 
     def _give_way(self, tag: int) -> bool:
         """A probe is due: is this message to wait for it?"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -16,6 +16,9 @@ from .masking import Shapes
 from .names import Portal, Statement, Table
 from .outbox import Outbox
 from .pipeline import PROBE, Pipeline, Slot
+
+if TYPE_CHECKING:
+    from .standin import StandIn
 
 IDLE: Final = ord("I")
 IN_TRANSACTION: Final = ord("T")
@@ -39,21 +42,24 @@ class Phase(enum.IntEnum):
 
     STARTUP = 1
     """Packets without a tag: encryption requests, cancel, StartupMessage."""
-    ENCRYPTING = 2
+    RECEIVING = 2
+    """hostguard asks the client for its word."""
+    ENCRYPTING = 3
     """Of an observed flow: the server is asked whether it encrypts."""
-    STARTED = 3
+    STARTED = 4
     """`Started` was told; nothing passes before `start`."""
-    AUTHENTICATING = 4
-    SETTLING = 5
+    AUTHENTICATING = 5
+    SETTLING = 6
     """Authenticated; the server tells its parameters and the cancel key."""
-    HELD = 6
+    HELD = 7
     """The first ReadyForQuery is here and held back, for probes, until `proceed`."""
-    OPEN = 7
-    CLOSED = 8
+    OPEN = 8
+    CLOSED = 9
 
 
 # Under names of their own, as in `pipeline`.
 STARTUP: Final = Phase.STARTUP
+RECEIVING: Final = Phase.RECEIVING
 ENCRYPTING: Final = Phase.ENCRYPTING
 STARTED: Final = Phase.STARTED
 AUTHENTICATING: Final = Phase.AUTHENTICATING
@@ -90,6 +96,16 @@ class Link:
         """Transaction status in the last ReadyForQuery."""
         self.password_due = False
         """The server asked for a PasswordMessage (of whichever kind) and got none yet."""
+        self.standin: StandIn | None = None
+        """hostguard's own login to the server; None: the client's passes through."""
+        self.asking = False
+        """A request of the server is being answered by who has the secret; what the server says meanwhile waits."""
+        self.sasl_due = False
+        """The answer that is due begins a SASL exchange."""
+        self.negotiated = False
+        """The client has been told which version of the protocol the server speaks."""
+        self.client_encrypted = False
+        self.server_encrypted = False
         self.out = Outbox()
         self.pipeline = Pipeline(self.out)
         self.statements: Table[Statement] = Table()

@@ -103,6 +103,18 @@ def _startup(packet: bytes) -> Startup:
     return Startup(parameters, Session(database=_name(pairs, b"database") or user, user=user))
 
 
+def under(packet: bytes, user: str, database: str) -> bytes:
+    """The StartupMessage `packet` with another user, all else as it was.
+
+    `database` is told as well where the client did not: its default is the name of the user that the client gave, which is not
+    what the server would make of the other one.
+    """
+    words = packet[8:-2].split(b"\0")
+    pairs = dict(zip(words[0::2], words[1::2], strict=True)) | {b"user": user.encode(), b"database": database.encode()}
+    body = b"".join(name + b"\0" + value + b"\0" for name, value in pairs.items()) + b"\0"
+    return struct.pack(">I", 8 + len(body)) + packet[4:8] + body
+
+
 def _is_false(value: bytes) -> bool:
     """What PostgreSQL's ``parse_bool`` takes for false: any prefix of false and no, ``of`` and ``off``, 0. All else is
     refused."""

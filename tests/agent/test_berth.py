@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from hostguard.agent import messages
 from hostguard.agent.berth import Berth
+from hostguard.agent.broker.messages import Answered
 from hostguard.agent.cancels import Cancels
 from hostguard.agent.desk import Desk
 from hostguard.agent.dialling import Dialler
 from hostguard.agent.faults import Faults
 from hostguard.agent.flows import OpenFlow
 from hostguard.agent.holds import Holds
+from hostguard.agent.logins import Logins
 from hostguard.agent.messages import BadMessage, encode, from_worker
 from hostguard.agent.records import Records
 from hostguard.agent.sandbox.cage import Applied
@@ -39,6 +41,7 @@ from hostguard.recorder.log import Log
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop" / "hostguard.toml"
 SESSION = Session("shop", "shop", search_path=("pg_catalog", "public"))
+DONE = (12).to_bytes(4, "big")
 REPORT = messages.Report(0, 1, 2, 3, (0,) * messages.LATENCIES, 0, "", ())
 
 
@@ -66,6 +69,23 @@ class Everybody:
         self.heard.append(message)
 
 
+class Everyone:
+    """The part of a broker that workers' wishes reach; what it is asked goes on record."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, str, bytes, bool]] = []
+
+    async def log_in(self, flow: int, variant: str, request: bytes, binding: bytes, *, begins: bool) -> Answered:
+        self.asked.append((flow, variant, request, begins))
+        return Answered(flow, b"p", request == DONE)
+
+    async def refused(self, flow: int) -> bool:
+        return True
+
+    def forget(self, flow: int) -> None:
+        self.asked.append((flow, "", b"", False))
+
+
 class Scene:
     """A worker that has one flow, with the supervisor's real desk behind it; what is said to it goes nowhere."""
 
@@ -77,8 +97,11 @@ class Scene:
         self.records, self.faults, self.crew = Records(self.log), Faults(), Everybody()
         book = RequestBook(timeout_s=300, max_held=2, seed=b"test")
         self.holds = Holds(book, self.records, Users(()), decider)
+        self.broker = Everyone()
+        logins = Logins(self.broker, decider, tuple)  # type: ignore[arg-type]
         dialler = Dialler(lambda _cookie, _family: None)
-        desk = Desk(self.crew, self.holds, Cancels(self.records, dialler), self.faults, dialler)  # type: ignore[arg-type]
+        cancels = Cancels(self.records, dialler)
+        desk = Desk(self.crew, self.holds, cancels, logins, self.faults, dialler)  # type: ignore[arg-type]
         self.berth = Berth("worker-1", self.drain, desk.handle, 1 << 20)
         number = self.berth.open_flow(FlowOpen(agent="support-bot", workload="support-bot", resource="shop"))
         origin = Origin("127.0.0.1", 40000, "127.0.0.1", 1, False, 1, 1, 0, 0, "psql", 1, 1, 1, 1, 1, 1, 1)
@@ -120,6 +143,105 @@ def test_what_a_worker_may_say(tmp_path: Path) -> None:
         assert scene.berth.flows == {}
 
     played(tmp_path, play)
+
+
+def _dialled(flow: OpenFlow) -> OpenFlow:
+    flow.dialled = True
+    return flow
+
+
+def log_in(flow: int, request: bytes = b"\0\0\0\x0a") -> messages.Authenticate:
+    return messages.Authenticate(flow, request, b"")
+
+
+def asks(tmp_path: Path, play: Callable[[Scene], Any]) -> tuple[str, list[tuple[int, str, bytes, bool]]]:
+    """Let a worker play whose flow has a credential; why it was ended, and what came to the broker."""
+
+    async def run() -> tuple[str, list[tuple[int, str, bytes, bool]]]:
+        scene = Scene(tmp_path / "log")
+        try:
+            scene.flow.variant, scene.flow.credential, scene.flow.dialled = "shop-app/agents/support-bot", "shop-app", True
+            for step in play(scene):
+                scene.say(step)
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            return scene.berth.end_reason, scene.broker.asked
+        finally:
+            scene.close()
+
+    return asyncio.run(run())
+
+
+def test_a_login_is_of_the_flows_own_credential_and_begins_once(tmp_path: Path) -> None:
+    ended, asked = asks(tmp_path, lambda scene: [log_in(scene.flow.id), log_in(scene.flow.id, DONE)])
+    assert ended == ""
+    assert [(variant, begins) for _, variant, _, begins in asked] == [
+        ("shop-app/agents/support-bot", True),
+        ("shop-app/agents/support-bot", False),
+    ]
+
+
+def test_a_flow_whose_secret_turned_out_to_be_another_may_dial_and_log_in_once_more(tmp_path: Path) -> None:
+    def play(scene: Scene) -> Iterator[messages.Message]:
+        yield log_in(scene.flow.id, DONE)
+        yield messages.CredentialRefused(scene.flow.id, "28P01")
+        assert not scene.flow.dialled
+        scene.flow.dialled = True
+        yield log_in(scene.flow.id, DONE)
+        yield messages.CredentialRefused(scene.flow.id, "28P01")
+
+    ended, asked = asks(tmp_path, play)
+    assert "refused, which was not made" in ended
+    assert [begins for _, _, _, begins in asked] == [True, True]
+
+
+def test_the_broker_forgets_a_flow_that_has_ended(tmp_path: Path) -> None:
+    ended, asked = asks(tmp_path, lambda scene: [log_in(scene.flow.id), messages.Closed(scene.flow.id)])
+    assert ended == ""
+    assert asked[-1] == (asked[0][0], "", b"", False)
+
+
+HOSTILE: dict[str, Callable[[Scene], list[messages.Message]]] = {
+    "a login of another's flow": lambda scene: [log_in(scene.flow.id + 1)],
+    "a login of a flow without a credential": lambda scene: [log_in(_dialled(_another(scene)).id)],
+    "a second login": lambda scene: [log_in(scene.flow.id, DONE), log_in(scene.flow.id)],
+    "more of a login than one takes": lambda scene: [log_in(scene.flow.id)] * 5,
+    "a refusal of what was not said": lambda scene: [messages.CredentialRefused(scene.flow.id, "28P01")],
+    "two refusals": lambda scene: [log_in(scene.flow.id, DONE), *[messages.CredentialRefused(scene.flow.id, "28P01")] * 2],
+    "a code that is none": lambda scene: [log_in(scene.flow.id, DONE), messages.CredentialRefused(scene.flow.id, "28p\n")],
+    "an endless request": lambda scene: [log_in(scene.flow.id, bytes(1 << 17))],
+    "an endless binding": lambda scene: [messages.Authenticate(scene.flow.id, b"", bytes(65))],
+    "what the supervisor says": lambda scene: [messages.Authenticated(scene.flow.id, b"", True)],
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_worker_gets_no_more_than_one_login_for_its_flow(tmp_path: Path, what: str) -> None:
+    ended, asked = asks(tmp_path, HOSTILE[what])
+    assert ended != ""
+    assert {variant for _, variant, _, _ in asked} <= {"shop-app/agents/support-bot"}
+    assert len([variant for _, variant, _, _ in asked if variant]) <= 4
+
+
+def test_two_requests_at_a_time_end_a_worker(tmp_path: Path) -> None:
+    async def run() -> str:
+        scene = Scene(tmp_path / "log")
+        try:
+            scene.flow.variant, scene.flow.dialled = "shop-app", True
+            return scene.say(log_in(scene.flow.id), log_in(scene.flow.id))
+        finally:
+            scene.close()
+
+    assert "while one was being answered" in asyncio.run(run())
+
+
+def test_no_login_before_the_server_was_dialled(tmp_path: Path) -> None:
+    def play(scene: Scene) -> list[messages.Message]:
+        scene.flow.dialled = False
+        return [log_in(scene.flow.id)]
+
+    ended, asked = asks(tmp_path, play)
+    assert ("was not dialled" in ended, asked) == (True, [])
 
 
 BAD: dict[str, Callable[[int], list[messages.Message]]] = {

@@ -11,6 +11,7 @@ import pytest
 from guard import HOSTGUARD
 
 from hostguard.agent import checks
+from hostguard.agent.authority.stores import JAVA_STORE, stores
 from hostguard.agent.install import host, manifest
 from hostguard.agent.install.parts import UNIT
 from hostguard.agent.install.place import digest, install
@@ -19,6 +20,7 @@ from hostguard.kernel.features import Feature
 INSTALL = Path(__file__).resolve().parent.parent.parent / "docs" / "install.md"
 LINE = re.compile(r"^([✓✗!]) (.{24}) (.*)$", re.MULTILINE)
 OF_THE_HOST = {"kernel", "cgroup2", "libbpf", "lockdown", "BPF LSM", "io_uring", "IPv6", "second loader", "Landlock", "names"}
+OF_THE_HOST |= {"trust: Java", "trust: Node"}
 """What these lines tell is different on each good host."""
 
 
@@ -54,6 +56,22 @@ def config(tmp_path: Path) -> Path:
     path.write_text(f'[daemon]\nstate_dir = "{tmp_path}/state"\n')
     path.chmod(0o640)
     return path
+
+
+def test_each_store_that_is_not_the_systems_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A JDK that was unpacked somewhere brings a store of its own."""
+    home = tmp_path / "jdk"
+    for place in ("bin/java", "lib/security/cacerts"):
+        (home / place).parent.mkdir(parents=True)
+        (home / place).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(home / "bin"))
+    found = {feature.name: feature for feature in stores()}
+    assert (found["trust: Java"].ok, found["trust: Java"].required) == (False, False)
+    assert "keytool -importcert" in found["trust: Java"].remedy
+    (home / "lib/security/cacerts").unlink()
+    (home / "lib/security/cacerts").symlink_to(JAVA_STORE)
+    assert next(feature for feature in stores() if feature.name == "trust: Java").ok
+    assert found["trust: Node"].detail == "no node here"
 
 
 def test_the_remedy_mends_a_log_that_others_can_read(config: Path) -> None:

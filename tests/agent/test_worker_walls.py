@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 SUPERVISOR = (
+    "authority", "broker", "logins", "secrecy", "trust",
     "beginning", "bequest", "berth", "cancels", "child", "cli", "client", "control", "crew", "daemon", "desk", "dialling",
     "entrance", "flows", "forwarding", "guarded", "handover", "lease", "predecessor", "preflight", "restart",
     "holds", "logwriter", "metrics", "paths", "records", "reload", "report", "resources", "retention", "s3", "sealing",

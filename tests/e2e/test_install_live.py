@@ -26,6 +26,8 @@ from hostguard.kernel import cgroups
 UNIT = TEXTS / "hostguard.service"
 GRANTED = unit_cage.settings(UNIT)["CapabilityBoundingSet"][0].split()
 CLONE = Path(__file__).resolve().parent.parent.parent
+JAVA = Path("/etc/ca-certificates/update.d/jks-keystore").exists()
+"""Whether Debian keeps a store for Java here."""
 POLICIES = '@id("bot reads") permit (principal in Role::"bot", action, resource);'
 
 # $1 a folder, $2 the command, $3 the clone, $4 pins, $5 attach point, $6 the workload's cgroup below the mount. What the overlay
@@ -45,6 +47,10 @@ changed() {
 }
 inside "$hostguard" install
 inside "$hostguard" install | grep -v '^same' || true
+echo "== trusted"
+inside "$hostguard" ca show --json
+java() { inside keytool -list -keystore /etc/ssl/certs/java/cacerts -storepass changeit 2>&1 | grep -c hostguard || true; }
+echo "java: $(java)"
 echo "== installed"
 changed
 inside getent passwd hostguard
@@ -71,6 +77,7 @@ wait $daemon
 inside "$hostguard" uninstall --purge
 echo "== left"
 changed
+echo "java: $(java)"
 inside getent passwd hostguard || echo "no user"
 """
 
@@ -139,10 +146,15 @@ def test_an_installation_on_this_host_can_be_taken_back_whole(tmp_path: Path) ->
         assert result.returncode == 0, result.stderr
         assert not pins.exists()
         assert not (root / "agents").exists()
-    before, during, after = re.split("== .*\n", result.stdout)
+    before, trusted, during, after = re.split("== .*\n", result.stdout)
     assert "run     useradd" in before
+    assert "write   /usr/local/share/ca-certificates/hostguard-1.crt" in before
+    assert '"in_system": true' in trusted
+    assert ("java: 1\n" in trusted) == JAVA
     assert "/usr/local/lib/systemd/system/hostguard.service\n" in during
     assert "\nguarded\n" in during
     assert "error: the daemon runs" in during
-    # useradd keeps a copy of what it changes.
-    assert after.split("\n")[:-1] == ["/etc/group-", "/etc/gshadow-", "/etc/passwd-", "/etc/shadow-", "no user"]
+    # useradd keeps a copy of what it changes; the hook for Java's store, which is written anew, works through dpkg.
+    left = ["/etc/group-", "/etc/gshadow-", "/etc/passwd-", "/etc/shadow-"]
+    hook = ["/etc/ssl/certs/java/cacerts", "/var/lib/dpkg/status-old", "/var/log/dpkg.log"] if JAVA else []
+    assert after.split("\n")[:-1] == [*left, *hook, "java: 0", "no user"]

@@ -1,0 +1,29 @@
+"""The start of the resolver."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+from ..kernel.loader import Redirect
+from .attribution import Attributor
+from .failures import Failure
+from .names.keeper import START_S, Keeper
+from .origins import who_asks
+from .resources import Resources
+
+
+async def answer_names(
+    names: Keeper, redirect: Redirect, attributor: Attributor, resources: Resources, undo: AsyncExitStack
+) -> None:
+    """Have a resolver, and look up what the resources' names lead to before anybody connects. Raises Failure."""
+    undo.callback(asyncio.ensure_future(names.run(who_asks(redirect, attributor))).cancel)
+    try:
+        async with asyncio.timeout(START_S):
+            await names.ready.wait()
+    except TimeoutError:
+        raise Failure("the resolver does not start; its last words are above") from None
+    await resources.look_up(names.look_up, time.monotonic)
+    undo.callback(asyncio.ensure_future(resources.run(names.look_up, time.monotonic)).cancel)
+    redirect.set_resolver(*names.sockets)

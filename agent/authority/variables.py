@@ -1,0 +1,65 @@
+"""The variables by which programs are told whom to trust, each with the combined bundle.
+
+A program's own variable may be set already, to a bundle with roots of its owner's: then it gets those with this host's own
+authorities instead, in a file beside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from .bundle import certificates, combined, write
+
+VARIABLES = (
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "AWS_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "DENO_CERT",
+    "CARGO_HTTP_CAINFO",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    "NIX_SSL_CERT_FILE",
+)
+"""OpenSSL with all that use it, Python's ssl, Go, uv (SSL_CERT_FILE); requests; curl; git; the AWS SDKs; pip; Node, Deno, cargo,
+gRPC's C core; Nix."""
+EXTENDED = ("PGSSLROOTCERT",)
+"""Only where they are set already: libpq verifies with ``sslmode=require`` as soon as it has a root file, so that setting it
+would turn away a server that the program takes without hostguard (PostgreSQL 18 docs §32.19.1)."""
+FOLDER = "trust"
+"""In ``daemon.run_dir``: bundles for those who have roots of their own."""
+
+
+def variables(bundle: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """What to set for a program that would run with this environment; nothing while there is no bundle. Raises OSError.
+
+    A variable that names no readable file stays as it is: the program would have failed without hostguard, too.
+    """
+    try:
+        ours = bundle.read_bytes()
+    except FileNotFoundError:
+        return {}
+    names = (*VARIABLES, *(name for name in EXTENDED if environment.get(name)))
+    return {name: _file(bundle, ours, environment.get(name, "")) for name in names}
+
+
+def _file(bundle: Path, ours: bytes, own: str) -> str:
+    if own in ("", str(bundle)):
+        return str(bundle)
+    try:
+        text = Path(own).read_bytes()
+    except OSError:
+        return own
+    has, wanted = certificates(text), certificates(ours)
+    if wanted.keys() <= has.keys():
+        return own
+    both = combined(text, [ours])
+    folder = bundle.with_name(FOLDER)
+    folder.mkdir(mode=0o755, exist_ok=True)
+    place = folder / f"{hashlib.sha256(both).hexdigest()[:32]}.pem"
+    write(place, both)
+    return str(place)

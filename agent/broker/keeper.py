@@ -1,0 +1,361 @@
+"""The supervisor's side of the broker: its process, what it is asked, what came of it; no secret ever passes here.
+
+Leaves that were made once stay good while the broker is away: workers go on with them. Logins do not: they are refused, in words,
+until another broker has read the secrets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import pwd
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...policy.credential_sections import ServerTls
+from ...policy.credentials import reference, variants
+from ...policy.document import Document
+from ..authority.bundle import BUNDLES
+from ..authority.names import names_of
+from ..channel import Channel, pair
+from ..failures import Failure
+from ..faults import Faults
+from ..leaves import Leaf
+from ..paths import Paths
+from ..sandbox import seccomp
+from ..sandbox.cage import Applied, Cage
+from . import messages
+from .commanding import Commanding
+from .environment import NOTHING, descriptor
+
+MODULE = "hostguard.agent.broker.process"
+START_S = 30.0
+"""A process that is not ready after this long is killed."""
+PING_S = 5.0
+HUNG_S = 20.0
+"""A broker that is silent for longer is killed; PBKDF2 runs in threads, but they share two cores with everybody."""
+AGAIN_S = (0.1, 0.5, 2.0, 5.0)
+"""Before each next start of a process that ended; the last of them from then on."""
+LOGIN_S = 30.0
+MAX_QUEUED_BYTES = 64 << 20
+FILES = 4096
+SYSTEM_FILES = (
+    "/usr", "/lib", "/lib64", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/resolv.conf", "/run/systemd/resolve",
+    "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/localtime", "/etc/ld.so.cache",
+)  # fmt: skip
+"""What libraries read to look up a name, to verify a server, to load more of themselves."""
+
+
+class BrokerAway(Exception):
+    """There is no broker at the moment; a sentence for the agent."""
+
+
+class Keeper:
+    """Keeps one broker running."""
+
+    def __init__(self, document: Document, paths: Paths, host: str, faults: Faults, on_leaves: Callable[[], None]) -> None:
+        """`on_leaves`: called when `leaves` or `authorities` are others than before. Raises Failure."""
+        self._document = document
+        self._folder = paths.authority(document)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Failure(f"{document.file}: tls.ca_dir: {self._folder}: {error.strerror}") from None
+        self._begin = _begin(document, self._folder, host)
+        self._faults = faults
+        self._on_leaves = on_leaves
+        self._secrets_fd = descriptor(os.environ)
+        self._commanding = Commanding(document, self._say)
+        self.ready = asyncio.Event()
+        self.applied: Applied | None = None
+        self.leaves: tuple[Leaf, ...] = ()
+        self.authorities: tuple[messages.Authority, ...] = ()
+        self.told: messages.Pong | None = None
+        """The last that it told of itself."""
+        self.ended = 0
+        """How often its process ended without being told to."""
+        self.pid = 0
+        self._numbers = itertools.count(1)
+        self._waiting: dict[tuple[str, int], asyncio.Future[Any]] = {}
+        self._channel: Channel | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._heard_at = 0.0
+
+    # -- its process ------------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Have a broker, another one when it ends; runs until cancelled, and takes it along then."""
+        for pause_s in itertools.chain(AGAIN_S, itertools.repeat(AGAIN_S[-1])):
+            try:
+                why = await self._live()
+            finally:
+                self.ready.clear()
+                self.close()
+            self.ended += 1
+            self._faults.add(0, "", "internal", f"the broker {why}; nobody could log in by it until another took over")
+            await asyncio.sleep(pause_s)
+
+    async def _live(self) -> str:
+        """One process from its start to its end; returns why it ended."""
+        ours, theirs = pair()
+        fds = [theirs.fileno(), *([self._secrets_fd] if self._secrets_fd != NOTHING else [])]
+        try:
+            self._channel = Channel(
+                ours,
+                self._heard,
+                self._broken,
+                takes_sockets=True,
+                max_message_bytes=messages.MAX_MESSAGE_BYTES,
+                max_queued_bytes=MAX_QUEUED_BYTES,
+            )
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-m", MODULE, str(theirs.fileno()), str(self._secrets_fd)),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=fds,
+                env={"LANG": "C.UTF-8", "HOME": _home()},
+                cwd="/",
+            )
+        finally:
+            theirs.close()
+        self.pid = self._process.pid
+        self._say(self._cage())
+        self._say(self._begin)
+        watch = asyncio.create_task(self._watch())
+        try:
+            code = await self._process.wait()
+        finally:
+            watch.cancel()
+        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+
+    def _cage(self) -> Cage:
+        try:
+            program = seccomp.compiled_asking()
+        except seccomp.NoSeccomp:
+            program = b""
+        reads = (*SYSTEM_FILES, *_own_files(), *_secret_files(self._document))
+        return Cage(
+            uid=0,
+            gid=0,
+            files=FILES,
+            parent=os.getpid(),
+            program=program,
+            name="hostguard-brok",
+            dials=True,
+            reads=reads,
+            writes=(str(self._folder),),
+            locked=True,
+        )
+
+    async def _watch(self) -> None:
+        """Kill one that does not get ready, or does not answer."""
+        self._heard_at = time.monotonic() + START_S - HUNG_S
+        while time.monotonic() - self._heard_at < HUNG_S:
+            if self.ready.is_set():
+                self._say(messages.Ping(0))
+            await asyncio.sleep(PING_S)
+        self._kill("it does not answer")
+
+    def _broken(self, reason: str) -> None:
+        self._kill(reason or "it let its channel go")
+
+    def _kill(self, reason: str) -> None:
+        if self._process is not None and self._process.returncode is None:
+            print(f"the broker's process is killed: {reason}", file=sys.stderr, flush=True)
+            self._process.kill()
+
+    def close(self) -> None:
+        """End the process; who waits for it hears that it is away."""
+        self._commanding.stop()
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(BrokerAway("hostguard's broker, which holds the credentials, is being started again"))
+
+    # -- what it is asked -------------------------------------------------------------------------------------------------------
+
+    async def log_in(self, flow: int, variant: str, request: bytes, binding: bytes, *, begins: bool) -> messages.Answered:
+        """What the broker answers to what the flow's server asked. Raises BrokerAway, with its words when it refuses."""
+        answer = await self._ask("login", flow, messages.LogIn(flow, variant, begins, request, binding))
+        if isinstance(answer, messages.Failed):
+            raise BrokerAway(answer.reason)
+        assert isinstance(answer, messages.Answered)
+        return answer
+
+    async def carry(
+        self, flow: int, variant: str, mode: ServerTls, name: str, roots: str, sock: socket.socket
+    ) -> tuple[socket.socket, str]:
+        """Have the broker speak TLS over `sock`, which is its own from here on: a plain socket in its place, and how.
+
+        Raises BrokerAway, with its words when there is no link.
+        """
+        message = messages.Carry(flow, variant, mode, name, roots)
+        answer = await self._ask("carry", flow, message, passed=sock)
+        if isinstance(answer, messages.Failed):
+            raise BrokerAway(answer.reason)
+        plain, how = answer
+        assert isinstance(plain, socket.socket)
+        return plain, how
+
+    async def refused(self, flow: int) -> bool:
+        """The server did not take the login: whether the secret, read again, is another one. Raises BrokerAway."""
+        return bool(await self._ask("reread", flow, messages.Refused(flow)))
+
+    def forget(self, flow: int) -> None:
+        """The flow has ended."""
+        if self.ready.is_set():
+            self._say(messages.Forget(flow))
+
+    async def facts(self) -> dict[str, Any]:
+        """For ``status``: as the broker tells now, or told last."""
+        with contextlib.suppress(BrokerAway):
+            self.told = await self._ask("ping", next(self._numbers), None, 1.0)
+        told = self.told
+        return {
+            "running": self.ready.is_set(),
+            "pid": self.pid,
+            "cage": str(self.applied or ""),
+            "missing": list(self.applied.missing) if self.applied else [],
+            "ended": self.ended,
+            "failure": told.failure if told else "",
+            "secrets": [msgspec.to_builtins(secret) for secret in told.secrets] if told else [],
+            "authorities": [{"signs": each.signs, "ends_at": each.ends_at} for each in self.authorities],
+            "leaves": {leaf.resource: leaf.until for leaf in self.leaves},
+        }
+
+    async def _ask(
+        self,
+        what: str,
+        number: int,
+        message: messages.ToBroker | None,
+        limit_s: float = LOGIN_S,
+        passed: socket.socket | None = None,
+    ) -> Any:
+        """Its answer. Raises BrokerAway when there is none in time."""
+        if not self.ready.is_set():
+            if passed is not None:
+                passed.close()
+            raise BrokerAway("hostguard's broker, which holds the credentials, is not running")
+        key = what, number
+        if key in self._waiting:
+            raise BrokerAway("the broker is being asked that already")
+        future = self._waiting[key] = asyncio.get_running_loop().create_future()
+        try:
+            self._say(message or messages.Ping(number), passed)
+            async with asyncio.timeout(limit_s):
+                return await future
+        except TimeoutError:
+            raise BrokerAway("hostguard's broker, which holds the credentials, does not answer") from None
+        finally:
+            del self._waiting[key]
+
+    def _say(self, message: messages.ToBroker | Cage, passed: socket.socket | None = None) -> None:
+        if self._channel is not None:
+            self._channel.send(messages.encode(message), passed)
+        elif passed is not None:
+            passed.close()
+
+    # -- what it says -----------------------------------------------------------------------------------------------------------
+
+    def _heard(self, data: bytes, sock: socket.socket | None) -> None:
+        self._heard_at = max(self._heard_at, time.monotonic())
+        try:
+            message = messages.from_broker(data)
+        except msgspec.MsgspecError as error:
+            self._kill(f"it sent what is no message: {error}")
+            return
+        if not isinstance(message, messages.Carried):
+            self._take(message)
+        elif sock is not None and self._resolve("carry", message.id, (sock, message.how)):
+            return
+        if sock is not None:
+            sock.close()
+
+    def _take(self, message: messages.FromBroker) -> None:
+        match message:
+            case messages.Ready(applied):
+                self.applied = applied
+                self.ready.set()
+            case messages.Leaves(leaves, authorities):
+                self.leaves, self.authorities = leaves, authorities
+                self._on_leaves()
+            case messages.Answered(number):
+                self._resolve("login", number, message)
+            case messages.Failed(number):
+                # A flow's link is made before anything is said over it, so one of them waits at most.
+                self._resolve("carry" if ("carry", number) in self._waiting else "login", number, message)
+            case messages.Reread(number, changed):
+                self._resolve("reread", number, changed)
+            case messages.Run(number, command):
+                self._commanding.run(number, command)
+            case messages.Pong(number):
+                self.told = message
+                self._resolve("ping", number, message)
+
+    def _resolve(self, what: str, number: int, value: object) -> bool:
+        """Whether anybody waited for it."""
+        future = self._waiting.get((what, number))
+        if future is None or future.done():
+            return False
+        future.set_result(value)
+        return True
+
+
+def _begin(document: Document, folder: Path, host: str) -> messages.Begin:
+    subjects = []
+    for name, resource in document.resources.items():
+        if resource.client_tls != "off":
+            names = names_of(resource)
+            subjects.append(messages.Subject(name, names.dns, names.ips))
+    tls = document.tls
+    return messages.Begin(
+        host=host,
+        folder=str(folder),
+        ca_days=tls.ca_days,
+        leaf_hours=tls.leaf_hours,
+        overlap_hours=tls.overlap_hours,
+        subjects=tuple(subjects),
+        credentials=document.credentials,
+        vault=document.vault,
+        aws=document.aws,
+    )
+
+
+def _own_files() -> list[str]:
+    """Where Python, hostguard, the libraries lie."""
+    return sorted({sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), *(path for path in sys.path if path)})
+
+
+def _secret_files(document: Document) -> list[str]:
+    """The folders of the files that the configuration names: folders, since a file that is replaced is another one."""
+    found = {path for path in (document.vault.token_file, document.vault.secret_id_file, document.vault.ca) if path}
+    found.update(resource.server_roots for resource in document.resources.values() if resource.server_roots)
+    kinds = set()
+    for name, credential in document.credentials.items():
+        if credential.certificate:
+            found.add(credential.certificate)
+        for text in (*(chosen.secret for chosen in variants(name, credential)), credential.key):
+            if text:
+                place = reference(text)
+                kinds.add(place.kind)
+                if place.kind == "file":
+                    found.add(place.place)
+    folders = {str(Path(path).parent) for path in found}
+    folders.update(str(Path(path).resolve().parent) for path in found)
+    if "aws" in kinds:
+        folders.add(f"{_home()}/.aws")
+    return sorted(folders | {str(Path(place).parent) for place in BUNDLES})
+
+
+def _home() -> str:
+    return pwd.getpwuid(0).pw_dir

@@ -1,0 +1,16 @@
+"""What of the configuration is a worker's business."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..policy.credential_sections import Aws, Tls, Vault
+from ..policy.document import Document
+from ..policy.sections import Ship
+
+
+def concerning_workers(document: Document) -> Document:
+    """The document without what only the supervisor needs to know: where keys, logs and witnesses are is no worker's business."""
+    return msgspec.structs.replace(
+        document, ship=Ship(), forward={}, witnesses={}, tls=Tls(), credentials={}, vault=Vault(), aws=Aws()
+    )
