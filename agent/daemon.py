@@ -61,7 +61,7 @@ from .names.keeper import Keeper
 from .namespaces import Namespaces
 from .notify import Notifier
 from .open_log import open_log
-from .paths import Paths, attach_point, made_cgroup, unix_address, workload_path
+from .paths import Paths, attach_point, made_cgroup, workload_path
 from .powers import Powers
 from .predecessor import Predecessor, predecessor
 from .records import Records
@@ -76,6 +76,7 @@ from .secrecy import Secrecy
 from .selftest import EVERY_S, SelfTest
 from .status import Status
 from .strays import Strays
+from .unix_sockets import StandIns
 from .witnesses import Witnesses
 
 BEAT_S = 0.1
@@ -180,30 +181,31 @@ class Daemon:
         attributor = Attributor(workloads, container)
         undo.callback(attributor.close)
         strays = Strays(redirect, log)
+        unix = StandIns(redirect, document, paths.control)
         # What was connected before it was guarded ends before anything is said to be guarded.
         if left is None:
             await strays.look()
-        # Agents may ask there, and are told in words that they may not.
-        redirect.set_unix(dict.fromkeys((os.fsencode(paths.control), *map(unix_address, document.daemon.unix_allow))))
+            unix.close_all_but_open()
         decider = Decider(policy)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
         holds = Holds(book, records, users, decider)
         test = SelfTest(redirect, attach_point(document))
-        hash_key = paths.hash_key()
         record_start(log, document, policy, paths, left.details if left else ())
         journals = left.journals if left else ()
         writer = await _write_journals(document, log, lambda number, reason: crew.journal_failed(number, reason), journals, undo)
-        crew = Crew(document, writer.drain, policy.epoch, hash_key)
+        crew = Crew(document, writer.drain, policy.epoch, paths.hash_key())
         in_force = Modes(workloads, redirect, decider)
         names = Keeper(document, policy.epoch, user_of(document), log, resources, faults, left.resolver() if left else ())
         undo.callback(names.close)
         lookout = Lookout(redirect, workloads, records, strays)
         secrecy = Secrecy(document, paths, faults, crew, decider)
         secrecy.start(undo)
-        limit, choose = document.limits.max_flows, secrecy.logins.choose
-        entrance = Entrance(redirect, attributor, in_force, resources, names, crew, records, faults, test.arrived, limit, choose)
-        namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, enrolment.is_guarded)
+        most, choose = document.limits.max_flows, secrecy.logins.choose
+        entrance = Entrance(
+            redirect, attributor, in_force, resources, names, crew, records, faults, unix, test.arrived, most, choose
+        )
+        namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, unix, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
         desk = Desk(crew, holds, Cancels(records, dialler, secrecy.logins), secrecy.logins, faults, dialler)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
@@ -225,7 +227,7 @@ class Daemon:
             entrance.listen()
         _keep(undo, enrolment.run(), namespaces.run())
         await test.run()
-        _keep(undo, test.repeat(EVERY_S))
+        _keep(undo, test.repeat(EVERY_S), unix.run())
         reload = Reload(decider, in_force, crew, names, holds, log)
         status = Status(
             decider=decider,

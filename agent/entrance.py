@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..kernel.flows import origin_of
-from ..kernel.layouts import Origin
+from ..kernel.flows import origin_of, unix_origin_of
+from ..kernel.layouts import Origin, unix_text
 from ..kernel.loader import Redirect, netns_cookie
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
@@ -23,6 +23,7 @@ from .names.keeper import DNS_PORT, Keeper
 from .origins import asker_of
 from .records import Records
 from .resources import Resources
+from .unix_sockets import StandIns
 
 BACKLOG = 1024
 ACCEPTS_AT_ONCE = 32
@@ -67,6 +68,7 @@ class Entrance:
         crew: Crew,
         records: Records,
         faults: Faults,
+        stand_ins: StandIns,
         self_test: Callable[[Origin], bool],
         max_flows: int,
         choose: Callable[[OpenFlow], None],
@@ -88,6 +90,7 @@ class Entrance:
         self._crew = crew
         self._records = records
         self._faults = faults
+        self._stand_ins = stand_ins
         self._self_test = self_test
         self._max_flows = max_flows
         self._choose = choose
@@ -95,18 +98,22 @@ class Entrance:
         """One for each accepted connection of which it is not known yet whose it is."""
 
     def listen(self, inherited: Sequence[socket.socket] = ()) -> None:
-        """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError.
+        """Open the two listeners on one free port of 127.0.0.1 and ::1 and hand them to the kernel. Raises OSError, KernelError.
 
-        `inherited`: those that an earlier supervisor opened, with the connections that wait in them.
+        `inherited`: those that an earlier supervisor opened, with the connections that wait in them. The stand-ins of resources'
+        UNIX sockets are always new ones.
         """
-        self.listeners = list(inherited) or _listeners()
-        self._redirect.set_listeners(*self.listeners)
+        four, six = list(inherited) or _listeners()
+        self.listeners = [four, six, *self._stand_ins.listen()]
+        self._redirect.set_listeners(four, six)
         for sock in self.listeners:
             self._resume(sock)
+        self._stand_ins.vouch()
 
     def pause(self) -> None:
-        """Accept no more; what connects waits in the listeners."""
+        """Accept no more; what connects waits in the listeners, and is refused by what stands for UNIX sockets."""
         self.paused = True
+        self._stand_ins.close()
         for door in (*map(Door, self.listeners), *self._doors):
             door.pause()
 
@@ -116,13 +123,14 @@ class Entrance:
             await asyncio.wait(self._waiting, timeout=limit_s)
 
     def leave(self) -> list[int]:
-        """The descriptors of the daemon's own listeners, for the next supervisor; nothing is accepted here any more."""
+        """The descriptors of the daemon's own two listeners, for the next supervisor; nothing is accepted here any more."""
         self.pause()
-        return [sock.detach() for sock in self.listeners]
+        return [sock.detach() for sock in self.listeners if sock.family != socket.AF_UNIX]
 
     def close(self) -> None:
         """Stop listening, in all namespaces: the kernel refuses guarded connects from here on."""
         self._open = False
+        self._stand_ins.close()
         for door in (*map(Door, self.listeners), *self._doors):
             door.close()
         self.listeners = []
@@ -141,6 +149,18 @@ class Entrance:
             door.close()
         return door
 
+    @property
+    def problem(self) -> str:
+        """What is wrong with the stand-ins; empty when nothing is."""
+        return self._stand_ins.failure
+
+    def name_of(self, listener: socket.socket) -> str:
+        """Where a listener listens; of a stand-in, what it stands for."""
+        if listener.family == socket.AF_UNIX:
+            return unix_text(self._stand_ins.of[listener].address)
+        host, port = listener.getsockname()[:2]
+        return f"{host}:{port}"
+
     def _accept(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
             try:
@@ -157,15 +177,15 @@ class Entrance:
                 loop.call_later(PAUSE_S, self._resume, listener)
                 return
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
-                origin = self._origin(sock, source[:2])
+                shown = self._stand_ins.shown_at(listener)
+                origin = self._origin(listener, sock, source)
             except Exception as error:  # the supervising handler of connections that are no flow yet
                 self._faults.add(0, "", "internal", repr(error))
                 _reset(sock)
                 continue
             if origin is not None:
-                task = asyncio.get_running_loop().create_task(self._identify(sock, source[:2], origin))
+                task = asyncio.get_running_loop().create_task(self._identify(sock, origin, shown))
                 self._waiting.add(task)
                 task.add_done_callback(self._waiting.discard)
 
@@ -173,24 +193,29 @@ class Entrance:
         if listener.fileno() >= 0 and not self.paused:
             asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
 
-    def _origin(self, sock: socket.socket, source: tuple[str, int]) -> Origin | None:
+    def _origin(self, listener: socket.socket, sock: socket.socket, source: Any) -> Origin | None:
         """Where the connection comes from; None after refusing it, and for one that is nobody's but ours."""
-        origin = origin_of(sock, self._redirect, source)
+        if listener.family == socket.AF_UNIX:
+            stand_in = self._stand_ins.of[listener]
+            origin, where = unix_origin_of(sock, self._redirect, stand_in.name, stand_in.address), unix_text(stand_in.address)
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            origin, where = origin_of(sock, self._redirect, source[:2]), f"{source[0]}:{source[1]}"
         if origin is None:
-            self._refuse(sock, _stranger(source))
+            self._refuse(sock, _stranger(where))
         elif self._self_test(origin):
             sock.close()  # no reset: it could reach the probe before its connect() returns, which would then fail
             return None
         elif len(self._waiting) >= self._max_flows:
             reason = f"limits.max_flows ({self._max_flows}) connections wait for the hash of their program"
-            self._refuse(sock, _stranger(source, reason))
+            self._refuse(sock, _stranger(where, reason))
             return None
         return origin
 
-    async def _identify(self, sock: socket.socket, source: tuple[str, int], origin: Origin) -> None:
+    async def _identify(self, sock: socket.socket, origin: Origin, shown: tuple[int, int] | None) -> None:
         """Find out who connected, and hand the connection on."""
         try:
-            self._admit(sock, source, origin, await self._attributor.attribute(origin))
+            self._admit(sock, origin, shown, await self._attributor.attribute(origin))
         except asyncio.CancelledError:
             _reset(sock)
             raise
@@ -198,9 +223,9 @@ class Entrance:
             self._faults.add(0, "", "internal", repr(error))
             _reset(sock)
 
-    def _admit(self, sock: socket.socket, source: tuple[str, int], origin: Origin, found: Attribution) -> None:
+    def _admit(self, sock: socket.socket, origin: Origin, shown: tuple[int, int] | None, found: Attribution) -> None:
         """Open the flow, or refuse it."""
-        facts, process, rule = _facts(origin, source, found), found.process, found.rule
+        facts, process, rule = _facts(origin, found), found.process, found.rule
         if rule is None:
             self._refuse(sock, entry.FlowRefused(**facts, reason=found.reason))
             return
@@ -234,7 +259,8 @@ class Entrance:
             _reset(sock)
             return
         self.opened += 1
-        flow = OpenFlow(number, origin, process, rule, resource, berth, place.reason if barred else "", observed, unread)
+        why_not = place.reason if barred else ""
+        flow = OpenFlow(number, origin, process, rule, resource, berth, shown, why_not, observed, unread)
         self._choose(flow)
         berth.give(flow, sock)
 
@@ -270,13 +296,11 @@ def _reset(sock: socket.socket) -> None:
     sock.close()
 
 
-def _stranger(
-    source: tuple[str, int], reason: str = "no record of a redirect: somebody dialled the loop directly"
-) -> entry.FlowRefused:
-    return entry.FlowRefused(agent="", workload="", resource="", source=f"{source[0]}:{source[1]}", reason=reason)
+def _stranger(source: str, reason: str = "no record of a redirect: somebody dialled the loop directly") -> entry.FlowRefused:
+    return entry.FlowRefused(agent="", workload="", resource="", source=source, reason=reason)
 
 
-def _facts(origin: Origin, source: tuple[str, int], found: Attribution) -> dict[str, Any]:
+def _facts(origin: Origin, found: Attribution) -> dict[str, Any]:
     """The fields that an opened and a refused flow have in common."""
     process, rule = found.process, found.rule
     return {
@@ -284,8 +308,8 @@ def _facts(origin: Origin, source: tuple[str, int], found: Attribution) -> dict[
         "workload": rule.name if rule else "",
         "resource": "",
         "protocol": "postgres",
-        "source": f"{source[0]}:{source[1]}",
-        "destination": f"{origin.host}:{origin.port}",
+        "source": origin.source,
+        "destination": origin.destination,
         "pid": process.pid,
         "start_ticks": process.start_ticks,
         "uid": process.uid,

@@ -27,6 +27,7 @@ class FlowLeft(msgspec.Struct, frozen=True, kw_only=True):
     resource: str
     journal: int
     """Number of its worker's journal."""
+    shown: tuple[int, int] | None = None
     barred: str
     observed: bool
     unread: str
@@ -51,6 +52,8 @@ class OpenFlow:
     resource: str
     berth: Berth
     """The worker that carries it."""
+    shown: tuple[int, int] | None = None
+    """Of a UNIX socket: user and group that the process was shown as its server's."""
     barred: str = ""
     """Why its server must not be dialled, a sentence for the agent; empty when it may be."""
     observed: bool = False
@@ -93,7 +96,7 @@ class OpenFlow:
     @property
     def destination(self) -> str:
         """Where the process asked to connect to."""
-        return f"{self.origin.host}:{self.origin.port}"
+        return self.origin.destination
 
     def process_facts(self) -> dict[str, object]:
         """Who opened it, for the person who decides a request."""

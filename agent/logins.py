@@ -70,9 +70,10 @@ class Logins:
     def link(self, flow: OpenFlow) -> messages.Link | None:
         """How its worker has to protect the flow's link to the server; None for as it is. Raises OSError with a sentence.
 
-        The link of an observed flow is what the agent makes of it, unless the session there is hostguard's own.
+        The link of an observed flow is what the agent makes of it, unless the session there is hostguard's own. By a UNIX socket
+        PostgreSQL has no TLS.
         """
-        if flow.carried or flow.unread or (flow.observed and not flow.variant):
+        if flow.origin.unix or flow.carried or flow.unread or (flow.observed and not flow.variant):
             return None
         try:
             link = self._link(flow)

@@ -190,11 +190,14 @@ class Loop:
         self._dials[relay.flow.id] = waiting
         self.say(messages.Dial(relay.flow.id))
         sock, how = await waiting
+        transport: asyncio.Transport
         if how.link is not None:
             transport = await securing.server(relay, sock, how.link)
+        elif sock.family == socket.AF_UNIX:
+            transport, _ = await loop.create_unix_connection(lambda: ServerEnd(relay), sock=sock)
         else:
             transport, _ = await loop.create_connection(lambda: ServerEnd(relay), sock=sock)
-            securing.carried(relay, how.carried)
+        securing.carried(relay, how.carried)
         if relay.closing:
             transport.abort()
             raise OSError("the flow ended meanwhile")

@@ -1,9 +1,11 @@
-"""Listeners, with resolvers' sockets, in the network namespaces that guarded processes are in.
+"""Listeners, resolver's sockets, stand-ins in the network namespaces that guarded processes are in.
 
 The kernel sends a guarded connect to a listener of the socket's own namespace, since 127.0.0.1 is another one in each, and
-refuses it (ECONNREFUSED) where there is none; so with a question to a name server. So every namespace with a guarded process
-gets listeners and resolver's sockets of its own, and what is dialled for its flows is dialled from there. Name servers are asked
-from here all the same: which of them is believed is the configuration's choice, not that of who set up the namespace.
+refuses it (ECONNREFUSED) where there is none; so with a question to a name server, and with a connect to a resource's UNIX
+socket, since abstract addresses, as stand-ins have (`unix_sockets`), are others in each as well. So every namespace with a
+guarded process gets listeners, resolver's sockets and stand-ins of its own, and what is dialled for its flows is dialled from
+there. Name servers are asked from here all the same: which of them is believed is the configuration's choice, not that of who
+set up the namespace.
 
 A namespace is looked for when a cgroup becomes guarded, when the kernel has counted something that found no socket of ours, and
 every `SCAN_S` in any case: until it was found its connects are refused, never passed.
@@ -30,10 +32,12 @@ import msgspec
 from ..kernel import netns
 from ..kernel.errors import KernelError
 from ..kernel.loader import netns_cookie
+from .unix_sockets import StandIns
 
 SCAN_S = 0.5
 POLL_S = 0.02
 """How often the kernel's counter of connects without a listener is read."""
+LO_DOWN = "its loopback device is down, connects fail until it is up"
 MAX_NAMESPACES = 1000
 """Those that come later are refused, which `status` shows; the kernel's map of listeners has room for twice as many."""
 
@@ -70,9 +74,11 @@ class Served:
     doors: list[Door]
     pid: int
     """A guarded process that is, or was, in it."""
+    denied_unix: str = ""
+    """Why resources' UNIX sockets are denied there; empty when they are not."""
 
     def close(self) -> None:
-        """Let go of everything that keeps the namespace alive."""
+        """Let go of everything that keeps the namespace alive; what vouches for stand-ins is the first door."""
         for door in self.doors:
             door.close()
         self.listeners.close()
@@ -105,6 +111,7 @@ class Namespaces:
         registry: Registry,
         open_door: Callable[[socket.socket], Awaitable[Door]],
         answer_at: Callable[[socket.socket], Door],
+        stand_ins: StandIns,
         is_guarded: Callable[[int], bool],
         max_namespaces: int = MAX_NAMESPACES,
     ) -> None:
@@ -115,6 +122,7 @@ class Namespaces:
         self._registry = registry
         self._open_door = open_door
         self._answer_at = answer_at
+        self._stand_ins = stand_ins
         self._is_guarded = is_guarded
         self._max = max_namespaces
         self._served: dict[int, Served] = {}
@@ -175,7 +183,7 @@ class Namespaces:
             await self._keep(Served(one.inode, netns_cookie(listeners.sock4), one.fd, listeners, resolvers, [], one.pid))
 
     def stream_socket(self, cookie: int, family: socket.AddressFamily) -> socket.socket | None:
-        """A TCP socket to dial from, in the namespace that an accepted connection came from; None: the daemon's own.
+        """A stream socket to dial from, in the namespace that an accepted connection came from; None: the daemon's own.
 
         Raises OSError for one that is not served any more, KernelError.
         """
@@ -194,7 +202,7 @@ class Namespaces:
                 "inode": served.inode,
                 "pid": served.pid,
                 "ipv6": served.listeners.sock6 is not None,
-                "problem": "" if served.listeners.lo_up else "its loopback device is down, connects fail until it is up",
+                "problem": served.denied_unix or ("" if served.listeners.lo_up else LO_DOWN),
             }
             for served in self._served.values()
             if not served.listeners.closed  # the entrance closes first when the daemon ends
@@ -245,10 +253,26 @@ class Namespaces:
 
     async def _keep(self, served: Served) -> None:
         self._served[served.inode] = self._by_cookie[served.cookie] = served
+        await self._stand_in(served)
         for sock in filter(None, (served.listeners.sock4, served.listeners.sock6)):
             served.doors.append(await self._open_door(sock))
         for sock in filter(None, (served.resolvers.sock4, served.resolvers.sock6)):
             served.doors.append(self._answer_at(sock))
+
+    async def _stand_in(self, served: Served) -> None:
+        """Have stand-ins there. Who has taken one of their names before denies his own namespace what they stand for."""
+        try:
+            standing = self._stand_ins.open_in(served.fd)
+        except (KernelError, OSError) as error:
+            served.denied_unix = f"UNIX sockets of resources are denied in the network namespace of process {served.pid}: {error}"
+            return
+        served.doors.append(standing)
+        for sock in standing.listeners:
+            served.doors.append(await self._open_door(sock))
+        try:
+            self._stand_ins.vouch_for(standing)
+        except (KernelError, OSError) as error:
+            served.denied_unix = f"UNIX sockets of resources are denied in the network namespace of process {served.pid}: {error}"
 
     def _opened(self, inode: int, pid: int, fd: int) -> Served:
         """Sockets that the kernel knows of. Raises KernelError, having closed everything."""

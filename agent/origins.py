@@ -19,7 +19,7 @@ def asker_of(origin: Origin, process: Process, rule: WorkloadRule, netns: int) -
         ref=0,
         agent=rule.agent,
         workload=rule.name,
-        server=f"[{origin.host}]:{origin.port}" if origin.ipv6 else f"{origin.host}:{origin.port}",
+        server=f"[{origin.host}]:{origin.port}" if origin.ipv6 else origin.destination,
         netns=netns,
         pid=process.pid,
         start_ticks=process.start_ticks,

@@ -206,8 +206,3 @@ def workload_path(document: Document, cgroup: str) -> Path:
     if not path.is_relative_to(point):
         raise Failure(f"{document.file}: the cgroup {cgroup} is not below daemon.attach ({point}), so the hooks would not see it")
     return path
-
-
-def unix_address(text: str) -> bytes:
-    """A UNIX socket's address as connect(2) takes it: an abstract name begins with a zero byte (unix(7))."""
-    return b"\0" + os.fsencode(text[1:]) if text.startswith("@") else os.fsencode(text)

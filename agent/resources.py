@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..policy.addresses import parse_address
+from ..policy.addresses import UNIX_SCHEME, parse_address
 from ..policy.names import is_numeric
 from ..policy.sections import Resource
 from .names.forward import NoAnswer
@@ -211,6 +211,8 @@ def canonical_address(text: str) -> str:
 
 
 def _text(spot: Spot) -> str:
+    if spot[0].startswith(UNIX_SCHEME):
+        return spot[0]
     return f"[{spot[0]}]:{spot[1]}" if ":" in spot[0] else f"{spot[0]}:{spot[1]}"
 
 

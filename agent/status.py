@@ -136,7 +136,7 @@ class Status:
             "attach": str(attach_point(document)),
             "hooks": hooks,
             "loader": self._redirect.loader,
-            "listeners": [f"{sock.getsockname()[0]}:{sock.getsockname()[1]}" for sock in self._entrance.listeners],
+            "listeners": [self._entrance.name_of(sock) for sock in self._entrance.listeners],
             "self_test": {"ok": not test.failure, "at": test.passed_at, "failure": test.failure},
             "strays": {"open": self._strays.open, "shown": list(self._strays.shown)},
             "denied": self._lookout.facts(),
@@ -263,6 +263,8 @@ class Status:
         found += self._identity_problems()
         if self._test.failure:
             found.append(f"self-test: {self._test.failure}")
+        if self._entrance.problem:
+            found.append(self._entrance.problem)
         if self._strays.open:
             found.append(
                 f"{self._strays.open} sockets of guarded processes that no hook has seen can't be ended: see `strays` in --json"

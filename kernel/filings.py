@@ -14,7 +14,19 @@ from pathlib import Path
 from . import libbpf
 from .errors import KernelError
 from .inodes import kernel_key
-from .layouts import MODE, PROGRAM_KEY, UID, UNIX_ALLOW, UNIX_REDIRECT, UNIX_RULE, WORKLOAD, Mode, path_key, unix_key
+from .layouts import (
+    MODE,
+    PROGRAM_KEY,
+    UID,
+    UNIX_ALLOW,
+    UNIX_REDIRECT,
+    UNIX_RULE,
+    UNIX_STAND_IN,
+    WORKLOAD,
+    Mode,
+    path_key,
+    unix_key,
+)
 
 
 def file_users(users: libbpf.Map, wanted: Mapping[int, int]) -> None:
@@ -44,11 +56,13 @@ def file_paths(paths: libbpf.Map, wanted: Mapping[str, int]) -> None:
 
 
 def file_unix(unix: libbpf.Map, wanted: Mapping[bytes, bytes | None]) -> None:
-    """Addresses of UNIX sockets to None (allowed) or to the address that is connected to instead.
+    """Addresses of UNIX sockets to None (allowed) or to the name of the stand-in that is connected to instead.
 
     An address is the bytes that the process passes: a path without its NUL, or an abstract name with its leading NUL.
     """
-    entries = {unix_key(address): _unix_rule(to) for address, to in wanted.items()}
+    entries = {unix_key(name): _rule(UNIX_STAND_IN, address) for address, name in wanted.items() if name is not None}
+    for address, name in wanted.items():
+        entries[unix_key(address)] = _rule(UNIX_ALLOW, b"") if name is None else _rule(UNIX_REDIRECT, name)
     _bring(unix, entries)
 
 
@@ -67,11 +81,8 @@ def program_key(path: Path) -> bytes:
     return PROGRAM_KEY.pack(*key)
 
 
-def _unix_rule(to: bytes | None) -> bytes:
-    if to is None:
-        return UNIX_RULE.pack(UNIX_ALLOW, 0, b"")
-    unix_key(to)
-    return UNIX_RULE.pack(UNIX_REDIRECT, len(to), to)
+def _rule(verdict: int, to: bytes) -> bytes:
+    return UNIX_RULE.pack(verdict, len(to), to)
 
 
 def _bring(filed: libbpf.Map, wanted: Mapping[bytes, bytes]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 
-from .layouts import Origin, OriginKey, mapped_address
+from .layouts import STAND_IN_PREFIX, Origin, OriginKey, mapped_address, unix_text
 from .loader import Redirect, netns_cookie
 
-__all__ = ["Origin", "origin_of"]
+__all__ = ["Origin", "origin_of", "unix_origin_of"]
+
+_COOKIE_BYTES = 8
 
 
 def origin_of(sock: socket.socket, redirect: Redirect, peer: tuple[str, int] | None = None) -> Origin | None:
@@ -30,3 +32,17 @@ def origin_of(sock: socket.socket, redirect: Redirect, peer: tuple[str, int] | N
     if origin is None or origin.listener_port != sock.getsockname()[1]:
         return None
     return origin
+
+
+def unix_origin_of(sock: socket.socket, redirect: Redirect, name: bytes, stands_for: bytes) -> Origin | None:
+    """The same for a connection that a stand-in accepted: `name` is the stand-in's, `stands_for` the address that was meant.
+
+    The kernel answers for the name of the accepted socket with the cookie of its peer. None also where that hook is missing.
+    """
+    answer = sock.getsockname()
+    if not isinstance(answer, bytes) or len(answer) != 1 + _COOKIE_BYTES:
+        return None
+    origin = redirect.take_origin(OriginKey(netns_cookie(sock), answer[1:].ljust(16, b"\0"), 0))
+    if origin is None or origin.host != unix_text(name.removeprefix(STAND_IN_PREFIX)):
+        return None
+    return origin._replace(host=unix_text(stands_for))

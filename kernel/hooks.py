@@ -68,6 +68,8 @@ HOOKS = {
     "cgroup_mkdir": Place("cgroups", TRACE_RAW_TP, remedy=_MKDIR_REMEDY),
     "tcp_send": Place("senders", TRACE_RAW_TP, remedy=_TCP_SEND_REMEDY),
     "send": Place("senders", TRACE_RAW_TP, remedy=_SEND_REMEDY),
+    "unix_getpeername": Place("unix", 52, retyped=True, remedy=_UNIX_REMEDY),
+    "unix_getsockname": Place("unix", 53, retyped=True, remedy=_UNIX_REMEDY),
     "unix_connect": Place("unix", 49, retyped=True, remedy=_UNIX_REMEDY),
     "unix_sendmsg": Place("unix", 50, retyped=True, remedy=_UNIX_REMEDY),
     "sys_enter_socket": Place("families", PERF_EVENT, "syscalls/sys_enter_socket", remedy=_FAMILY_REMEDY),

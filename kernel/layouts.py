@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import socket
 import struct
 from typing import NamedTuple
@@ -96,6 +97,10 @@ RESERVED = frozenset({WATCHED, CLEARED})
 
 UNIX_ALLOW = 1
 UNIX_REDIRECT = 2
+UNIX_STAND_IN = 3
+STAND_IN_PREFIX = b"\0hostguard/"
+STAND_IN_LETTERS = 16
+UNIX_SCHEME = "unix:"
 UNIX_LENGTH = 108
 PATH_LENGTH = 256
 
@@ -143,7 +148,7 @@ class Origin(NamedTuple):
     """Address that the connection comes from, as `accept` tells it."""
     source_port: int
     host: str
-    """Destination address as text; dotted IPv4 also when the process wrote ::ffff:a.b.c.d."""
+    """Destination address as text; dotted IPv4 also when the process wrote ::ffff:a.b.c.d; a UNIX socket's as `unix_text`."""
     port: int
     mapped: bool
     """The process used an IPv6 socket for an IPv4 destination."""
@@ -177,7 +182,22 @@ class Origin(NamedTuple):
     @property
     def ipv6(self) -> bool:
         """The destination is a true IPv6 address."""
-        return ":" in self.host
+        return ":" in self.host and not self.unix
+
+    @property
+    def unix(self) -> bool:
+        """The destination is a UNIX socket."""
+        return self.host.startswith(UNIX_SCHEME)
+
+    @property
+    def destination(self) -> str:
+        """``203.0.113.7:5432``, or ``unix:/run/postgresql/.s.PGSQL.5432``."""
+        return self.host if self.unix else f"{self.host}:{self.port}"
+
+    @property
+    def source(self) -> str:
+        """Where it comes from: address with port, or the cookie of a UNIX socket, which has no address."""
+        return f"{UNIX_SCHEME}{self.socket_cookie}" if self.unix else f"{self.source_host}:{self.source_port}"
 
 
 def mapped_address(host: str) -> bytes:
@@ -201,7 +221,8 @@ def read_origin(key: OriginKey, record: bytes) -> Origin | None:
     address, port, family, listener_port, ambiguous, comm, exe_inode, exe_device = fields[10:]
     if ambiguous:
         return None
-    host = address_text(address)
+    # Of a UNIX socket the record names the stand-in; whoever accepted there knows what that stands for.
+    host = UNIX_SCHEME + address.decode(errors="replace") if family == socket.AF_UNIX else address_text(address)
     return Origin(
         source_host=address_text(key.address),
         source_port=key.port,
@@ -287,6 +308,16 @@ def unix_key(address: bytes) -> bytes:
     if address[0] and 0 in address:
         raise ValueError(f"a path has no NUL in it: {address!r}")
     return UNIX_KEY.pack(len(address), address)
+
+
+def unix_text(address: bytes) -> str:
+    """``unix:/path`` or ``unix:@name``: a UNIX socket's address as configuration, records and lists write it."""
+    return UNIX_SCHEME + (f"@{os.fsdecode(address[1:])}" if address.startswith(b"\0") else os.fsdecode(address))
+
+
+def unix_address(text: str) -> bytes:
+    """The address as connect(2) takes it, of ``/path`` or ``@name``: an abstract name begins with a zero byte (unix(7))."""
+    return b"\0" + os.fsencode(text[1:]) if text.startswith("@") else os.fsencode(text)
 
 
 def path_key(path: str) -> bytes:

@@ -239,8 +239,19 @@ class Redirect:
             raise KernelError(errno.EINVAL, "paths", str(error)) from error
 
     def set_unix(self, wanted: Mapping[bytes, bytes | None]) -> None:
-        """The only UNIX sockets for guarded processes to connect or send to: address to None, or to another to go to instead."""
+        """The only UNIX sockets for guarded processes to connect or send to: address to None, or to the stand-in to go to.
+
+        A stand-in's name is that of a `stand_ins.StandIn`; `vouch` for it afterwards.
+        """
         filings.file_unix(self._maps["unix"], wanted)
+
+    def vouch(self, voucher: socket.socket) -> None:
+        """Send connects to the stand-ins that `set_unix` names, in this socket's network namespace, for as long as it is open.
+
+        Of `stand_ins.voucher_for`. Raises KernelError.
+        """
+        key = LISTENER_KEY.pack(netns_cookie(voucher), socket.AF_UNIX, 0)
+        self._maps["listeners"].update(key, U64.pack(voucher.fileno()))
 
     def events(self) -> Events:
         """A reader of what is refused; the caller closes it. One at a time. Raises KernelError."""

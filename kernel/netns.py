@@ -113,7 +113,7 @@ def resolvers(namespace: int) -> OnLoopback:
 
 
 def stream_socket(namespace: int, family: socket.AddressFamily) -> socket.socket:
-    """A TCP socket of the namespace, non-blocking, to dial from there. Raises KernelError, OSError."""
+    """A stream socket of the namespace, non-blocking, to dial from there. Raises KernelError, OSError."""
 
     def make() -> socket.socket:
         made = socket.socket(family, socket.SOCK_STREAM)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+
+UNIX_SCHEME = "unix:"
+"""How the address of a UNIX socket begins; ``/path`` or ``@name`` follows."""
+MAX_UNIX_BYTES = 107
+"""Of a path in ``struct sockaddr_un``, with room for the NUL behind it (unix(7))."""
 
 _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?\Z")
 
@@ -11,14 +17,27 @@ _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,6
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port of ``127.0.0.1:5432``, ``[::1]:5432`` or ``db.example:5432``; addresses in their canonical form.
 
-    A host name is kept as it stands: resolving it is not policy's business. Raises ValueError with a sentence.
+    A host name is kept as it stands: resolving it is not policy's business. ``unix:/path`` and ``unix:@name`` (an abstract one)
+    are a host as they stand, with port 0. Raises ValueError with a sentence.
     """
+    if text.startswith(UNIX_SCHEME):
+        return _unix(text), 0
     host, colon, port = text.rpartition(":")
     if not colon or not host:
         raise ValueError(f'"{text}" has no port; expected host:port or [IPv6]:port')
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         raise ValueError(f'"{text}": the port is a number from 1 to 65535')
     return _host(host, text), int(port)
+
+
+def _unix(text: str) -> str:
+    """Exactly what a process will pass: two spellings are two addresses to the kernel's program."""
+    where = text.removeprefix(UNIX_SCHEME)
+    if not where.startswith(("/", "@")) or len(where) < 2:
+        raise ValueError(f'"{text}": expected unix:/ and a path, or unix:@ and an abstract name')
+    if "\0" in where or len(os.fsencode(where)) > MAX_UNIX_BYTES:
+        raise ValueError(f'"{text}": the address of a UNIX socket has at most {MAX_UNIX_BYTES} bytes, none of them zero')
+    return text
 
 
 def _host(host: str, text: str) -> str:

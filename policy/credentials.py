@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from .addresses import parse_address
+from .addresses import UNIX_SCHEME, parse_address
 from .credential_sections import VERIFIED, ClientTls, Credential, ServerTls
 from .sections import Resource, Tables
 
@@ -142,7 +142,9 @@ def _is_address(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address never leaves this host; of names only ``localhost``."""
+    """Whether an address never leaves this host: of names only ``localhost``, a UNIX socket's always."""
+    if host.startswith(UNIX_SCHEME):
+        return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..identity.auditors import recipient_fault
-from .addresses import parse_address
+from .addresses import UNIX_SCHEME, parse_address
 from .credential_checks import credential_mistakes
 from .paths import split
 from .sections import Tables
@@ -23,6 +23,7 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from workload_mistakes(tables, raw)
     yield from _unix_users(tables)
     yield from _addresses(tables)
+    yield from _unix_allow(tables)
     yield from _tags(tables, raw)
     yield from _witnesses(tables)
     yield from _recipients(tables)
@@ -73,6 +74,15 @@ def _addresses(tables: Tables) -> Iterator[Mistake]:
             # The same text twice in one list is told of by the reader of lists.
             if (other, written) != (name, text):
                 yield Mistake(place, f'"{text}" is an address of resource "{other}" already')
+
+
+def _unix_allow(tables: Tables) -> Iterator[Mistake]:
+    """An address can't be both open and a resource's."""
+    owners = {text: name for name, resource in tables.resources.items() for text in resource.addresses}
+    for where in tables.daemon.unix_allow:
+        if owner := owners.get(UNIX_SCHEME + where):
+            what = f'"{where}" is an address of resource "{owner}" (resources.{owner}.addresses): it can\'t be open as well'
+            yield Mistake(("daemon", "unix_allow"), what)
 
 
 def _tags(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -274,7 +274,7 @@ class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     protocol: Literal["postgres"]
     """The protocol spoken there. Required."""
     addresses: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, description="a list of at least one address")]
-    """``IPv4:port``, ``[IPv6]:port`` or ``hostname:port``. Required."""
+    """``IPv4:port``, ``[IPv6]:port``, ``hostname:port``, ``unix:/path`` or ``unix:@name``. Required."""
     environment: Name | None = None
     """The environment it belongs to, for policies to name. Default none."""
     capture_replies: bool = False

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...policy.addresses import parse_address
+from ...policy.addresses import UNIX_SCHEME, parse_address
 from ...policy.credentials import is_loopback
 from ...policy.sections import Resource
 
@@ -43,7 +43,7 @@ def names_of(resource: Resource) -> Names:
         hosts.add(resource.server_name)
     if any(map(is_loopback, hosts)):
         hosts.update(LOOPBACK)
-    return of_texts(hosts)
+    return of_texts(host for host in hosts if not host.startswith(UNIX_SCHEME))
 
 
 def names_of_all(resources: Iterable[Resource]) -> Names:

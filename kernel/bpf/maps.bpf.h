@@ -83,7 +83,7 @@ struct {
 	__type(value, __u32);
 } hg_paths SEC(".maps");
 
-/* UNIX address -> what may be done with it; any other is denied */
+/* UNIX address -> what may be done with it, or what it stands for; any other is denied */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, HG_MAX_UNIX);
@@ -92,7 +92,10 @@ struct {
 	__type(value, struct hg_unix_rule);
 } hg_unix SEC(".maps");
 
-/* The kernel drops an entry when the last descriptor of the listener closes: a dead daemon cannot be impersonated. */
+/*
+ * The kernel drops an entry when the last descriptor of the listener closes: a dead daemon cannot be impersonated. It takes no
+ * listening UNIX socket, so what is in here for those is one end of a pair that holds them in its queue: they outlive the entry.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
 	__uint(max_entries, HG_MAX_LISTENERS);

@@ -40,16 +40,24 @@
 
 /* What a rule for a UNIX socket's address says. */
 #define HG_UNIX_ALLOW 1
-#define HG_UNIX_REDIRECT 2
+#define HG_UNIX_REDIRECT 2 /* to a listener of the loop's, which stands for the resource's socket */
+#define HG_UNIX_STAND_IN 3 /* of such a listener's own name: `to` is what it stands for; nobody may dial it by this name */
 
-/* One listener (or resolver) for each network namespace and family (AF_INET, AF_INET6). */
+/* The names of these listeners: abstract, 16 letters behind this, by which an origin's `address` names the listener. */
+#define HG_STAND_IN_PREFIX "\0hostguard/"
+#define HG_STAND_IN_PREFIX_LENGTH 11
+
+/* One listener (or resolver) for each network namespace and family (AF_INET, AF_INET6); AF_UNIX: what vouches for all stand-ins. */
 struct hg_listener_key {
 	__u64 netns_cookie;
 	__u32 family;
 	__u32 zero;
 };
 
-/* What accept(), or recvfrom() in the resolver, tells of a peer: enough to find who it is. */
+/*
+ * What accept(), or recvfrom() in the resolver, tells of a peer: enough to find who it is. Of a UNIX socket, which has no address:
+ * the cookie of the peer's socket in the first two words of the address, port 0.
+ */
 struct hg_origin_key {
 	__u64 netns_cookie;
 	__u32 address[4];
@@ -69,7 +77,7 @@ struct hg_origin {
 	__u32 tgid;
 	__u32 uid;
 	__u32 gid;
-	__u32 address[4];
+	__u32 address[4]; /* AF_UNIX: the letters of the stand-in's name */
 	__u16 port;
 	__u16 family; /* as the process asked: AF_INET6 for ::ffff:a.b.c.d */
 	__u16 listener_port;
@@ -95,7 +103,7 @@ struct hg_unix_key {
 
 struct hg_unix_rule {
 	__u32 verdict; /* HG_UNIX_ALLOW or HG_UNIX_REDIRECT */
-	struct hg_unix_key to; /* for HG_UNIX_REDIRECT */
+	struct hg_unix_key to; /* for HG_UNIX_REDIRECT: the stand-in's name */
 };
 
 /* Path of a cgroup below the cgroup2 mount: "/agents/a", padded with zeros. */
@@ -151,7 +159,7 @@ struct hg_settings {
 	X(cleared_direct_dial) /* left-over records removed when another process dialled the listener itself */ \
 	X(queries_redirected) /* datagrams sent to the resolver */                                             \
 	X(queries_published) /* records put where the resolver finds them */                                   \
-	X(unix_redirected) /* UNIX connects sent to another path */                                            \
+	X(unix_redirected) /* UNIX connects sent to the loop */                                                \
 	X(unix_allowed) /* UNIX connects that a rule allows */                                                 \
 	X(cgroups_filed) /* new cgroups filed by their path, before a process could enter */                   \
 	X(observed) /* what would have been refused, dropped or ended, had the workload not been observed */   \

@@ -111,6 +111,8 @@ def _process(opened: FlowOpen) -> Event:
 
 
 def _endpoint(address: str) -> Event:
+    if address.startswith("unix:"):
+        return {"name": address}
     host, _, port = address.rpartition(":")
     found: Event = {"ip": host.strip("[]")} if host else {"name": address or "unknown"}
     if host and port.isdigit():

@@ -27,6 +27,8 @@ _SEQUENCE = 1 << 32
 _ETHERNET = 1
 _CLIENT_MAC, _SERVER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"  # locally administered (IEEE 802 §8.4)
 _UNKNOWN = ("0.0.0.0", 0)
+_UNIX = "unix:"
+_POSTGRES, _EPHEMERAL = 5432, 49152
 
 
 def header() -> bytes:
@@ -134,7 +136,10 @@ def _frame(
 
 
 def _address(text: str) -> tuple[str, int]:
+    """A capture has no UNIX sockets: one stands as loopback, a server's with PostgreSQL's port, a client's with another."""
     host, _, port = text.rpartition(":")
+    if text.startswith(_UNIX):
+        return "127.0.0.1", _EPHEMERAL + int(port) % (0x10000 - _EPHEMERAL) if port.isdigit() else _POSTGRES
     return (host.strip("[]"), int(port)) if host and port.isdigit() else _UNKNOWN
 
 

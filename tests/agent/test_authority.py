@@ -60,6 +60,7 @@ def handshake(folder: Path, leaf: Leaf, roots: bytes, name: str) -> str:
 @pytest.mark.parametrize(
     ("addresses", "server_name", "expected"),
     [
+        (("unix:/run/db/.s.PGSQL.5432",), "", Names(("localhost",), ("127.0.0.1", "::1"))),
         (("db.example:5432",), "", Names(("db.example",), ())),
         (("DB.example.:5432", "192.0.2.7:5432"), "pg.internal", Names(("db.example", "pg.internal"), ("192.0.2.7",))),
         (("[::1]:5432",), "", Names(("localhost",), ("127.0.0.1", "::1"))),

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +23,13 @@ from name_server import NameServer, name_server
 from servers import Server
 
 ADDRESS = ("10.77.0.1", 5432)
+ABSTRACT = f"@hostguard-test-{os.getpid()}"
+"""Of the folder that libpq would look for a server's socket in."""
+SOCKET = ".s.PGSQL.5432"
 POLICY = """
 @id("far") permit (principal in Role::"worker", action, resource in Resource::"far");
+@id("local") permit (principal in Role::"worker", action, resource in Resource::"abstract");
+@id("path") permit (principal in Role::"worker", action, resource in Resource::"path");
 @id("named") permit (principal in Role::"worker", action, resource in Resource::"named");
 """
 LIMIT_S = 20
@@ -44,6 +50,21 @@ version = session.execute("SHOW server_version_num").fetchone()[0]
 print(json.dumps([refused, time.monotonic() - began, int(version) // 10000]), flush=True)
 sys.stdin.readline()
 session.execute("SELECT 1")
+"""
+
+# The same with libpq alone: psycopg would look the abstract name up.
+ASK_PSQL = """
+import json, subprocess, sys, time
+began, refused = time.monotonic(), 0
+while True:
+    done = subprocess.run([sys.argv[1], "-XAtc", "SHOW server_version_num"], capture_output=True, text=True)
+    if not done.returncode:
+        break
+    if "refused" not in done.stderr or time.monotonic() > began + 15:
+        raise OSError(done.stderr)
+    refused += 1
+print(json.dumps([refused, time.monotonic() - began, int(done.stdout) // 10000]), flush=True)
+sys.stdin.readline()
 """
 
 
@@ -74,10 +95,22 @@ def names() -> Iterator[NameServer]:
 
 
 @pytest.fixture(scope="module")
-def running(names: NameServer) -> Iterator[guard.Guard]:
+def folder() -> Iterator[Path]:
+    """For a socket with a path."""
+    with tempfile.TemporaryDirectory(prefix="hg-ns-") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def running(names: NameServer, folder: Path) -> Iterator[guard.Guard]:
     setup = guard.Setup(
         agents={"worker": guard.Agent(("worker",))},
-        resources={"far": f"{ADDRESS[0]}:{ADDRESS[1]}", "named": f"far.example:{ADDRESS[1] + 1}"},
+        resources={
+            "far": f"{ADDRESS[0]}:{ADDRESS[1]}",
+            "named": f"far.example:{ADDRESS[1] + 1}",
+            "abstract": f"unix:{ABSTRACT}/{SOCKET}",
+            "path": f"unix:{folder}/{SOCKET}",
+        },
         policies=POLICY,
         tags=f'[dns]\nupstreams = ["{names.address}"]',
     )
@@ -91,18 +124,24 @@ def served(server: Server) -> Iterator[Namespace]:
     """A namespace in which `ADDRESS` is this server."""
     with network_namespace() as netns:
         netns.run("ip", "address", "add", f"{ADDRESS[0]}/32", "dev", "lo")
-        listener = netns.tcp_socket(socket.AF_INET)
-        listener.bind(ADDRESS)
-        listener.listen()
-        thread = threading.Thread(target=_pass_on, args=(listener, server), daemon=True)
-        thread.start()
-        try:
+        with listening(netns.tcp_socket(socket.AF_INET), ADDRESS, server):
             yield netns
-        finally:
-            with suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-            thread.join()
+
+
+@contextmanager
+def listening(listener: socket.socket, address: tuple[str, int] | bytes | str, server: Server) -> Iterator[None]:
+    """Have this server at the address."""
+    listener.bind(address)
+    listener.listen()
+    thread = threading.Thread(target=_pass_on, args=(listener, server), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
 
 
 def _pass_on(listener: socket.socket, server: Server) -> None:
@@ -124,13 +163,16 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
-def environment() -> dict[str, str]:
-    return {"PGHOST": ADDRESS[0], "PGPORT": str(ADDRESS[1]), "PGUSER": "postgres", "PGDATABASE": "postgres"}
+def environment(host: str = ADDRESS[0]) -> dict[str, str]:
+    return {"PGHOST": host, "PGPORT": str(ADDRESS[1]), "PGUSER": "postgres", "PGDATABASE": "postgres"}
 
 
-def asking(running: guard.Guard, netns: Namespace) -> subprocess.Popen[str]:
+def asking(
+    running: guard.Guard, netns: Namespace, host: str = ADDRESS[0], program: Sequence[str] = (ASK,)
+) -> subprocess.Popen[str]:
     """An agent in the namespace that asks."""
-    return beginning(["nsenter", f"--net={netns.path}", *running.command("worker", [sys.executable, "-c", ASK])], environment())
+    command = ["nsenter", f"--net={netns.path}", *running.command("worker", [sys.executable, "-c", *program])]
+    return beginning(command, environment(host))
 
 
 def beginning(command: Sequence[str | Path], environment: Mapping[str, str]) -> subprocess.Popen[str]:
@@ -183,6 +225,63 @@ def test_an_agent_reaches_the_server_of_its_own_namespace(running: guard.Guard, 
         for agent in agents:
             finish(agent)
     print([f"{refused} refusals, {seconds * 1000:.0f} ms" for refused, seconds, _ in answers])
+    until(lambda: namespaces(running) == 0)
+
+
+def test_an_abstract_name_is_one_of_the_agent_s_own_namespace(
+    running: guard.Guard, postgres18: Server, postgres15: Server
+) -> None:
+    name = f"\0{ABSTRACT[1:]}/{SOCKET}".encode()
+    with network_namespace() as one, network_namespace() as other, ExitStack() as stack:
+        for netns, server in ((one, postgres18), (other, postgres15)):
+            stack.enter_context(listening(netns.make_socket(socket.AF_UNIX, socket.SOCK_STREAM), name, server))
+        program = ASK_PSQL, str(postgres18.bin / "psql")
+        agents = [asking(running, one, ABSTRACT, program), asking(running, other, ABSTRACT, program)]
+        assert [answer(agent)[2] for agent in agents] == [18, 15]
+        for agent in agents:
+            finish(agent)
+    flows = running.ask("recordings", "list")[-2:]
+    assert {flow["destination"] for flow in flows} == {f"unix:{ABSTRACT}/{SOCKET}"}
+    until(lambda: namespaces(running) == 0)
+
+
+def test_a_path_leads_to_this_host_s_server_from_there_too(running: guard.Guard, folder: Path, postgres18: Server) -> None:
+    with network_namespace() as netns, listening(socket.socket(socket.AF_UNIX), str(folder / SOCKET), postgres18):
+        agent = asking(running, netns, str(folder))
+        assert answer(agent)[2] == 18
+        finish(agent)
+    (folder / SOCKET).unlink()
+    until(lambda: namespaces(running) == 0)
+
+
+DIAL = """
+import errno, socket, sys
+for _ in sys.stdin:
+    print(f'"{errno.errorcode.get(socket.socket(socket.AF_UNIX).connect_ex(sys.argv[1]))}"', flush=True)
+"""
+
+
+def test_who_was_in_a_namespace_before_the_stand_ins_gets_nothing(running: guard.Guard, folder: Path) -> None:
+    """He has bound all the names that stand-ins on this host have."""
+    lines = (line.split() for line in Path("/proc/net/unix").read_text().splitlines())
+    names = {line[-1] for line in lines if line[-1].startswith("@hostguard/")}
+    with network_namespace() as netns, ExitStack() as stack:
+        taken = [stack.enter_context(netns.make_socket(socket.AF_UNIX, socket.SOCK_STREAM)) for _ in names]
+        for sock, name in zip(taken, names, strict=True):
+            sock.bind(f"\0{name[1:]}".encode())
+            sock.listen()
+            sock.setblocking(False)
+        program = [sys.executable, "-c", DIAL, str(folder / SOCKET)]
+        agent = beginning(["nsenter", f"--net={netns.path}", *running.command("worker", program)], {})
+        assert agent.stdin is not None
+        until(lambda: any("UNIX sockets of resources are denied" in problem for problem in status(running)["problems"]))
+        agent.stdin.write("\n")
+        agent.stdin.flush()
+        assert answer(agent) == "ECONNREFUSED"
+        for sock in taken:
+            with pytest.raises(BlockingIOError):
+                sock.accept()
+        agent.communicate(timeout=LIMIT_S)
     until(lambda: namespaces(running) == 0)
 
 

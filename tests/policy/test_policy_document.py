@@ -65,6 +65,13 @@ def test_a_missing_id_is_told_with_file_and_line(tmp_path: Path) -> None:
     ]
 
 
+def test_a_unix_socket_is_open_or_a_resource_s_never_both(tmp_path: Path) -> None:
+    toml = '[daemon]\nunix_allow = ["/dev/log", "@db"]\n' + SMALL.replace("addresses = [", 'addresses = ["unix:@db", ', 1)
+    (mistake,) = mistakes(tmp_path, toml)
+    assert mistake.startswith('hostguard.toml:2: daemon.unix_allow: "@db" is an address of resource "shop" (resources.shop.')
+    assert load(write(tmp_path, toml.replace(', "@db"', ""))).resources["shop"].addresses[0] == "unix:@db"
+
+
 def test_a_bad_auditors_key_is_told_by_file_key_and_number(tmp_path: Path) -> None:
     good, secret = "age1v4dq86zen7l9aa5f7acwcnqlj7are2pav06ftf6e2aprqrr5dplq8x5pgn", "AGE-SECRET-KEY-1QQQQ"
     toml = f'[log]\npayload_recipients = ["{good}", "{good[:-1]}", "{secret}"]\npayload_above_bytes = 70000\n' + SMALL
@@ -201,6 +208,10 @@ def test_a_policy_file_named_by_two_patterns_counts_once(tmp_path: Path) -> None
         ("[0:0::0001]:1", ("::1", 1)),
         ("DB.example:65535", ("db.example", 65535)),
         ("my_db-1:5432", ("my_db-1", 5432)),
+        ("unix:/run/postgresql/.s.PGSQL.5432", ("unix:/run/postgresql/.s.PGSQL.5432", 0)),
+        ("unix:/run//x", ("unix:/run//x", 0)),
+        ("unix:@name", ("unix:@name", 0)),
+        ("unix:/" + "p" * 106, ("unix:/" + "p" * 106, 0)),
     ],
 )
 def test_addresses_have_one_form(text: str, address: tuple[str, int]) -> None:
@@ -224,6 +235,13 @@ def test_addresses_have_one_form(text: str, address: tuple[str, int]) -> None:
         "1.2.3:5",
         "a b:5",
         "-a:5",
+        "unix:",
+        "unix:/",
+        "unix:relative:5432",
+        "unix:@",
+        "unix:/a\0b",
+        "unix:/" + "p" * 107,
+        "unix:/" + "\u00fc" * 54,
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:

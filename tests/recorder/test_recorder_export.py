@@ -267,3 +267,18 @@ def test_an_agents_text_cannot_move_the_cursor_of_who_plays_it(tmp_path: Path) -
     assert set(re.findall("\x1b\\[[0-9;]*(.)", data)) == {"m"}
     assert "\u202e" not in data
     assert CUSTOMERS not in data
+
+
+def test_a_flow_over_a_unix_socket_is_told_in_both(tmp_path: Path) -> None:
+    number, _, _ = record(tmp_path)
+    local = flow(tmp_path, number)
+    local.opened = msgspec.structs.replace(local.opened, source="unix:70000", destination="unix:/run/postgresql/.s.PGSQL.5432")
+    connect, *_ = ocsf.events(local, "1.0")
+    assert connect["src_endpoint"] == {"name": "unix:70000"}
+    assert connect["dst_endpoint"]["name"] == local.opened.destination
+    assert faults(connect, SCHEMA["class"], "event", frozenset(connect["metadata"]["profiles"])) == []
+    capture = tmp_path / "unix.pcapng"
+    capture.write_bytes(pcapng.header() + b"".join(pcapng.packets(local)))
+    rows = tshark(capture, "ip.src", "tcp.dstport", "pgsql.query")
+    assert rows[0][:2] == ["127.0.0.1", "5432"]
+    assert SELECT in [row[2] for row in rows]

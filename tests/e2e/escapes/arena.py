@@ -60,6 +60,8 @@ class Arena:
         self.agents = agents
         self._peer = peer
         self._folder = folder
+        self.resource = folder / "resource"
+        """Path of a UNIX socket that some escapes serve at."""
         self._ears = peer.make_socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self._ears.bind((FAR, 0))
         self._ears.settimeout(5)
@@ -86,10 +88,13 @@ class Arena:
         for sock in (self._ears, self._voice, *self._open):
             sock.close()
 
-    def attempt(self, name: str, needs: str, cgroups: tuple[Path, Path] | None, loop_port: str = "") -> Attempt:
+    def attempt(
+        self, name: str, needs: str, cgroups: tuple[Path, Path] | None, loop_port: str = "", stand_in: str = ""
+    ) -> Attempt:
         """Run an escape, from the first cgroup into the guarded second one, or (None) unguarded.
 
-        Returns once the peer has heard all there is to hear.
+        loop_port, stand_in: where the loop listens, or did, for what goes to the peer and for `resource`. Returns once the peer
+        has heard all there is to hear.
         """
         outside, inside = cgroups or ("", "")
         environment = {
@@ -106,6 +111,8 @@ class Arena:
             "ESCAPE_OUTSIDE": str(outside),
             "ESCAPE_CGROUP": str(inside),
             "ESCAPE_LOOP_PORT": loop_port,
+            "ESCAPE_STAND_IN": stand_in,
+            "ESCAPE_RESOURCE": str(self.resource),
         }
         command = [
             "nsenter",

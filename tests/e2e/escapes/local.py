@@ -1,4 +1,4 @@
-"""Escapes over UNIX sockets: a process outside that would pass everything on."""
+"""Escapes over UNIX sockets: a process outside that would pass everything on, to a resource or in its place."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def _path(name: str) -> str:
 
 
 def _stream(address: str | bytes, ask: str | bytes) -> None:
-    accomplice = Accomplice(socket.SOCK_STREAM, address)
+    _say_through(Accomplice(socket.SOCK_STREAM, address), ask)
+
+
+def _say_through(accomplice: Accomplice, ask: str | bytes) -> None:
     enter()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -89,3 +92,53 @@ def unix_datagram() -> None:
         say("sent")
     finally:
         accomplice.wait()
+
+
+def _resource() -> str:
+    """The path of the resource's socket, free for whoever serves there."""
+    path = os.environ["ESCAPE_RESOURCE"]
+    if os.path.lexists(path):
+        os.unlink(path)
+    return path
+
+
+def _stand_in() -> bytes | None:
+    """The abstract name that the loop stands for the resource with, or did; None in the control run."""
+    name = os.environ.get("ESCAPE_STAND_IN")
+    return b"\0" + name.encode() if name else None
+
+
+@escape("a resource's UNIX socket, with words that are no protocol's")
+def unix_resource() -> None:
+    path = _resource()
+    _stream(path, path)
+
+
+@escape("a resource's UNIX socket, its path spelled otherwise")
+def unix_resource_spelled() -> None:
+    path = _resource()
+    folder, name = os.path.split(path)
+    _stream(path, f"{folder}/.//{name}")
+
+
+@escape("a resource's UNIX socket under a second name (hard link)")
+def unix_resource_linked() -> None:
+    path = _resource()
+    second = _path("second")
+    accomplice = Accomplice(socket.SOCK_STREAM, path)
+    os.link(path, second)
+    _say_through(accomplice, second)
+
+
+@escape("the loop's stand-in for a UNIX socket, dialled by its own name")
+def unix_stand_in() -> None:
+    """The peer hears of it only in the control run, where the name is an accomplice's."""
+    own = f"\0hostguard/{os.getpid()}".encode()
+    _stream(own, _stand_in() or own)
+
+
+@escape("the name of the loop's stand-in, taken by a process outside")
+def unix_impostor() -> None:
+    """While the loop lives the name can't be had; in the control run the accomplice is the resource itself."""
+    path = _resource()
+    _stream(_stand_in() or path, path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import subprocess
+from contextlib import suppress
 
 from road import NONCE, PATIENCE_S, device, enter, escape, peer4, say, send_tcp
 
@@ -89,3 +91,38 @@ def orphan() -> None:
     theirs.close()
     os.wait()
     say(ours.recv(100).decode())
+
+
+PR_SET_DUMPABLE = 4
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+
+
+@escape("a user and a network namespace of one's own, root in both", heard=False)
+def own_namespaces() -> None:
+    """Whoever is nobody outside has every capability there. A network made there has no way out, guarded or not."""
+    enter()
+    uid, gid, outside = os.getuid(), os.getgid(), os.open("/proc/self/ns/net", os.O_RDONLY)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_DUMPABLE, 1)  # else /proc/self is root's after the change of user
+    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "unshare")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="utf-8") as file:  # no other can be loaded any more
+            file.write(text)
+    _as_root("ip", "link", "set", "lo", "up")
+    _as_root("ip", "link", "add", "inner", "type", "veth", "peer", "name", "other")
+    _as_root("ip", "link", "set", "other", "up")
+    _as_root("ip", "link", "set", "inner", "up")
+    _as_root("ip", "route", "add", "default", "dev", "inner")
+    cable = subprocess.run(
+        ["ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", f"/proc/{os.getppid()}/ns/net"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    back = libc.setns(outside, CLONE_NEWNET)
+    if not cable.returncode or not back:
+        say("made")
+        return
+    with suppress(PermissionError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(PATIENCE_S)
+        sock.sendto(NONCE, peer4())
+    send_tcp(socket.socket(), peer4())
