@@ -5,10 +5,14 @@
  * by one with the end of the output, in unsigned arithmetic that can't wrap: sizes of values are below 2^31, sums are size_t (64 bit).
  *
  * Masking takes two passes over the same frames. hg_scan checks each row, lists the cells that Python has to shape (keyed
- * hashes) and adds up the exact size of the output; hg_write then writes, taking those cells' new values in the order listed.
+ * hashes) and adds up the most that the output can take; hg_write then writes, taking those cells' new values in the order listed.
+ * Only hg_write looks at what a value consists of: a value that is cut never grows, so its own size bounds it.
  *
  * DataRow: 'D', int32 length, int16 number of columns, for each int32 size (-1: NULL) and the value (PostgreSQL 18 docs 54.7).
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memrchr */
+#endif
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -33,7 +37,7 @@ typedef struct {
 
 typedef struct {
 	size_t used;    /* bytes of whole frames */
-	size_t out;     /* bytes they become */
+	size_t out;     /* bytes they become, at most */
 	size_t payload; /* bytes of their bodies */
 	uint32_t rows;
 	uint32_t cells;
@@ -84,23 +88,27 @@ static size_t characters(const uint8_t *v, size_t n, int utf8)
 	return count;
 }
 
+/* What the part behind an e-mail address's '@' may consist of: letters, digits, '-', '.', and whatever is not ASCII. */
+static int in_domain(uint8_t c)
+{
+	return ((c | 32) >= 'a' && (c | 32) <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c >= 0x80;
+}
+
 /* Index of the '@' of something that looks like an e-mail address as a whole; n if it doesn't. */
 static size_t at_sign(const uint8_t *v, size_t n)
 {
-	size_t i = n;
-	int dotted = 0;
+	const uint8_t *sign = memrchr(v, '@', n);
+	size_t at;
 
-	while (i > 0) {
-		uint8_t c = v[--i];
-
-		if (c == '@')
-			return i > 0 && dotted ? i : n;
-		if (c == '.')
-			dotted = 1;
-		else if (!((c | 32) >= 'a' && (c | 32) <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c < 0x80)
+	if (!sign || sign == v)
+		return n;
+	at = (size_t)(sign - v);
+	if (!memchr(sign, '.', n - at))
+		return n;
+	for (size_t i = at + 1; i < n; i++)
+		if (!in_domain(v[i]))
 			return n;
-	}
-	return n;
+	return at;
 }
 
 typedef struct {
@@ -144,8 +152,8 @@ static hg_cut cut_value(const uint8_t *v, size_t n, uint32_t keep, int utf8)
 	return cut;
 }
 
-/* One row's body: checks it, lists its outside cells, returns the size of the new body without those, or -1 when malformed. */
-static int64_t scan_row(const uint8_t *in, size_t at, size_t end, const hg_column *columns, uint32_t count, int utf8, hg_cell *cells,
+/* One row's body: checks it, lists its outside cells, returns the most that the new body takes without those, or -1 when malformed. */
+static int64_t scan_row(const uint8_t *in, size_t at, size_t end, const hg_column *columns, uint32_t count, hg_cell *cells,
 			uint32_t *n_cells)
 {
 	int64_t out = 2;
@@ -167,17 +175,12 @@ static int64_t scan_row(const uint8_t *in, size_t at, size_t end, const hg_colum
 			return -1;
 		switch (columns[c].action) {
 		case HG_PASS:
+		case HG_PARTIAL: /* a star stands for a character, which is a byte at least */
 			out += size;
 			break;
 		case HG_CONSTANT:
 			out += columns[c].size;
 			break;
-		case HG_PARTIAL: {
-			hg_cut cut = cut_value(in + at, size, columns[c].keep, utf8);
-
-			out += cut.head + cut.stars + cut.tail;
-			break;
-		}
 		case HG_OUTSIDE:
 			cells[*n_cells].column = c;
 			cells[*n_cells].size = size;
@@ -196,7 +199,7 @@ static int64_t scan_row(const uint8_t *in, size_t at, size_t end, const hg_colum
  * Check whole DataRow frames from `start` on. `cells` has room for `max_cells`, at least `count`; a row whose cells may not fit ends the
  * batch before it (HG_CELLS_FULL).
  */
-void hg_scan(const char *data, size_t start, size_t end, uint32_t max_length, const hg_column *columns, uint32_t count, int utf8,
+void hg_scan(const char *data, size_t start, size_t end, uint32_t max_length, const hg_column *columns, uint32_t count,
 	     hg_cell *cells, uint32_t max_cells, hg_batch *b)
 {
 	const uint8_t *in = (const uint8_t *)data;
@@ -213,7 +216,7 @@ void hg_scan(const char *data, size_t start, size_t end, uint32_t max_length, co
 			b->status = HG_CELLS_FULL;
 			break;
 		}
-		out = scan_row(in, at + 5, at + 1 + (size_t)length, columns, count, utf8, cells, &b->cells);
+		out = scan_row(in, at + 5, at + 1 + (size_t)length, columns, count, cells, &b->cells);
 		if (out < 0) {
 			b->status = HG_MALFORMED;
 			break;

@@ -71,7 +71,7 @@ def mask(data: bytes, start: int, max_length: int, plan: RowPlan) -> Run:
     Raises messages.Malformed when a row is not what the plan's row shape says. O(bytes).
     """
     batch = plan.batch
-    lib.hg_scan(data, start, len(data), max_length, plan.columns, plan.count, plan.utf8, plan.cells, plan.max_cells, batch)
+    lib.hg_scan(data, start, len(data), max_length, plan.columns, plan.count, plan.cells, plan.max_cells, batch)
     if batch.status == _MALFORMED:
         raise messages.Malformed("a row does not fit its description")
     if not batch.rows:

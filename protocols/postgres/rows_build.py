@@ -11,7 +11,7 @@ typedef struct { uint32_t action; uint32_t keep; uint32_t at; uint32_t size; } h
 typedef struct { uint32_t column; uint32_t size; size_t at; } hg_cell;
 typedef struct { size_t used; size_t out; size_t payload; uint32_t rows; uint32_t cells; uint32_t status; } hg_batch;
 void hg_count(const char *data, size_t start, size_t end, int tag, uint32_t max_length, hg_batch *b);
-void hg_scan(const char *data, size_t start, size_t end, uint32_t max_length, const hg_column *columns, uint32_t count, int utf8,
+void hg_scan(const char *data, size_t start, size_t end, uint32_t max_length, const hg_column *columns, uint32_t count,
              hg_cell *cells, uint32_t max_cells, hg_batch *b);
 size_t hg_write(const char *data, size_t start, size_t used, const hg_column *columns, uint32_t count, int utf8, const char
 *constants,
