@@ -38,6 +38,8 @@ SCAN_S = 0.5
 POLL_S = 0.02
 """How often the kernel's counter of connects without a listener is read."""
 LO_DOWN = "its loopback device is down, connects fail until it is up"
+NOT_SERVED = ("refused_no_listener", "refused_no_resolver")
+"""What the kernel counts of a namespace without sockets of ours."""
 MAX_NAMESPACES = 1000
 """Those that come later are refused, which `status` shows; the kernel's map of listeners has room for twice as many."""
 
@@ -58,8 +60,8 @@ class Registry(Protocol):
     def set_resolver(self, sock4: socket.socket, sock6: socket.socket | None) -> None:
         """Send the namespace's guarded questions to name servers to these. Raises KernelError."""
 
-    def counters(self) -> dict[str, int]:
-        """All counters by name."""
+    def counters(self, names: Iterable[str]) -> dict[str, int]:
+        """These counters."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -128,6 +130,8 @@ class Namespaces:
         self._served: dict[int, Served] = {}
         self._by_cookie: dict[int, Served] = {}
         self._home = netns.identity()
+        with socket.socket() as here:
+            self._home_cookie = netns_cookie(here)
         self._wanted = asyncio.Event()
         self.failures: dict[int, str] = {}
         """Namespaces (by inode) without a listener though they need one, with the reason."""
@@ -190,9 +194,8 @@ class Namespaces:
         served = self._by_cookie.get(cookie)
         if served is not None:
             return netns.stream_socket(served.fd, family)
-        with socket.socket() as here:
-            if netns_cookie(here) == cookie:
-                return None
+        if cookie == self._home_cookie:
+            return None
         raise OSError(None, "its network namespace is gone")
 
     def facts(self) -> list[dict[str, Any]]:
@@ -220,8 +223,7 @@ class Namespaces:
                 self.soon()
 
     def _refused(self) -> int:
-        counters = self._registry.counters()
-        return counters["refused_no_listener"] + counters["refused_no_resolver"]
+        return sum(self._registry.counters(NOT_SERVED).values())
 
     def _inhabited(self) -> dict[int, int]:
         """Namespaces other than our own to a guarded process that is in each; reads a link for every process of the host."""

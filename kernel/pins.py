@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,9 +122,9 @@ def read_hook(pin_dir: Path, name: str) -> Hook:
     return Hook(name, not detail, info.program_id, info.cgroup_id, path, detail, place.required)
 
 
-def read_counters(counters: libbpf.Map) -> dict[str, int]:
-    """All counters by name, since the maps were made. One that an earlier version's map has no room for is 0."""
-    return {name: read_u64(counters, index) for index, name in enumerate(COUNTERS)}
+def read_counters(counters: libbpf.Map, names: Iterable[str] = COUNTERS) -> dict[str, int]:
+    """Counters by name, since the maps were made. One that an earlier version's map has no room for is 0."""
+    return {name: read_u64(counters, COUNTERS.index(name)) for name in names}
 
 
 def read_guarded(guarded: libbpf.Map) -> dict[int, int]:
