@@ -12,14 +12,16 @@ import msgspec
 import pytest
 
 from hostguard.agent import preflight
+from hostguard.agent.bequest import CrewLeft
 from hostguard.agent.channel import PACKET_BYTES, Channel, Halfway, pair
 from hostguard.agent.child import Child
 from hostguard.agent.handover import VARIABLE, VERSION, BadHandover, Handover, take
+from hostguard.agent.resources import NamesLeft
 from hostguard.agent.speech import hash_of, speech
 from hostguard.policy.document import Document, load
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop" / "hostguard.toml"
-KNOWN = {1: "ed83a12ff58ce1fc"}
+KNOWN = {1: "e9402d2f48ce4c8f"}
 """Version of the state to the beginning of its schema's hash."""
 
 
@@ -121,6 +123,43 @@ def test_what_can_not_be_read_is_not_taken_over(left: bytes) -> None:
         take(environment)
     assert environment == {}
     assert take(environment) is None
+
+
+@pytest.mark.parametrize("version", [VERSION - 1, VERSION, VERSION + 1])
+def test_only_a_state_of_this_version_is_taken_over(version: int) -> None:
+    """What follows from another one, a start as after a crash, is played by `tests/e2e/test_restart.py` in `make soak`."""
+    left = Handover(
+        version=version,
+        release="1",
+        hooks="",
+        loader="",
+        remarks=(),
+        heartbeat=os.dup(0),
+        lock=os.dup(0),
+        control=os.dup(0),
+        listeners=(),
+        namespaces=[],
+        resolver=(),
+        resolver_process=None,
+        epoch=1,
+        crew=CrewLeft(berths=[], flows=[], tally=(0, 0, 0), added=(), added_ns=0, died=0, deaths=[]),
+        journals=[],
+        holds=[],
+        names=NamesLeft([], []),
+        opened=0,
+        refused=0,
+    )
+    memfd = os.memfd_create("left")
+    os.write(memfd, msgspec.msgpack.encode(left))
+    try:
+        if version == VERSION:
+            assert take({VARIABLE: str(memfd)}) == left
+        else:
+            with pytest.raises(BadHandover, match=f"left version {version} of its state, this one knows {VERSION}"):
+                take({VARIABLE: str(memfd)})
+    finally:
+        for descriptor in (left.heartbeat, left.lock, left.control):
+            os.close(descriptor)
 
 
 def changed(**sections: object) -> tuple[Document, Document]:
