@@ -177,6 +177,7 @@ setup(
             "pymerkle>=6",
             "pytest",
             "pytest-timeout",
+            "pytest-xdist",
             "ruff",
             "sigstore>=3",
             "scapy>=2.6",

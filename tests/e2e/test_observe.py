@@ -234,7 +234,7 @@ def encrypting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-@pytest.mark.parametrize("durability", ["batch", "strict"])
+@pytest.mark.parametrize("durability", ["batch", pytest.param("strict", marks=pytest.mark.soak)])
 def test_a_session_that_is_encrypted_passes_unread(encrypting: Server, durability: str) -> None:
     environment = {**encrypting.environment(), "PGSSLMODE": "require"}
     program: list[str | Path] = [sys.executable, ASK, "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"]
