@@ -182,8 +182,9 @@ class Berth:
     def give(self, flow: OpenFlow, sock: socket.socket) -> None:
         """Hand a connection over."""
         self.flows[flow.id] = flow
+        unread = messages.cut(flow.unread)
         new = messages.NewFlow(
-            flow.id, flow.agent, flow.rule.name, flow.resource, flow.user, flow.credential, messages.cut(flow.unread)
+            flow.id, flow.agent, flow.rule.name, flow.resource, flow.user, flow.credential, unread, flow.names
         )
         self.say(new, sock)
 

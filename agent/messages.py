@@ -84,6 +84,8 @@ class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """Its name."""
     unread: str = ""
     """Where it goes is no resource, and its workload is only observed: why it would have been refused."""
+    names: tuple[str, ...] = ()
+    """For which name servers gave the agent the address that it connected to."""
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
