@@ -8,14 +8,17 @@ to somebody closes its name as well.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .addresses import parse_address
 from .asks import Ask, Uid
-from .decide import Policy
 from .document import Document
 from .judge import quoted
+
+if TYPE_CHECKING:
+    from .decide import Policy
 
 MAX_VERDICTS = 8192
 """Verdicts kept for one policy. An agent can ask for as many names as it likes; 0.2 ms is what one costs that is not kept."""
