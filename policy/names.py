@@ -87,13 +87,19 @@ class NamePolicy:
 
 
 def resource_names(document: Document) -> Mapping[str, tuple[str, ...]]:
-    """Every host name in an address of a resource, in lower case without a final dot, to the resources that have it."""
+    """Every host name of a resource, in lower case without a final dot, to the resources that have it.
+
+    In an address, or among the names that its server is called by; there one with a star is left out, since it is the agent's to fill.
+    """
     found: dict[str, dict[str, None]] = {}
     for resource, section in document.resources.items():
         for address in section.addresses:
             host, _ = parse_address(address)
             if not is_numeric(host):
                 found.setdefault(host.rstrip("."), {})[resource] = None
+        for name in section.names:
+            if not name.startswith("*."):
+                found.setdefault(name, {})[resource] = None
     return {name: tuple(owners) for name, owners in found.items()}
 
 
