@@ -89,7 +89,7 @@ class NamePolicy:
 def resource_names(document: Document) -> Mapping[str, tuple[str, ...]]:
     """Every host name of a resource, in lower case without a final dot, to the resources that have it.
 
-    In an address, or among the names that its server is called by; there one with a star is left out, since it is the agent's to fill.
+    In an address, or among the names that its server is called by; but with a star no name, since it is the agent's to fill.
     """
     found: dict[str, dict[str, None]] = {}
     for resource, section in document.resources.items():
