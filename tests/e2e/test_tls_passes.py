@@ -80,8 +80,11 @@ class World:
     def last(self, resource: str) -> dict[str, Any]:
         """The recording of the last flow to a resource, once it has ended."""
         flow = [flow for flow in self.guard.ask("recordings", "list") if flow["resource"] == resource][-1]["flow"]
-        found: dict[str, Any] = self.guard.ask("recordings", "show", str(flow))
-        return found
+        for _ in range(20):
+            found: dict[str, Any] = self.guard.ask("recordings", "show", str(flow))
+            if found["end_ns"] is not None:
+                return found
+        raise AssertionError(f"flow {flow} did not end")
 
 
 def steps(recording: dict[str, Any]) -> list[dict[str, Any]]:
@@ -186,23 +189,17 @@ def test_bytes_each_way_are_counted(world: World) -> None:
     assert recording["server_bytes"] > BIG_BYTES - 256 > 10_000 > recording["client_bytes"] > 500
 
 
-@pytest.mark.parametrize(
-    ("name", "policy", "words"),
-    [
-        ("evil.example.com", "hostguard: servers are called by their names", "evil.example.com is no name of resource api"),
-        ("a.b.cdn.example.com", "hostguard: servers are called by their names", "a.b.cdn.example.com is no name"),
-    ],
-)
-def test_another_name_gets_the_alert_and_the_server_hears_nothing(world: World, name: str, policy: str, words: str) -> None:
+def test_another_name_gets_the_alert_and_the_server_hears_nothing(world: World) -> None:
+    policy = "hostguard: servers are called by their names"
     before = len(world.api.accepted)
-    got = world.curl(name, world.api, agent="two")
+    got = world.curl("evil.example.com", world.api, agent="two")
     assert (got.returncode, got.stdout) == (35, "")
     assert "alert access denied" in got.stderr
     assert len(world.api.accepted) == before
     recording = world.last("api")
     (step,) = steps(recording)
     assert (step["verdict"], step["policies"]) == ("deny", [policy])
-    assert words in step["hint"]
+    assert "evil.example.com is no name of resource api" in step["hint"]
     assert policy in recording["close_reason"]
 
 
