@@ -183,9 +183,7 @@ class Berth:
         """Hand a connection over."""
         self.flows[flow.id] = flow
         unread = messages.cut(flow.unread)
-        new = messages.NewFlow(
-            flow.id, flow.agent, flow.rule.name, flow.resource, flow.user, flow.credential, unread, flow.names
-        )
+        new = messages.NewFlow(flow.id, flow.agent, flow.rule.name, flow.resource, flow.user, flow.credential, unread, flow.names)
         self.say(new, sock)
 
     def ping(self) -> None:

@@ -111,8 +111,17 @@ def _unread(tables: Tables) -> Iterator[Mistake]:
                 yield Mistake(
                     ("resources", name, key), f'only a resource of protocol "tls" has it, this one speaks {resource.protocol}'
                 )
-        if resource.capture_replies and tls:
-            yield Mistake(("resources", name, "capture_replies"), 'nothing that passes can be read with protocol "tls"')
+        for key in (
+            "capture_replies",
+            "client_tls",
+            "server_tls",
+            "server_roots",
+            "server_name",
+            "credential",
+            "client_password",
+        ):
+            if getattr(resource, key) and tls:
+                yield Mistake(("resources", name, key), 'nothing that passes can be read with protocol "tls"')
     for name, tag in tables.tags.items():
         for column in tag.columns:
             held = tables.resources.get(column.partition("/")[0])

@@ -204,6 +204,7 @@ def test_a_star_is_one_label() -> None:
         ('[resources.x]\nprotocol = "tls"\naddresses = ["a:1"]\nnames = ["A.b"]', "names: expected a host name in lower case"),
         ('[resources.x]\nprotocol = "tls"\naddresses = ["a:1"]\nnames = ["a.*.b"]', "names: expected a host name in lower case"),
         ('[resources.x]\nprotocol = "tls"\naddresses = ["a:1"]\nnames = ["a.b."]', "names: expected a host name in lower case"),
+        ('[resources.x]\nprotocol = "tls"\naddresses = ["a:1"]\nserver_roots = "/etc/x"', "server_roots: nothing that passes"),
         (
             '[resources.x]\nprotocol = "tls"\naddresses = ["a:1"]\n[tags.t]\ncolumns = ["x/a/b/c/d"]',
             'columns: "x/a/b/c/d": a resource of protocol "tls" has no columns',
