@@ -328,10 +328,6 @@ class Relay:
         held.given_up(self, operation.id, reason)
         self.do(lambda: self.conversation.withdraw(reason, code))
 
-    def notice(self, text: str, hint: str) -> None:
-        """Tell the client something while it waits."""
-        self.do(lambda: self.conversation.notice(text, hint))
-
     def read_catalog(self) -> None:
         """Ask the database for its catalog again, at the next idle moment."""
         if not self.closing:

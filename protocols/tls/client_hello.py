@@ -1,4 +1,4 @@
-"""The ClientHello: what a client says in the clear of whom it calls and how.
+"""The ClientHello: what a client says in the clear of whom it calls.
 
 RFC 8446 §4.1.2 (TLS 1.3), RFC 5246 §7.4.1.2 (TLS 1.2), RFC 6066 §3 (server_name), RFC 7301 §3.1 (ALPN), RFC 8701 (GREASE).
 """

@@ -1,4 +1,4 @@
-"""JA4, the fingerprint of a TLS client: the same program and library give the same text, whoever is called.
+"""JA4, the fingerprint of a TLS client: one program with one library has one, whoever is called.
 
 FoxIO, JA4 technical details (JA4: TLS client): numbers of GREASE are left out, ciphers and extensions are sorted.
 """
