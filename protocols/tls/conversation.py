@@ -14,7 +14,7 @@ Whatever either side sends, a call returns effects; it raises only on misuse by 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from ..events import (
@@ -167,22 +167,24 @@ class TlsConversation:
 
     # Inside
 
-    def _run(self, work: Callable[[], list[Effect]], side: str) -> list[Effect]:
+    def _run(self, work: Callable[[], Iterator[Effect]], side: str) -> list[Effect]:
         """Do `work`; what can't be read ends the flow, or is read no further where it is only observed."""
+        effects: list[Effect] = []
         try:
-            return work()
+            for effect in work():
+                effects.append(effect)  # what came before a fault counts
         except Malformed as broken:
             alert = broken.alert if side == "client" else alerts.INTERNAL_ERROR
-            return self._fault(Close(f"{side}: {broken}", side), alert)
+            effects += self._fault(Close(f"{side}: {broken}", side), alert)
+        return effects
 
-    def _read_client(self) -> list[Effect]:
+    def _read_client(self) -> Iterator[Effect]:
         if self._phase is _Phase.HELLO:
-            return self._greet()
-        if self._phase is _Phase.AGAIN:
-            return self._greet_again()
-        return []
+            yield from self._greet()
+        elif self._phase is _Phase.AGAIN:
+            yield from self._greet_again()
 
-    def _greet(self) -> list[Effect]:
+    def _greet(self) -> Iterator[Effect]:
         while (record := self._client.next()) is not None:
             kind, fragment = record
             if kind != HANDSHAKE:
@@ -193,16 +195,15 @@ class TlsConversation:
                 self._first = self._client.take()
                 self._phase = _Phase.ASKED
                 text = connect(self._hello, self._names)
-                return [Ask(Operation(OPERATION, OperationKind.CONNECT, text, SESSION))]
-        return []
+                yield Ask(Operation(OPERATION, OperationKind.CONNECT, text, SESSION))
+                return
 
-    def _greet_again(self) -> list[Effect]:
+    def _greet_again(self) -> Iterator[Effect]:
         """The second hello must call whom the first one called. Early data before it is for the server to skip."""
-        effects: list[Effect] = []
         while (record := self._client.next()) is not None:
             kind, fragment = record
             if kind in (CHANGE_CIPHER_SPEC, APPLICATION_DATA):
-                effects.append(ToServer(self._client.take()))
+                yield ToServer(self._client.take())
                 continue
             if kind != HANDSHAKE:
                 raise Malformed(f"a record of type {kind} in the place of the second hello", 10)
@@ -210,32 +211,31 @@ class TlsConversation:
             if message is not None:
                 if _called(client_hello.parse(message)) != self._called:
                     close = Close("the second ClientHello does not call whom the first one called", "unsafe")
-                    return [*effects, *self._fault(close, alerts.ILLEGAL_PARAMETER)]
+                    yield from self._fault(close, alerts.ILLEGAL_PARAMETER)
+                    return
                 self._phase = _Phase.GREETED
-                return [*effects, ToServer(self._client.take())]
-        return effects
+                yield ToServer(self._client.take())
+                return
 
     @property
     def _called(self) -> tuple[str, tuple[bytes, ...], bool]:
         assert self._hello is not None
         return _called(self._hello)
 
-    def _read_server(self) -> list[Effect]:
+    def _read_server(self) -> Iterator[Effect]:
         if self._phase not in (_Phase.GREETED, _Phase.AGAIN):
-            return []  # It speaks before it was greeted; read once it is.
-        effects: list[Effect] = []
+            return  # It speaks before it was greeted; read once it is.
         # Once it is over nothing is left to read.
         while (record := self._server.next()) is not None:
             kind, fragment = record
             if kind == ALERT:
-                effects += self._alerted(fragment)
+                yield from self._alerted(fragment)
             elif kind == CHANGE_CIPHER_SPEC:
-                effects.append(ToClient(self._server.take()))
+                yield ToClient(self._server.take())
             elif kind == HANDSHAKE:
-                effects += self._answered(fragment)
+                yield from self._answered(fragment)
             else:
                 raise Malformed("the server sent data before its hello")
-        return effects
 
     def _alerted(self, fragment: bytes) -> list[Effect]:
         """A warning may come before the server's hello (``unrecognized_name``); anything else is its last word."""

@@ -298,6 +298,19 @@ def test_observed_a_server_that_cannot_be_read_is_let_go_whole() -> None:
     assert (flow.to_server, flow.to_client) == (HELLO + EARLY, b"220 ready\r\n")
 
 
+def test_what_passed_before_a_fault_of_the_server_has_passed() -> None:
+    """One read holds what passes, then what can't be read: found by the test of anything at all, below."""
+    for data in (AGAIN + records(hello([])), CCS + b"x", UNRECOGNIZED + EARLY):
+        flow = Flow(observed=True)
+        flow.client(HELLO)
+        flow.server(data)
+        assert flow.to_client == data
+        enforced = Flow()
+        enforced.client(HELLO)
+        enforced.server(data)
+        assert enforced.to_client.startswith(data[:6])
+
+
 def test_ends() -> None:
     held = TlsConversation()
     assert held.idle
