@@ -182,9 +182,8 @@ class Berth:
     def give(self, flow: OpenFlow, sock: socket.socket) -> None:
         """Hand a connection over."""
         self.flows[flow.id] = flow
-        new = messages.NewFlow(
-            flow.id, flow.agent, flow.rule.name, flow.resource, flow.user, flow.credential, messages.cut(flow.unread)
-        )
+        unread = messages.cut(flow.unread)
+        new = messages.NewFlow(flow.id, flow.agent, flow.rule.name, flow.resource, flow.user, flow.credential, unread, flow.names)
         self.say(new, sock)
 
     def ping(self) -> None:

@@ -230,7 +230,8 @@ class Entrance:
             self._refuse(sock, entry.FlowRefused(**facts, reason=found.reason))
             return
         netns = netns_cookie(sock)
-        place = self._resources.at((rule.agent, netns), origin.host, origin.port, time.monotonic())
+        asking = (rule.agent, netns)
+        place = self._resources.at(asking, origin.host, origin.port, time.monotonic())
         names = (("name", place.name),) if place.name else ()
         observed = self._modes.observes(rule.name)
         barred = (("barred", place.reason),) if place.instead_of else ()
@@ -243,7 +244,7 @@ class Entrance:
         if not resource and not observed:
             self._refuse(sock, entry.FlowRefused(**facts, reason=place.reason))
             return
-        facts["resource"], facts["protocol"] = resource, "" if unread else "postgres"
+        facts["resource"], facts["protocol"] = resource, "" if unread else self._resources.protocols[resource]
         if self._crew.count >= self._max_flows:
             reason = f"limits.max_flows ({self._max_flows}) is reached"
             self._refuse(sock, entry.FlowRefused(**facts, reason=reason))
@@ -261,6 +262,7 @@ class Entrance:
         self.opened += 1
         why_not = place.reason if barred else ""
         flow = OpenFlow(number, origin, process, rule, resource, berth, shown, why_not, observed, unread)
+        flow.names = self._resources.told(asking, origin.host)
         self._choose(flow)
         berth.give(flow, sock)
 

@@ -52,6 +52,8 @@ class Flow:
     """Empty when where it goes is none: then nobody reads it."""
     observed: bool = False
     """Its workload is: whatever policy says goes on record, and nothing is refused. Changes with the configuration."""
+    names: tuple[str, ...] = ()
+    """For which name servers gave its agent the address that it connected to."""
     database: str = ""
     user: str = ""
     credential: Credential | None = None

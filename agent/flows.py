@@ -76,6 +76,8 @@ class OpenFlow:
     """Whether the broker speaks TLS with the server in the worker's place, since it takes a secret."""
     dialling: bool = False
     """It is being dialled now."""
+    names: tuple[str, ...] = ()
+    """For which name servers gave its agent the address that it connected to."""
     cancelled: bool = False
     """It has asked to cancel what another flow does, which happens once as well."""
 

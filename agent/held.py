@@ -35,7 +35,8 @@ def filed(relay: Relay, answer: Filed) -> None:
         return
     relay.flow.holding = answer.request
     waits = f"this statement waits for approval as request {answer.request}"
-    relay.notice(waits, f"It would do: {judgement.summary}. Who may approve: {_listed(judgement)}.")
+    hint = f"It would do: {judgement.summary}. Who may approve: {_listed(judgement)}."
+    relay.do(lambda: relay.conversation.notice(waits, hint))
 
 
 def approved(relay: Relay, approval: Approval, request: str) -> None:

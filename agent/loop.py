@@ -24,6 +24,7 @@ from ..protocols.events import CancelRequested, Close, Conversation, Replied
 from ..protocols.opaque import Passage
 from ..protocols.postgres.conversation import PostgresConversation
 from ..protocols.postgres.limits import Limits
+from ..protocols.tls.conversation import TlsConversation
 from ..recorder import entry
 from . import held, messages, securing, unread
 from .asks import Asks
@@ -85,7 +86,7 @@ class Loop:
 
     async def open(self, new: messages.NewFlow, sock: socket.socket | None) -> None:
         """Take over a connection. It comes without its socket when this process can't have one more descriptor."""
-        flow = Flow(new.flow, new.workload, new.agent, new.resource, self._observes(new.workload))
+        flow = Flow(new.flow, new.workload, new.agent, new.resource, self._observes(new.workload), new.names)
         flow.credential = self._words.credential(self.decider.policy.document, new)
         if sock is None:
             self._record_end(flow, "its worker has no descriptor free", "internal")
@@ -116,11 +117,13 @@ class Loop:
     def begin(self, flow: Flow, policy: FlowPolicy, transport: asyncio.Transport, *, read: bool) -> Relay:
         """Make the flow of a connection that is ours now. `read`: its protocol is known."""
         conversation: Conversation = Passage()
-        if read:
+        if read and self.decider.policy.document.resources[flow.resource].protocol == "tls":
+            conversation = TlsConversation(flow.names)
+        elif read:
             limits = self._limits.get(flow.resource, self._plain)
             resource = self.decider.policy.document.resources[flow.resource]
             conversation = PostgresConversation(limits, os.urandom(18), flow.credential, client_tls(resource))
-            conversation.observe(flow.observed)
+        conversation.observe(flow.observed)
         relay = Relay(self, flow, policy, conversation, transport)
         self.relays[flow.id] = relay
         self.drain.enter()

@@ -72,18 +72,18 @@ class Tls(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """A connection of an agent's, on record; its socket comes along."""
+    """A connection of an agent's, on record; its socket comes along. `names`: for which the agent was given its address."""
 
     flow: int
     agent: str
     workload: str
     resource: str
     user: str = ""
-    """Of the server, as whom hostguard logs in; empty where the agent's own login passes through."""
+    """Of the server, as whom hostguard logs in by the `credential`; empty where the agent's own login passes through."""
     credential: str = ""
-    """Its name."""
     unread: str = ""
     """Where it goes is no resource, and its workload is only observed: why it would have been refused."""
+    names: tuple[str, ...] = ()
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -43,6 +43,7 @@ from ..protocols.events import (
     Reach,
     Ready,
     Replied,
+    Settled,
     Started,
     ToClient,
     ToServer,
@@ -66,6 +67,7 @@ CONNECT_FAILURE = b"08001"
 _ALLOW: Final = Verdict.ALLOW
 _HOLD: Final = Verdict.HOLD
 _PREPARE: Final = OperationKind.PREPARE
+_CONNECT: Final = OperationKind.CONNECT
 PREPARE_ANYWAY: Final = Decision(Verdict.ALLOW)
 """A statement that will be held when it runs may be prepared; nothing of it runs by that."""
 
@@ -225,7 +227,7 @@ class Relay:
         self.released_ns[operation.id] = now_ns = time.monotonic_ns()
         if self.asked_ns and decision.verdict is _ALLOW:
             self.loop.added.add(now_ns - self.asked_ns)
-        if decision.verdict is not _ALLOW or operation.kind is _PREPARE:
+        if decision.verdict is not _ALLOW or operation.kind is _PREPARE or operation.kind is _CONNECT:
             return self.conversation.resume(operation.id, decision)
         stale = self.loop.facts.shifts(judgement)
         if not stale:
@@ -277,6 +279,8 @@ class Relay:
                 self.dial()
             case Opaque():
                 return unread.begin(self, effect)
+            case Settled():
+                return unread.settled(self, effect)
             case Close():
                 self.close(effect)
         return []
@@ -323,10 +327,6 @@ class Relay:
             return
         held.given_up(self, operation.id, reason)
         self.do(lambda: self.conversation.withdraw(reason, code))
-
-    def notice(self, text: str, hint: str) -> None:
-        """Tell the client something while it waits."""
-        self.do(lambda: self.conversation.notice(text, hint))
 
     def read_catalog(self) -> None:
         """Ask the database for its catalog again, at the next idle moment."""

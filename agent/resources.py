@@ -33,6 +33,8 @@ OWN_TTL_S = 60
 """How long our own look-ups count: as long as two of them take turns."""
 MAX_HELD = 65_536
 MAX_DISPUTES = 32
+MAX_TOLD = 1024
+"""Names of one address that are looked at."""
 
 LookUp = Callable[[str], Awaitable[Sequence[str]]]
 """Addresses of a name; raises NoAnswer."""
@@ -76,6 +78,7 @@ class Resources:
         self._grace_s = grace_s
         self._literal: dict[Spot, str] = {}
         self._named: dict[str, dict[int, str]] = {}
+        self.protocols = {name: section.protocol for name, section in resources.items()}
         for resource, section in resources.items():
             for address in section.addresses:
                 host, port = parse_address(address)
@@ -160,6 +163,10 @@ class Resources:
                 return Place(None, name, _expired(name, host, now - until), self._named[name][port])
         known = f", which this agent asked for as {asked}" if asked else ""
         return Place(None, asked, f"no resource has the address {_text((host, port))}{known}")
+
+    def told(self, asking: Asking, host: str) -> tuple[str, ...]:
+        """Names for which the agent was told this address, however long ago, the newest answer first."""
+        return tuple(name for name, _ in self.known.names_at(asking, host))[:MAX_TOLD]
 
     # -- our own look-ups -------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""A flow that passes though it can't be read, because its workload is only observed.
+"""A flow that passes unread: its workload is only observed, or policy has allowed what is encrypted between its two ends.
 
 Its place in the order is the gate's: that it can't be read, and why it would have been refused, is on record (`strict`: on disk)
 before a byte of it passes. While that takes time the bytes wait in the `Passage`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..protocols.events import Effect, Opaque
+from ..protocols.events import Effect, Opaque, Settled
 from ..protocols.opaque import Passage
 from ..recorder import entry
 from . import held
@@ -41,6 +41,12 @@ def begin(relay: Relay, effect: Opaque) -> list[Effect]:
     return passage.start()
 
 
+def settled(relay: Relay, effect: Settled) -> list[Effect]:
+    """It was asked about, and is encrypted between its two ends from here on."""
+    relay.conversation = passage = Passage(effect.to_server, effect.to_client, settled=True)
+    return passage.start()
+
+
 async def go_on(relay: Relay, passage: Passage) -> None:
     """The server is there: let all pass once the record is as sure as is configured."""
     refusal = await relay.loop.durable.synced() if relay.loop.durable.strict else None
@@ -62,7 +68,7 @@ def observe(relay: Relay, observed: bool) -> None:
     relay.conversation.observe(observed)
     if observed:
         held.let_go(relay)
-    elif isinstance(relay.conversation, Passage):
+    elif isinstance(relay.conversation, Passage) and not relay.conversation.settled:
         relay.terminate(NO_LONGER, b"")
 
 

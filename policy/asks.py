@@ -24,13 +24,13 @@ class Ask(msgspec.Struct, frozen=True, order=True):
     """Entity type of the object: ``Table``, ``Function``, ``Schema``, ``Database`` or ``Column``."""
     id: str
     """Path of the object; see `paths`."""
-    facts: tuple[tuple[str, str], ...] = ()
-    """What the action's context holds beside flags and approval: ``(("setting", "timezone"),)``."""
+    facts: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
+    """What the action's context holds beside flags and approval: ``(("setting", "timezone"),)``; a tuple is a set."""
     groups: tuple[Uid, ...] = ()
     """What the object is in beside what its path says: its tags, its function class."""
 
     def __str__(self) -> str:
-        detail = next((value for name, value in self.facts if name in ("setting", "detail") and value), "")
+        detail = next((value for name, value in self.facts if name in ("setting", "detail", "sni") and value), "")
         return f"{self.action} on {self.id}" + (f" ({detail})" if detail else "")
 
 

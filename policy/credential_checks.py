@@ -89,6 +89,8 @@ def _vault(tables: Tables) -> Iterator[Mistake]:
 
 def _resource(name: str, resource: Resource, tables: Tables, known: list[str]) -> Iterator[Mistake]:
     place = ("resources", name)
+    if resource.protocol == "tls":
+        return  # has none of these, which is told of where that is
     try:
         mode = server_tls(resource)
     except ValueError:

@@ -101,8 +101,18 @@ def login_of(tables: Tables, resource: str, agent: str, roles: Collection[str]) 
     return next(by_variant[variant] for variant in own if variant in by_variant)
 
 
+def is_certified(resource: Resource) -> bool:
+    """Whether hostguard has a certificate for it: not where agents never see one, nor where they see the server's own."""
+    return resource.client_tls != "off" and resource.protocol != "tls"
+
+
 def server_tls(resource: Resource) -> ServerTls:
-    """How the link to the server is protected: as configured, else verified, unless it never leaves this host."""
+    """How the link to the server is protected by hostguard: as configured, else verified, unless it never leaves this host.
+
+    Not at all where TLS passes between agents and the server.
+    """
+    if resource.protocol == "tls":
+        return "off"
     if resource.server_tls is not None:
         return resource.server_tls
     return "off" if all(is_loopback(parse_address(address)[0]) for address in resource.addresses) else "verify-full"

@@ -16,12 +16,13 @@ Whatever can't be told is denied, and the reason says what.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..protocols.events import Operation, OperationKind, Session, Verdict
 from .approvers import Approvers
 from .asks import Answer, Approval
 from .cedar import Rulebook
+from .connect import ConnectScope
 from .disclosure import Disclosure, disclose
 from .document import Document
 from .entities import column_tags, standing
@@ -33,6 +34,8 @@ from .scope import Scope, refused
 from .sql.catalog import Catalog
 from .stats import Stats
 
+AnyScope: TypeAlias = Scope | ConnectScope
+"""What decides texts of a resource, by its protocol."""
 MAX_SCOPES = 256
 """An agent can vary the facts of its sessions at will, so their number is bounded; the one not opened for longest goes."""
 
@@ -62,7 +65,7 @@ class Policy:
         """Counts the policies that were in force since the start, from 1."""
         self.book = Rulebook(rules, standing(document), column_tags(document))
         self.approvers = Approvers(document, self.book)
-        self.offline: dict[tuple[str, str, str], Scope] = {}
+        self.offline: dict[tuple[str, str, str], AnyScope] = {}
         """Scopes without a database behind them, by (agent, resource, database); see `explain`."""
         self.databases: dict[str, str] = {}
         """The database to assume on a resource, as `explain` found it."""
@@ -84,7 +87,7 @@ class Decider:
     """The policy in force, and what it needs to know of the databases."""
 
     def __init__(
-        self, policy: Policy, *, hash_key: bytes = b"", scopes: Callable[[str, str, Session], Scope] | None = None
+        self, policy: Policy, *, hash_key: bytes = b"", scopes: Callable[[str, str, Session], AnyScope] | None = None
     ) -> None:
         """`hash_key`: the deployment's key for masks of kind ``hash``, at most 64 bytes.
 
@@ -97,7 +100,7 @@ class Decider:
         self._hash_key = hash_key
         self._make = scopes
         self._catalogs: dict[tuple[str, str], Catalog] = {}
-        self._scopes: dict[tuple[str, str, Session], Scope] = {}
+        self._scopes: dict[tuple[str, str, Session], AnyScope] = {}
         self._disclosures: dict[tuple[str, str, str], Disclosure] = {}
         """By (agent, resource, database): the same for all sessions."""
 
@@ -124,7 +127,7 @@ class Decider:
         _ = self.policy.document.agents[agent], self.policy.document.resources[resource]
         return FlowPolicy(self, agent, resource)
 
-    def scope(self, agent: str, resource: str, session: Session) -> Scope | None:
+    def scope(self, agent: str, resource: str, session: Session) -> AnyScope | None:
         """Everything that a decision depends on but the text; None once the policy no longer knows the agent or the resource."""
         document = self.policy.document
         if agent not in document.agents or resource not in document.resources:
@@ -134,14 +137,18 @@ class Decider:
         key = (agent, resource, session)
         found = self._scopes.pop(key, None)
         if found is None:
-            catalog = self._catalogs.get((resource, session.database))
-            found = Scope(
-                self.policy, agent, resource, session, catalog, self._disclosure(agent, resource, session.database), self.stats
-            )
+            found = self._scope(agent, resource, session)
             if len(self._scopes) >= MAX_SCOPES:
                 del self._scopes[next(iter(self._scopes))]
         self._scopes[key] = found
         return found
+
+    def _scope(self, agent: str, resource: str, session: Session) -> AnyScope:
+        if self.policy.document.resources[resource].protocol == "tls":
+            return ConnectScope(self.policy, agent, resource, self.stats)
+        catalog = self._catalogs.get((resource, session.database))
+        disclosure = self._disclosure(agent, resource, session.database)
+        return Scope(self.policy, agent, resource, session, catalog, disclosure, self.stats)
 
     def _disclosure(self, agent: str, resource: str, database: str) -> Disclosure:
         key = (agent, resource, database)
@@ -168,7 +175,7 @@ class FlowPolicy:
         self._memory = Memory()
         self._session: Session | None = None
         self._stamp: object = None
-        self._scope: Scope | None = None
+        self._scope: AnyScope | None = None
         self._texts: dict[str | None, Judgement] = {}
 
     @property
@@ -208,7 +215,7 @@ class FlowPolicy:
         known = scope.texts.get(operation.text) if approval is None else None
         return known if known is not None else scope.judge(operation.text, approval, self._memory)
 
-    def _look_up(self, session: Session) -> Scope | None:
+    def _look_up(self, session: Session) -> AnyScope | None:
         if session is not self._session or self._decider.stamp is not self._stamp:
             scope = self._decider.scope(self.agent, self.resource, session)
             self._scope, self._texts = scope, scope.texts if scope is not None else {}

@@ -8,7 +8,8 @@ from typing import Any
 from cedarpy import pst
 
 from ..protocols.events import Session
-from .decide import Decider, Policy
+from .connect import ConnectScope
+from .decide import AnyScope, Decider, Policy
 from .disclosure import disclose
 from .document import Document
 from .judgement import Judgement
@@ -49,7 +50,7 @@ def explain(
         "reads": _relations(analysis.reads) if analysis else [],
         "writes": _relations(analysis.writes) if analysis else [],
         "flags": list(judgement.flags),
-        "columns": list(_columns(scope, judgement, analysis)) if analysis else [],
+        "columns": list(_columns(scope, judgement, analysis)) if analysis and isinstance(scope, Scope) else [],
         "reason": judgement.decision.reason or _permitted(judgement),
         "hint": judgement.decision.hint,
         "accesses": [
@@ -101,7 +102,7 @@ def _known(name: str, names: Any, what: str) -> None:
         raise UnknownName(f'there is no {what} "{name}"' + suggest(name, names))
 
 
-def _scope(policy: Policy, agent: str, resource: str, database: str, catalog: Catalog | None) -> Scope:
+def _scope(policy: Policy, agent: str, resource: str, database: str, catalog: Catalog | None) -> AnyScope:
     key = (agent, resource, database)
     if catalog is not None:
         return _make_scope(policy, *key, catalog)
@@ -110,7 +111,9 @@ def _scope(policy: Policy, agent: str, resource: str, database: str, catalog: Ca
     return policy.offline[key]
 
 
-def _make_scope(policy: Policy, agent: str, resource: str, database: str, catalog: Catalog | None) -> Scope:
+def _make_scope(policy: Policy, agent: str, resource: str, database: str, catalog: Catalog | None) -> AnyScope:
+    if policy.document.resources[resource].protocol == "tls":
+        return ConnectScope(policy, agent, resource, Stats())
     session = Session(database=database, user="", search_path=SEARCH_PATH)
     disclosure = disclose(policy.document, policy.asker(agent), resource, database, catalog, b"", offline=True)
     return Scope(policy, agent, resource, session, catalog, disclosure, Stats())

@@ -8,14 +8,17 @@ to somebody closes its name as well.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from .addresses import parse_address
 from .asks import Ask, Uid
-from .decide import Policy
 from .document import Document
 from .judge import quoted
+
+if TYPE_CHECKING:
+    from .decide import Policy
 
 MAX_VERDICTS = 8192
 """Verdicts kept for one policy. An agent can ask for as many names as it likes; 0.2 ms is what one costs that is not kept."""
@@ -84,13 +87,19 @@ class NamePolicy:
 
 
 def resource_names(document: Document) -> Mapping[str, tuple[str, ...]]:
-    """Every host name in an address of a resource, in lower case without a final dot, to the resources that have it."""
+    """Every host name of a resource, in lower case without a final dot, to the resources that have it.
+
+    In an address, or among the names that its server is called by; but with a star no name, since it is the agent's to fill.
+    """
     found: dict[str, dict[str, None]] = {}
     for resource, section in document.resources.items():
         for address in section.addresses:
             host, _ = parse_address(address)
             if not is_numeric(host):
                 found.setdefault(host.rstrip("."), {})[resource] = None
+        for name in section.names:
+            if not name.startswith("*."):
+                found.setdefault(name, {})[resource] = None
     return {name: tuple(owners) for name, owners in found.items()}
 
 

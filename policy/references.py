@@ -25,6 +25,7 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _addresses(tables)
     yield from _unix_allow(tables)
     yield from _tags(tables, raw)
+    yield from _unread(tables)
     yield from _witnesses(tables)
     yield from _recipients(tables)
     yield from credential_mistakes(tables, raw)
@@ -99,6 +100,35 @@ def _tags(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
                 yield Mistake(place, f'"{column}" is not a column; expected resource/database/schema/table/column')
             elif parts[0] not in resources:
                 yield Mistake(place, f'"{column}": there is no resource "{parts[0]}"' + suggest(parts[0], resources))
+
+
+def _unread(tables: Tables) -> Iterator[Mistake]:
+    """What only a protocol that is read has, and the other way round."""
+    for name, resource in tables.resources.items():
+        tls = resource.protocol == "tls"
+        for key in ("names", "ech"):
+            if getattr(resource, key) and not tls:
+                yield Mistake(
+                    ("resources", name, key), f'only a resource of protocol "tls" has it, this one speaks {resource.protocol}'
+                )
+        for key in (
+            "capture_replies",
+            "client_tls",
+            "server_tls",
+            "server_roots",
+            "server_name",
+            "credential",
+            "client_password",
+        ):
+            if getattr(resource, key) and tls:
+                yield Mistake(("resources", name, key), 'nothing that passes can be read with protocol "tls"')
+    for name, tag in tables.tags.items():
+        for column in tag.columns:
+            held = tables.resources.get(column.partition("/")[0])
+            if held is not None and held.protocol == "tls":
+                yield Mistake(
+                    ("tags", name, "columns"), f'"{column}": a resource of protocol "tls" has no columns that could be seen'
+                )
 
 
 def _witnesses(tables: Tables) -> Iterator[Mistake]:

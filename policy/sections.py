@@ -268,13 +268,26 @@ class User(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Groups that policies can name. Default none."""
 
 
+ServerName = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(\*\.)?[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\Z",
+        description='a host name in lower case without a final dot, or one with "*." before it',
+    ),
+]
+
+
 class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[resources.NAME]``: a system that agents may reach."""
 
-    protocol: Literal["postgres"]
-    """The protocol spoken there. Required."""
+    protocol: Literal["postgres", "tls"]
+    """The protocol spoken there: ``postgres``, or ``tls``, which passes unread once it may connect. Required."""
     addresses: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, description="a list of at least one address")]
     """``IPv4:port``, ``[IPv6]:port``, ``hostname:port``, ``unix:/path`` or ``unix:@name``. Required."""
+    names: tuple[ServerName, ...] = ()
+    """``tls``: names that clients may call the server by (SNI), beside host names in `addresses`. Default none."""
+    ech: bool = False
+    """``tls``: whether clients may hide the name that they call (ECH), which any name can be then. Default false."""
     environment: Name | None = None
     """The environment it belongs to, for policies to name. Default none."""
     capture_replies: bool = False

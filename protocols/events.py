@@ -25,6 +25,8 @@ class OperationKind(enum.Enum):
     """A prepared text to run with its parameters (PostgreSQL ``Execute`` of a portal)."""
     FUNCTION_CALL = "function_call"
     """A function called by number, without any text (PostgreSQL ``FunctionCall``)."""
+    CONNECT = "connect"
+    """A session with a server of a certain name, of which no more is seen (TLS ``ClientHello``)."""
 
 
 class Verdict(enum.Enum):
@@ -265,6 +267,17 @@ class Opaque(msgspec.Struct, frozen=True, gc=False):
     to_client: bytes = b""
 
 
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """All that can be asked about this flow was asked, allowed, put on record: let these bytes and all others pass as they come.
+
+    The conversation is over with this; the owner has another (`opaque.Passage`) in its place.
+    """
+
+    to_server: bytes = b""
+    """What the client sent and the server has not got yet."""
+    to_client: bytes = b""
+
+
 class Close(msgspec.Struct, frozen=True, gc=False):
     """End both sides once the bytes before this are out."""
 
@@ -276,7 +289,7 @@ class Close(msgspec.Struct, frozen=True, gc=False):
 
 Logins = Authenticate | CredentialRefused
 Openings = Encrypt | Reach
-Ends = Opaque | Close
+Ends = Opaque | Settled | Close
 Effect = (
     ToServer
     | ToClient

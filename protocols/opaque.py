@@ -1,7 +1,8 @@
 """A conversation that nobody reads: every byte passes as it comes.
 
-Only for flows that are observed: their record says why nothing of them could be read. Until `start` both directions wait here,
-because the record comes first; the owner reads no more from either side meanwhile than it has to.
+For flows that are observed, whose record says why nothing of them could be read, and for what is encrypted between its two ends
+once policy has allowed it (`settled`). Until `start` both directions wait here, because the record comes first; the owner reads
+no more from either side meanwhile than it has to.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from .events import Close, Decision, Effect, ToClient, ToServer
 class Passage:
     """Implements `events.Conversation` for bytes of any protocol."""
 
-    def __init__(self, to_server: bytes = b"", to_client: bytes = b"") -> None:
+    def __init__(self, to_server: bytes = b"", to_client: bytes = b"", *, settled: bool = False) -> None:
         """What was held back of each direction goes first."""
         self._to_server = bytearray(to_server)
         self._to_client = bytearray(to_client)
+        self.settled = settled
+        """Policy has allowed it: it passes whether or not its workload is observed."""
         self.open = False
         """Bytes pass: it is on record, and the server is there."""
         self.half_closed = False

@@ -142,7 +142,7 @@ class Operation(Entry, tag="operation"):
     operation: int
     """Number of the operation in its flow, from 1."""
     form: str
-    """How it was asked: ``query``, ``prepare``, ``execute``, ``function_call``."""
+    """How it was asked: ``query``, ``prepare``, ``execute``, ``function_call``; ``connect`` for a session that passes unread."""
     text: str | Stored | None
     """None when the statement was prepared out of sight."""
     statement: Text = ""

@@ -147,3 +147,6 @@ class Recording:
     close_reason: str
     fault: str
     items: tuple[Step | Event, ...]
+    client_bytes: int = 0
+    """Bytes that came from the client, once the flow has ended."""
+    server_bytes: int = 0

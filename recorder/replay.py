@@ -52,6 +52,8 @@ def replayed(found: History) -> Recording:
         end_ns=closed.wall_ns if closed else opened.wall_ns if isinstance(opened, FlowRefused) else None,
         close_reason=_shown(closed.reason) if closed else "",
         fault=closed.fault if closed else "",
+        client_bytes=closed.client_bytes if closed else 0,
+        server_bytes=closed.server_bytes if closed else 0,
         items=tuple(
             _step(item, opened.mono_ns) if isinstance(item, Exchange) else _event(item, opened.mono_ns) for item in found.items
         ),

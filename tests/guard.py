@@ -70,6 +70,8 @@ class Setup:
     """The ``[tags.…]`` tables as they stand in the file."""
     workloads: str = ""
     """The ``[workloads.…]`` tables, with ``BELOW`` for the test's own cgroup; instead of one cgroup for each agent."""
+    tables: str = ""
+    """More tables, such as resources of another protocol."""
     timeout_s: int = 60
     durability: str = "batch"
     workers: int = 0
@@ -130,6 +132,7 @@ groups = ["dba"]
 {agents}
 {resources}
 {self.tags}
+{self.tables}
 """
 
 

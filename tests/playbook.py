@@ -28,6 +28,7 @@ from hostguard.protocols.events import (
     Reach,
     Ready,
     Replied,
+    Settled,
     Started,
     ToClient,
     ToServer,
@@ -169,5 +170,7 @@ def line(effect: Effect) -> str:
             return "reach"
         case Opaque(reason=reason, fault=fault, to_server=to_server_, to_client=to_client_):
             return f"opaque {fault} {reason!r} {to_server_!r} {to_client_!r}"
+        case Settled(to_server=to_server_, to_client=to_client_):
+            return f"settled {to_server_!r} {to_client_!r}"
         case Close(fault=fault):
             return f"close {fault}".rstrip()

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from ...policy.credential_sections import ServerTls
-from ...policy.credentials import reference, variants
+from ...policy.credentials import is_certified, reference, variants
 from ...policy.document import Document
 from ..authority.bundle import BUNDLES
 from ..authority.names import names_of
@@ -314,7 +314,7 @@ class Keeper:
 def _begin(document: Document, folder: Path, host: str) -> messages.Begin:
     subjects = []
     for name, resource in document.resources.items():
-        if resource.client_tls != "off":
+        if is_certified(resource):
             names = names_of(resource)
             subjects.append(messages.Subject(name, names.dns, names.ips))
     tls = document.tls

@@ -14,6 +14,8 @@ SURE = ("verify-full",)
 
 def links(resource: dict[str, Any], broker: dict[str, Any]) -> str:
     """A resource's two links: agents' to hostguard, hostguard's to the server, with whose login it sees."""
+    if resource["protocol"] == "tls":
+        return "TLS passes unread, from agents to the server"
     shown = _leaf(resource["name"], broker) if resource["client_tls"] != "off" else ""
     parts = [f"TLS with agents: {resource['client_tls']}{shown}"]
     mode = resource["server_tls"]

@@ -70,4 +70,5 @@ def print_end(found: Recording) -> None:
         out.print("          [yellow]the flow is open, or its daemon was killed[/]")
     elif found.close_reason:
         out.print(f"[dim]{(found.end_ns - found.start_ns) / 1e9:9.3f}[/] closed: ", end="")
-        out.print(found.close_reason + (f" (fault: {found.fault})" if found.fault else ""), markup=False)
+        fault = f" (fault: {found.fault})" if found.fault else ""
+        out.print(f"{found.close_reason}{fault}; {found.client_bytes} bytes came, {found.server_bytes} went back", markup=False)

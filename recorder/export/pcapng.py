@@ -1,5 +1,7 @@
 """Flows as a capture file, made up from the log: it opens in Wireshark as PostgreSQL.
 
+Of what was encrypted between its two ends no bytes are on record, so none are made up: such a flow has its two handshakes of TCP.
+
 hostguard records operations, not packets. So Ethernet, IP and TCP are made up (handshake, sequence numbers, checksums, segments
 of at most `SEGMENT_BYTES`), each operation stands by itself with a Sync, and replies are what was captured, or what the summaries
 tell. Every packet that begins an operation or a reply has a comment with the log's position. Addresses, ports and times are those
@@ -23,6 +25,8 @@ from . import postgres_messages as messages
 
 SEGMENT_BYTES = 1440
 """An Ethernet frame of 1500 bytes less IPv6's and TCP's headers."""
+ENCRYPTED = "tls"
+"""Protocol of a flow whose bytes nobody has read."""
 _SEQUENCE = 1 << 32
 _ETHERNET = 1
 _CLIENT_MAC, _SERVER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"  # locally administered (IEEE 802 §8.4)
@@ -55,7 +59,8 @@ def packets(found: History) -> Iterator[bytes]:
         yield from link.send(from_server, data, last_ns, comment)
     if found.closed is not None:
         last_ns = max(last_ns, found.closed.wall_ns)
-        yield from link.send(False, messages.TERMINATE, last_ns, "flow.close")
+        if found.opened.protocol != ENCRYPTED:
+            yield from link.send(False, messages.TERMINATE, last_ns, "flow.close")
         yield link.bare(False, "FA", last_ns)
         yield link.bare(True, "FA", last_ns)
         yield link.bare(False, "A", last_ns)
@@ -64,6 +69,8 @@ def packets(found: History) -> Iterator[bytes]:
 def _turns(found: History) -> list[tuple[int, bool, bytes, str]]:
     """(wall time, from the server, bytes, comment) in the order in which they were said."""
     turns: list[tuple[int, bool, bytes, str]] = []
+    if found.opened.protocol == ENCRYPTED:
+        return turns
     for item in found.items:
         if isinstance(item, Exchange):
             turns += _exchange(item)

@@ -137,7 +137,7 @@ mask = { kind = "nul", keep = -1 }
         'hostguard.toml:16: agents.bot.roles: "a" stands here twice',
         'hostguard.toml:20: users.bob.unix: UNIX user "root" is user "alice" already',
         'hostguard.toml:21: users.bob.groups: expected a list, got "dba"',
-        'hostguard.toml:23: resources.cache.protocol: expected one of "postgres", got "redis"',
+        'hostguard.toml:23: resources.cache.protocol: expected one of "postgres", "tls", got "redis"',
         "hostguard.toml:24: resources.cache.addresses: expected a list of at least one address, got an empty list",
         'hostguard.toml:27: resources.shop.addresses: "127.0.0.1" has no port; expected host:port or [IPv6]:port',
         'hostguard.toml:30: resources.other.addresses: "[0:0::1]:5" is an address of resource "shop" already',
