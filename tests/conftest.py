@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import servers
@@ -26,6 +29,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, all others in their order; each file's tests stay as they are."""
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _way_to_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Servers that run as somebody else read below them; processes that test side by side add a folder each."""
+    base = tmp_path_factory.getbasetemp()
+    for folder in (base, *base.parents[:2]):
+        if folder.stat().st_uid == os.geteuid() and folder != Path(folder.anchor) and folder != Path(tempfile.gettempdir()):
+            folder.chmod(0o755)
 
 
 @pytest.fixture(scope="session")

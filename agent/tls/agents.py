@@ -71,7 +71,15 @@ class Reception:
         context.set_cipher_list(CIPHERS)
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_alpn_select_callback(self._choose)
+        self.names_protocol = self._answers_alpn()
+        """Whether it can answer ALPN. Where it can't, an agent that begins with TLS at once is turned away."""
+
+    def _answers_alpn(self) -> bool:
+        try:
+            self._context.set_alpn_select_callback(self._choose)
+        except MemoryError:  # libffi's closure wants memory that is written and executed: MemoryDenyWriteExecute= of a unit
+            return False
+        return True
 
     def _choose(self, _: SSL.Connection, offered: Sequence[bytes]) -> bytes:
         """A client that lists protocols and not this one means another service (PostgreSQL 18 docs §54.2.10)."""
