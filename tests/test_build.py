@@ -15,6 +15,10 @@ ROOMS = ("kernel", "reassembly", "identity", "recorder", "protocols", "policy", 
 FILES = ("Makefile", "setup.py", "pyproject.toml", "compiled.txt", "__init__.py", "py.typed", *ROOMS)
 
 
+# A build is a minute of one core, which other tests share.
+pytestmark = pytest.mark.timeout(600)
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A copy of the tree in which nothing of native code is built; its packages count as provisioned."""

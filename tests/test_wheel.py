@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("kernel", "reassembly", "identity", "recorder", "protocols", "policy", "agent")
 
 
+# A build is a minute of one core, which other tests share.
+pytestmark = pytest.mark.timeout(600)
+
 COMPILED = (ROOT / "compiled.txt").read_text().split()
 CONVERSE = """
 import hostguard

@@ -184,9 +184,10 @@ def test_requests_with_a_clients_certificate_and_a_second_hello(world: World, tm
     tmp_path.chmod(0o755)
     options = ["--cert", str(certificate_file), "--key", str(key)]
     assert world.curl("mutual.example.com", mutual, *options).stdout == "hello from the server"
-    alone = world.curl("mutual.example.com", mutual)
-    assert alone.returncode != 0
-    assert "certificate required" in alone.stderr, "the server's own word passes"
+    # The server closes with curl's request unread: now and then TCP's reset overtakes its word, as it does without hostguard.
+    alone = [world.curl("mutual.example.com", mutual) for _ in range(5)]
+    assert all(attempt.returncode != 0 for attempt in alone)
+    assert any("certificate required" in attempt.stderr for attempt in alone), "the server's own word passes"
     there = f"https://mutual.example.com:{mutual.port}/"
     patched = REQUESTS.replace(
         "import sys, requests\n",
