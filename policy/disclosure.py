@@ -15,6 +15,7 @@ from .document import Document
 from .hidden import Hidden, hidden_columns
 from .judge import Asker
 from .layout import Layout, lay_out
+from .nets import Net, net
 from .sql.analysis import Access, Analysis
 from .sql.catalog import Catalog
 from .sql.functions import UNKNOWN
@@ -40,11 +41,14 @@ class Exposure(msgspec.Struct, frozen=True):
 class Disclosure:
     """The hidden columns of one agent in one database, laid over what the database holds."""
 
-    def __init__(self, hidden: Hidden, samples: bool, layout: Layout | None, place: str, *, offline: bool = False) -> None:
+    def __init__(
+        self, hidden: Hidden, samples: bool, layout: Layout | None, place: str, *, offline: bool = False, net: Net | None = None
+    ) -> None:
         """`samples`: whether the catalogs that hold samples of data are hidden too. `layout` is None while the catalog is not
         known; then everything closes, unless `offline` says that nothing runs."""
         self.hidden = hidden
         self._samples = samples
+        self._net = net
         self._layout = layout
         self._place = place
         self._blind = layout is None and not offline
@@ -83,6 +87,10 @@ class Disclosure:
         if refusal:
             return Exposure(None, refusal, _HINT, True)
         return Exposure(msgspec.structs.replace(self._plan, computed=COMPUTED, scrub_errors=True), touches=True)
+
+    def watched(self, plan: ReplyPlan | None, analyses: Sequence[Analysis]) -> ReplyPlan | None:
+        """`plan` with the replies looked through for what detectors find, where rows come back."""
+        return plan if self._net is None or not any(map(_returns_rows, analyses)) else self._net.over(plan)
 
     def mask_of(self, schema: str, table: str, column: str) -> str | None:
         """The kind of mask that a plain reference to the column gets; None where its values pass."""
@@ -168,7 +176,8 @@ def disclose(
     hidden = hidden_columns(document, asker, resource, database, hash_key)
     samples = not asker.ask([Ask("reveal", "Tag", SAMPLES)], ())[0].allowed
     layout = lay_out(hidden, catalog) if catalog is not None else None
-    return Disclosure(hidden, samples, layout, f"{resource}/{database}", offline=offline)
+    watch = net(document, asker, resource, database, catalog, hash_key)
+    return Disclosure(hidden, samples, layout, f"{resource}/{database}", offline=offline, net=watch)
 
 
 _HINT = "Leave the hidden columns out, or ask for a policy that permits reveal on their tags."
