@@ -69,7 +69,8 @@ class Disclosure:
             return self._without_rows(analyses, texts, resolver)
         touched = samples or fetches or any(self._touches(part, resolver) for part in analyses)
         if not touched:
-            return Exposure(self._plan)
+            # A COPY's rows name no origin, so no mask could be laid over them; here nothing that it reads is hidden.
+            return Exposure(None if all("copy_out" in part.effects for part in analyses) else self._plan)
         refusal = next(filter(None, (self._refusal(*part, resolver) for part in zip(analyses, texts, strict=True))), "")
         if refusal:
             return Exposure(None, refusal, _HINT, True)
