@@ -10,7 +10,7 @@ from ..protocols.events import Mask, ReplyPlan
 from .accesses import Resolver
 from .asks import Ask
 from .catalogs import HOLDS_SAMPLES, SAMPLES
-from .derive import assigned_columns, keeps_values
+from .derive import WRITES, assigned_columns, keeps_values
 from .document import Document
 from .hidden import Hidden, hidden_columns
 from .judge import Asker
@@ -24,6 +24,8 @@ COMPUTED = Mask("null")
 """What stands in for values that may be computed from hidden columns."""
 _NO_ROWS_READ = frozenset(["returning", "references", "like"])
 """Details of `select` accesses that read no rows for the statement to keep."""
+_READS_ANYTHING = frozenset([UNKNOWN, "reads_files", "replication"])
+"""Classes of functions that may return rows of any table: by a body of their own, by its file, by the log of its changes."""
 _CHANGES_MEANING = frozenset(["alter", "create"])
 
 
@@ -54,7 +56,7 @@ class Disclosure:
 
     def exposure(self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver, fetches: bool) -> Exposure:
         """For all that an operation runs. `fetches`: it reads a cursor that may read hidden columns."""
-        samples = self._samples and any(_reads_samples(part) for part in analyses)
+        samples = any(map(self._reads_samples, analyses))
         if not self.hidden and not samples:
             return Exposure()
         if self._blind and any(map(_reads_anything, analyses)):
@@ -66,7 +68,7 @@ class Disclosure:
         touched = samples or fetches or any(self._touches(part, resolver) for part in analyses)
         if not touched:
             return Exposure(self._plan)
-        refusal = next(filter(None, (self._refusal(*part, resolver) for part in zip(analyses, texts, strict=True))), "")
+        refusal = self._refusal_of_all(analyses, texts, resolver)
         if refusal:
             return Exposure(None, refusal, _HINT, True)
         harmless = _harmless(analyses[0]) if len(analyses) == 1 else frozenset()
@@ -77,9 +79,9 @@ class Disclosure:
 
     def _without_rows(self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver) -> Exposure:
         """No rows come back, but errors and notices may, and what is written can be read later."""
-        if not any(self._touches(part, resolver) for part in analyses):
+        if not any(self._touches(part, resolver) or self._reads_samples(part) for part in analyses):
             return Exposure()
-        refusal = next(filter(None, (self._refusal(*part, resolver) for part in zip(analyses, texts, strict=True))), "")
+        refusal = self._refusal_of_all(analyses, texts, resolver)
         if refusal:
             return Exposure(None, refusal, _HINT, True)
         return Exposure(msgspec.structs.replace(self._plan, computed=COMPUTED, scrub_errors=True), touches=True)
@@ -100,7 +102,7 @@ class Disclosure:
     def _touches(self, analysis: Analysis, resolver: Resolver) -> bool:
         if not self.hidden:
             return False
-        if "do" in analysis.effects or any(kind == UNKNOWN for _, kind in analysis.functions):
+        if "do" in analysis.effects or any(kind in _READS_ANYTHING for _, kind in analysis.functions):
             return True
         return any(self._may_be_dirty(a, resolver) if a.kind == "table" else self._renames(a) for a in analysis.accesses)
 
@@ -111,21 +113,50 @@ class Disclosure:
         # A relation that the catalog does not know may have been made since, from anything.
         return access.action != "create" and self._layout is not None and not all(self._layout.knows(*r) for r in relations)
 
+    def _refusal_of_all(self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver) -> str:
+        """Why a statement, alone or together with the prepared statements that it runs, could bring hidden values out."""
+        for part, text in zip(analyses, texts, strict=True):
+            if refusal := self._refusal(part, text, resolver):
+                return refusal
+        if any("copy_out" in part.effects for part in analyses):
+            return "COPY out of what may hold hidden columns can't be masked"
+        for part in analyses:
+            # CREATE TABLE AS EXECUTE, an INSERT that is executed with a subquery as its parameter.
+            kept = next(iter(sorted(WRITES & set(part.effects))), "")
+            if kept and any(self._reading(other, resolver) for other in analyses if other is not part):
+                return f"no policy permits derive: {kept} could keep hidden columns where no mask reaches them"
+        return ""
+
+    def _reading(self, analysis: Analysis, resolver: Resolver) -> set[Access]:
+        """The accesses that give hidden values to the statement itself."""
+        return {
+            access
+            for access in analysis.accesses
+            if access.kind == "table"
+            and _reads_rows(access, analysis)
+            and (self._is_sample(access) or (self.hidden and self._may_be_dirty(access, resolver)))
+        }
+
     def _refusal(self, analysis: Analysis, text: str, resolver: Resolver) -> str:
         """Why the statement could bring hidden values where no mask reaches them."""
         dirty = {a for a in analysis.accesses if a.kind == "table" and self._may_be_dirty(a, resolver)}
         if any(access.action == "copy_out" for access in dirty):
             return f"COPY out of {_said(dirty, 'copy_out')}, which has hidden columns, can't be masked"
-        defined = [a for a in dirty if a.action in _CHANGES_MEANING and self._is_dirty(a, resolver)]
+        changed = (a for a in dirty if a.action in _CHANGES_MEANING and self._is_dirty(a, resolver))
+        defined = sorted(changed, key=str)
         defined += [access for access in analysis.accesses if self._renames(access)]
         if defined:
             what = defined[0].name or defined[0].detail
             return f"no policy permits derive: changing the definition of {what} could uncover hidden columns"
-        reading = {a for a in dirty if _reads_rows(a, analysis)}
+        reading = self._reading(analysis, resolver)
         keeper = keeps_values(analysis) if reading else ""
         if keeper:
             hidden = f"hidden columns of {_said(reading, 'select')}"
             return f"no policy permits derive: {keeper} could keep {hidden} where no mask reaches them"
+        called = next((name for name, kind in analysis.functions if kind == UNKNOWN), None)
+        kept = next(iter(sorted(WRITES & set(analysis.effects))), "")
+        if called is not None and kept and self.hidden:
+            return f"no policy permits derive: {kept} could keep what {called}() returns, and that could be hidden columns"
         written = {access for access in dirty if access.action in ("insert", "update", "merge")}
         if written:
             views = self._layout.views if self._layout is not None else frozenset()
@@ -133,6 +164,12 @@ class Disclosure:
             for reference in self._assigned(text, None if through_view else self._columns):
                 return f"no policy permits derive: assigning {reference} could keep a hidden column where no mask reaches it"
         return ""
+
+    def _is_sample(self, access: Access) -> bool:
+        return self._samples and access.kind == "table" and access.name is not None and access.name.name in HOLDS_SAMPLES
+
+    def _reads_samples(self, analysis: Analysis) -> bool:
+        return any(map(self._is_sample, analysis.accesses))
 
     def _is_dirty(self, access: Access, resolver: Resolver) -> bool:
         return any(relation in self._names for relation in resolver.relations(access))
@@ -188,12 +225,6 @@ def _reads_rows(access: Access, analysis: Analysis) -> bool:
 def _reads_anything(analysis: Analysis) -> bool:
     user = any(access.kind == "table" and access.name and access.name.schema != "pg_catalog" for access in analysis.accesses)
     return user or any(kind == UNKNOWN for _, kind in analysis.functions) or bool({"do", "call"} & set(analysis.effects))
-
-
-def _reads_samples(analysis: Analysis) -> bool:
-    return any(
-        access.kind == "table" and access.name is not None and access.name.name in HOLDS_SAMPLES for access in analysis.accesses
-    )
 
 
 _RETURNS = frozenset(["select", "fetch", "execute", "call", "copy_out", "explain"])

@@ -1,0 +1,17 @@
+INSERT INTO people VALUES
+  (1, 'Ada', 'Hamburg', '2020-01-05', 7, $p1),
+  (2, 'Bruno', 'Lisboa', '2020-02-06', 3, $p2),
+  (3, 'Chiara', 'Torino', '2021-03-07', 9, $p3),
+  (4, 'Dmitri', 'Hamburg', '2022-04-08', 1, $p4);
+INSERT INTO staff VALUES (5, 'Elif', 'Izmir', '2023-05-09', 5, $p5, 12);
+INSERT INTO orders
+SELECT n, 1 + n % 4, (ARRAY['kettle', 'cup', 'saucer'])[1 + n % 3], 100 * n, timestamp '2024-03-01 08:00' + n * interval '7 hours',
+       CASE WHEN n % 5 > 0 THEN 'memo ' || n END, jsonb_build_object('n', n, 'list', jsonb_build_array(n, n + 1))
+FROM generate_series(1, 20) AS n;
+INSERT INTO scratch VALUES (1, 'one', 1.5, '2024-01-01 00:00+00', '{"a": 1}');
+INSERT INTO labels VALUES (1, 'shelf'), (2, 'drawer');
+INSERT INTO cards VALUES (1, '$card1'), (2, '$card2');
+INSERT INTO payments VALUES (1, '$card1', 10), (2, '$card2', 20), (100, '$card3', 30);
+INSERT INTO mailings VALUES (1, '$mail1', 'hello'), (2, '$mail2', 'again'), (3, '$mail1', 'third');
+REFRESH MATERIALIZED VIEW kept;
+ANALYZE;

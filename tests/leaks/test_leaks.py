@@ -1,0 +1,108 @@
+"""Whatever an agent without `reveal` asks for, no secret comes back; without a guard nearly everything does.
+
+The scripts are in leaking/*.sql. Each runs on two databases that differ in nothing but the secrets: what comes back must hold no
+secret in any of the usual encodings (`sight`), and must be the same for both, since what differs answers a question about a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import guard
+import pytest
+from leaks import replies, sight, vault
+from leaks.replies import Reply
+from leaks.scripts import Script, read
+from servers import Server
+
+SCRIPTS = sorted(read("leaking"), key=lambda script: "inference" in script.words)
+
+
+class Seen(NamedTuple):
+    """What came back for one script, twin by twin."""
+
+    direct: tuple[Reply, ...]
+    guarded: tuple[Reply, ...]
+
+
+Everything = dict[str, Seen]
+
+
+def see(running: guard.Guard, server: Server) -> Everything:
+    """All scripts, one after the other, first guarded, since what gets through directly changes the database."""
+    scripts = [script for script in SCRIPTS if script.runs_on(server.version)]
+    guarded = [replies.guarded(running, server, twin, scripts) for twin in vault.TWINS]
+    direct = [replies.direct(server, twin, scripts) for twin in vault.TWINS]
+    columns = zip(zip(*direct, strict=True), zip(*guarded, strict=True), strict=True)
+    return {script.place: Seen(*both) for script, both in zip(scripts, columns, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def everything18(postgres18: Server) -> Iterator[Everything]:
+    """Every script's replies on PostgreSQL 18."""
+    with vault.twins(postgres18), guard.guarding(vault.setup(postgres18)) as running:
+        yield see(running, postgres18)
+
+
+@pytest.fixture(scope="module")
+def everything15(postgres15: Server) -> Iterator[Everything]:
+    """The same on PostgreSQL 15."""
+    with vault.twins(postgres15), guard.guarding(vault.setup(postgres15)) as running:
+        yield see(running, postgres15)
+
+
+def cases() -> Iterator[object]:
+    for version in (18, 15):
+        for script in SCRIPTS:
+            if script.runs_on(version):
+                marks = [pytest.mark.xfail(reason=script.today)] if script.today else []
+                yield pytest.param(version, script, marks=marks, id=f"{version}-{script.place[:90]}")
+
+
+def test_the_suite_is_there() -> None:
+    assert len(SCRIPTS) >= 400
+    assert len({script.place for script in SCRIPTS}) == len(SCRIPTS)
+    assert {script.place.split(":")[0] for script in SCRIPTS} == {
+        "alias",
+        "expression",
+        "encoding",
+        "aggregate",
+        "json_xml",
+        "view",
+        "function",
+        "copy",
+        "error",
+        "notice",
+        "cursor",
+        "prepared",
+        "binary",
+        "returning",
+        "stash",
+        "catalog",
+        "inference",
+    }
+
+
+@pytest.mark.parametrize(("version", "script"), cases())
+def test_no_secret_comes_back(request: pytest.FixtureRequest, version: int, script: Script) -> None:
+    reply = request.getfixturevalue(f"everything{version}")[script.place]
+    one, other = reply.guarded
+    assert sight.seen(one, "twin_a") == set(), one.lines()
+    assert sight.seen(other, "twin_b") == set(), other.lines()
+    assert one.told() == other.told(), (one.lines(), other.lines())
+
+
+@pytest.mark.parametrize("version", [18, 15])
+def test_without_a_guard_every_script_tells_a_secret(request: pytest.FixtureRequest, version: int) -> None:
+    """A script that shows nothing directly would prove nothing."""
+    everything: Everything = request.getfixturevalue(f"everything{version}")
+    silent = [script.place for script in SCRIPTS if script.place in everything and not tells(script, everything[script.place].direct)]
+    assert silent == []
+
+
+def tells(script: Script, direct: tuple[Reply, ...]) -> bool:
+    """Whether the twins differ, and the secret can be read unless it is one that is only inferred."""
+    one, other = direct
+    readable = "inference" in script.words or sight.seen(one, "twin_a") != set()
+    return readable and one.told() != other.told()
