@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import guard
 from servers import Server
 
 FOLDER = Path(__file__).parent
+SCHEMA = (FOLDER / "schema.sql").read_text()
 TWINS = ("twin_a", "twin_b")
 """Databases. Their names are of one length, so that messages that name them are."""
 RESOURCE = "vault"
@@ -99,15 +100,17 @@ def values(twin: str) -> str:
 
 
 @contextmanager
-def twins(server: Server, suffix: str = "") -> Iterator[None]:
-    """Both databases on `server`, of one template, so that every OID in the one is that of the same thing in the other."""
-    schema = (FOLDER / "schema.sql").read_text()
-    with server.database(f"vault_template{suffix}", schema) as template, server.connect() as connection:
+def twins(server: Server, schema: str = SCHEMA, fill: Callable[[str], str] = values) -> Iterator[None]:
+    """Both databases on `server`, of one template, so that every OID in the one is that of the same thing in the other.
+
+    `fill`: the statements that fill a twin.
+    """
+    with server.database("vault_template", schema) as template, server.connect() as connection:
         try:
             for twin in TWINS:
                 connection.execute(f"CREATE DATABASE {twin} TEMPLATE {template}".encode())
                 with server.connect(twin) as inside:
-                    inside.execute(values(twin).encode())
+                    inside.execute(fill(twin).encode())
                     inside.execute("CHECKPOINT")
             yield
         finally:
@@ -115,22 +118,23 @@ def twins(server: Server, suffix: str = "") -> Iterator[None]:
                 connection.execute(f"DROP DATABASE IF EXISTS {twin} WITH (FORCE)".encode())
 
 
-def tables(database: str) -> Iterator[tuple[str, str, str]]:
-    """(tag, mask, column's path) of every secret column."""
-    for tag, (mask, columns) in TAGS.items():
-        yield from ((tag, mask, f"{RESOURCE}/{database}/public/{column}") for column in columns)
-
-
 def setup(server: Server) -> guard.Setup:
     """A guard for the twins, with an agent that may do everything but `reveal`, `match` and `derive`."""
-    tags = ""
-    for tag, (mask, _) in TAGS.items():
-        columns = [path for twin in TWINS for name, _, path in tables(twin) if name == tag]
-        tags += f'[tags."{tag}"]\ncolumns = {columns}\nmask = {mask}\n'
-    calls = "".join(CALL.format(name=name, database=twin) for name in FUNCTIONS for twin in TWINS)
+    tags = "".join(tag_table(tag, mask, columns) for tag, (mask, columns) in TAGS.items())
+    return guarding(server, tags, "".join(CALL.format(name=name, database=twin) for name in FUNCTIONS for twin in TWINS))
+
+
+def guarding(server: Server, tags: str, more_policies: str = "") -> guard.Setup:
+    """The same for any tables in the twins."""
     return guard.Setup(
         agents={WORKLOAD: guard.Agent((WORKLOAD,))},
         resources={RESOURCE: f"{server.host}:{server.port}"},
-        policies=POLICY + calls,
+        policies=POLICY + more_policies,
         tags=tags,
     )
+
+
+def tag_table(tag: str, mask: str, columns: Sequence[str]) -> str:
+    """The table of a tag in the configuration; `columns` as ``table/column`` of schema public in both twins."""
+    paths = [f"{RESOURCE}/{twin}/public/{column}" for twin in TWINS for column in columns]
+    return f'[tags."{tag}"]\ncolumns = {paths}\nmask = {mask}\n'

@@ -290,3 +290,25 @@ def test_plans_of_one_agent_share_their_parts(decider: Decider, statement: State
 def test_a_temporary_table_may_hold_anything(free: Decider, statement: Statement) -> None:
     assert plan_of(free, "support-bot", statement("SELECT x || 'y' FROM pg_temp.t")).computed == NULL
     assert plan_of(free, "support-bot", statement("SELECT x FROM made_since")).computed == NULL
+
+
+def test_copy_out_of_clean_tables_passes_and_of_what_may_be_hidden_does_not(free: Decider, statement: Statement) -> None:
+    """A plan with masks would end the connection when the rows of a COPY come."""
+    clean = free.open("support-bot", "shop").decide(statement("COPY orders TO STDOUT"))
+    assert (clean.decision.verdict, clean.decision.plan) == (Verdict.ALLOW, None)
+    for text in ("COPY customers TO STDOUT", "COPY pg_statistic TO STDOUT", "COPY (SELECT pg_read_file('x')) TO STDOUT"):
+        assert free.open("support-bot", "shop").decide(statement(text)).decision.verdict is Verdict.DENY, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE TABLE copied AS SELECT histogram_bounds::text FROM pg_stats",
+        "CREATE VIEW copied AS SELECT histogram_bounds::text FROM pg_stats",
+        "INSERT INTO notes (body) SELECT most_common_vals::text FROM pg_stats",
+    ],
+)
+def test_samples_are_kept_nowhere(free: Decider, statement: Statement, text: str) -> None:
+    judgement = free.open("support-bot", "shop").decide(statement(text))
+    assert judgement.decision.verdict is Verdict.DENY
+    assert "derive" in judgement.decision.reason

@@ -1,0 +1,81 @@
+--=
+SHOW server_version;
+--=
+SET application_name = 'clerk';
+SHOW application_name;
+--=
+SET datestyle = 'German';
+SELECT joined FROM people ORDER BY id;
+--=
+BEGIN;
+DECLARE k CURSOR FOR SELECT id, item FROM orders ORDER BY id;
+FETCH 3 FROM k;
+FETCH ALL FROM k;
+CLOSE k;
+COMMIT;
+--=
+PREPARE p (int) AS SELECT item FROM orders WHERE id = $1;
+EXECUTE p (4);
+DEALLOCATE p;
+--=
+PREPARE p (int) AS SELECT name FROM people WHERE id = $1;
+EXECUTE p (2);
+--=
+EXPLAIN (COSTS OFF) SELECT * FROM orders WHERE id = 1;
+--=
+EXPLAIN (COSTS OFF) SELECT name FROM people WHERE id = 1;
+--=
+LISTEN here;
+NOTIFY here, 'hello';
+UNLISTEN here;
+--=
+SELECT relname, relkind FROM pg_class WHERE relname IN ('people', 'orders') ORDER BY 1;
+--=
+SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'people' ORDER BY ordinal_position;
+--=
+SELECT attname FROM pg_attribute WHERE attrelid = 'people'::regclass AND attnum > 0 ORDER BY attnum;
+--=
+SELECT 1 / 0;
+--=
+SELECT nothing FROM orders;
+--=
+SELECT 'x'::int;
+--=
+SELEC 1;
+--= extended
+SELECT id, item, placed FROM orders ORDER BY id;
+--= binary
+SELECT id, item, price, placed, extra FROM orders ORDER BY id;
+--= binary
+SELECT id, name, joined, score FROM people ORDER BY id;
+--= portal
+SELECT id FROM orders ORDER BY id LIMIT 9;
+--= pipeline
+SELECT 1;
+SELECT item FROM orders WHERE id = 2;
+SELECT name FROM people WHERE id = 3;
+--= together
+SELECT 1;
+SELECT count(*) FROM orders;
+--= together
+BEGIN;
+INSERT INTO labels VALUES (7, 'seven');
+ROLLBACK;
+--=
+COPY orders TO STDOUT;
+--=
+COPY (SELECT id, item FROM orders ORDER BY id) TO STDOUT WITH (FORMAT csv);
+--=
+COPY labels TO STDOUT WITH (FORMAT binary);
+--= | COPY is judged by table, not by column
+COPY people (id, name, city) TO STDOUT;
+--= | COPY is judged by table, not by column
+COPY (SELECT id, name FROM people ORDER BY id) TO STDOUT;
+--=
+BEGIN;
+LOCK TABLE labels;
+ROLLBACK;
+--= | the texts of errors are withheld for the whole statement
+SELECT 1 / 0 FROM people;
+--= | the texts of errors are withheld for the whole statement
+SELECT name::int FROM people ORDER BY id;
