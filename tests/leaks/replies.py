@@ -80,13 +80,15 @@ def _plain(kind: str, body: bytes) -> bytes:
 
 def direct(server: Server, database: str, scripts: Sequence[Script]) -> list[Reply]:
     """What a client without a guard sees."""
-    result = subprocess.run(PROGRAM, input=_input(database, scripts), capture_output=True, text=True, check=True, env=_environment(server, database))
+    result = subprocess.run(
+        PROGRAM, input=_input(database, scripts), capture_output=True, text=True, check=True, env=environment(server, database)
+    )
     return _replies(result.stdout)
 
 
 def guarded(running: guard.Guard, server: Server, database: str, scripts: Sequence[Script]) -> list[Reply]:
     """What the guarded agent sees."""
-    result = running.run(vault.WORKLOAD, PROGRAM, _environment(server, database), _input(database, scripts))
+    result = running.run(vault.WORKLOAD, PROGRAM, environment(server, database), _input(database, scripts))
     assert result.returncode == 0, result.stderr
     return _replies(result.stdout)
 
@@ -95,9 +97,15 @@ def _input(database: str, scripts: Sequence[Script]) -> str:
     return "".join(script.message().replace("twin_a", database) + "\n" for script in scripts)
 
 
-def _environment(server: Server, database: str) -> dict[str, str]:
+def environment(server: Server, database: str) -> dict[str, str]:
+    """What the agent's program reads."""
     return {**os.environ, **server.environment(database), "PYTHONPATH": TESTS}
 
 
 def _replies(output: str) -> list[Reply]:
-    return [Reply(tuple((kind, base64.b64decode(body)) for kind, body in json.loads(line))) for line in output.splitlines()]
+    return [one(line) for line in output.splitlines()]
+
+
+def one(line: str) -> Reply:
+    """What the agent's program printed of one script."""
+    return Reply(tuple((kind, base64.b64decode(body)) for kind, body in json.loads(line)))

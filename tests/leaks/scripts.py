@@ -19,8 +19,8 @@ class Script(NamedTuple):
     place: str
     """File and the first statement."""
     sent: str
-    """``simple`` (one Query each), ``extended``, ``binary`` (results in binary), ``portal`` (two rows at a time), ``pipeline`` (one
-    Sync for all), ``together`` (one Query for all)."""
+    """``simple`` (one Query each), ``extended``, ``binary`` (results in binary), ``portal`` (two rows at a time),
+    ``pipeline`` (one Sync for all), ``together`` (one Query for all)."""
     words: frozenset[str]
     today: str
     """What hostguard does wrong with it, why; empty when nothing."""

@@ -24,7 +24,7 @@ def everything(postgres18: Server) -> Iterator[Everything]:
     with vault.twins(postgres18), guard.guarding(vault.setup(postgres18)) as running:
         direct = replies.direct(postgres18, "twin_a", SCRIPTS)
         guarded = replies.guarded(running, postgres18, "twin_a", SCRIPTS)
-        yield {script.place: both for script, *both in zip(SCRIPTS, direct, guarded, strict=True)}
+        yield {script.place: (one, other) for script, one, other in zip(SCRIPTS, direct, guarded, strict=True)}
 
 
 def cases() -> Iterator[object]:
@@ -38,7 +38,7 @@ def test_the_suite_is_there() -> None:
     assert len({script.place for script in SCRIPTS}) == len(SCRIPTS)
 
 
-@pytest.mark.parametrize("script", cases())
+@pytest.mark.parametrize("script", list(cases()))
 def test_comes_back_as_without_a_guard(everything: Everything, script: Script) -> None:
     direct, guarded = everything[script.place]
     # Only the server process's number in notifications differs from session to session.

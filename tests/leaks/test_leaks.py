@@ -1,7 +1,8 @@
 """Whatever an agent without `reveal` asks for, no secret comes back; without a guard nearly everything does.
 
-The scripts are in leaking/*.sql. Each runs on two databases that differ in nothing but the secrets: what comes back must hold no
-secret in any of the usual encodings (`sight`), and must be the same for both, since what differs answers a question about a secret.
+The scripts are in leaking/*.sql. Each runs on two databases that differ in nothing but the secrets: what comes back must
+hold no secret in any of the usual encodings (`sight`), and must be the same for both, since what differs answers a question about
+a secret.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def test_the_suite_is_there() -> None:
     }
 
 
-@pytest.mark.parametrize(("where", "script"), cases())
+@pytest.mark.parametrize(("where", "script"), list(cases()))
 def test_no_secret_comes_back(request: pytest.FixtureRequest, where: str, script: Script) -> None:
     reply = request.getfixturevalue(where)[script.place]
     one, other = reply.guarded
@@ -106,7 +107,9 @@ def test_no_secret_comes_back(request: pytest.FixtureRequest, where: str, script
 def test_without_a_guard_every_script_tells_a_secret(request: pytest.FixtureRequest, where: str) -> None:
     """A script that shows nothing directly would prove nothing."""
     everything: Everything = request.getfixturevalue(where)
-    silent = [script.place for script in SCRIPTS if script.place in everything and not tells(script, everything[script.place].direct)]
+    silent = [
+        script.place for script in SCRIPTS if script.place in everything and not tells(script, everything[script.place].direct)
+    ]
     assert silent == []
 
 

@@ -78,7 +78,7 @@ def row(number: int, person: Person) -> str:
     return (
         f"'{person.local}@{DOMAIN}', '{person.card}', '{person.token}', {person.salary}, {person.badge},"
         f" '{person.born}', '{person.born} 04:{10 + number}:33+00',"
-        f" '{{\"iban\": \"DE{person.card}\", \"friends\": [\"{person.token}\"], \"depth\": {{\"pin\": {compact}}}}}',"
+        f' \'{{"iban": "DE{person.card}", "friends": ["{person.token}"], "depth": {{"pin": {compact}}}}}\','
         f" ARRAY['{person.token}', '{person.local}'], '[{compact},{compact + 9})', '{uuid(person)}',"
         f" '{person.token}', '<p><pin>{person.token}</pin></p>'"
     )
