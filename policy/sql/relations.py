@@ -154,6 +154,10 @@ def row_policy(body: Tree, scope: Scope, found: Found) -> None:
 def create_statistics(body: Tree, scope: Scope, found: Found) -> None:
     """CREATE STATISTICS."""
     for item in body.get("relations", []):
+        if "RangeVar" not in item:
+            # The grammar takes any FROM here; the server refuses all but one table.
+            found.unknown("CREATE STATISTICS is on one table")
+            continue
         act_on_relation("create", item["RangeVar"], found, "statistics")
     stored(body, scope, found, skip=("relations",))
 

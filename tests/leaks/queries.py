@@ -278,8 +278,8 @@ def _under(name: str, columns: tuple[Column, ...]) -> tuple[Column, ...]:
 def scripts(schemas: Sequence[Schema], anywhere: bool) -> st.SearchStrategy[tuple[str, list[str]]]:
     """(how it is sent, statements) over one of the schemas.
 
-    Drawn evenly from a seed: drawn choice by choice, most of hypothesis's examples would be small changes of one another. What is left to
-    shrink is the depth.
+    Drawn evenly from a seed: drawn choice by choice, most of hypothesis's examples would be small changes of one another. What is
+    left to shrink is the depth.
     """
     writers = st.builds(Writer, st.randoms(use_true_random=True), st.sampled_from(schemas), st.just(anywhere))
     return st.builds(Writer.script, writers, st.integers(1, 4))

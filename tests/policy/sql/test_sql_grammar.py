@@ -202,6 +202,8 @@ def test_depth_is_bounded_by_the_callers_stack_too() -> None:
         ("SELECT '\ud800'", "not valid text"),
         ("SELECT 1 -- " + "x" * MAX_TEXT, "longer"),
         ("SELEC", "syntax error"),
+        ("CREATE STATISTICS s ON a FROM t JOIN u ON true", "on one table"),
+        ("CREATE STATISTICS s ON a FROM f(1)", "on one table"),
     ],
 )
 def test_unreadable(text: str, reason: str) -> None:
