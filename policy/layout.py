@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from ..protocols.events import Mask
-from .hidden import Hidden
+from .hidden import Column, Hidden
+from .lineage.views import Sources, settle
 from .sql.catalog import Catalog
 
 FIRST_USER_OID = 16384
@@ -32,6 +34,9 @@ class Layout(msgspec.Struct, frozen=True):
     """(schema, name) of every relation that shows one: tables, and all views that depend on one."""
     views: frozenset[tuple[str, str]]
     """Those of `dirty` whose columns have names of their own, so that any of them may be a hidden one."""
+    origins: Mapping[Column, frozenset[Column]]
+    """Every column that may show hidden values, those of parents, children, views included, to the tagged columns that they are
+    of; to none where that can't be told."""
     catalog: Catalog
 
     def knows(self, schema: str, name: str) -> bool:
@@ -42,6 +47,7 @@ class Layout(msgspec.Struct, frozen=True):
 def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
     """`hidden` laid over `catalog`. O(hidden columns * relations around them)."""
     masks: dict[tuple[int, int], Mask] = {}
+    origins: defaultdict[tuple[int, int], set[Column]] = defaultdict(set)
     # A view that calls a function may show anything.
     views = set(catalog.calls_functions()) if hidden else set()
     for (schema, table), columns in hidden.items():
@@ -52,19 +58,68 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
                     number = catalog.attnum(relative, column)
                     if number is not None:
                         masks[relative, number] = mask
+                        origins[relative, number].add((schema, table, column))
                         views |= catalog.views_over(relative, number)
+                        for view in catalog.views_over(relative, number):
+                            for place in catalog.columns(view):
+                                origins[view, place].add((schema, table, column))
     dirty = views | {oid for oid, _ in masks}
     visible = {(oid, n) for oid in {table for table, _ in masks} for n in catalog.columns(oid).keys() - catalog.generated(oid)}
+    for masked in {oid for oid, _ in masks}:
+        beside = {origin for place in masks if place[0] == masked for origin in origins[place]}
+        for number in catalog.generated(masked):
+            origins[masked, number] |= beside
+    for view in views:
+        for number in catalog.columns(view):
+            origins[view, number] |= set()
+    visible |= _told_apart(views - catalog.calls_functions(), masks, origins, catalog)
     return Layout(
         masks,
         frozenset(visible - masks.keys()),
         (SYSTEM | catalog.all_oids()) - dirty if hidden else frozenset(),
         _names(dirty, catalog),
         _names(views, catalog),
+        _by_name(origins, catalog),
         catalog,
     )
+
+
+def _told_apart(
+    views: Iterable[int],
+    masks: dict[tuple[int, int], Mask],
+    origins: defaultdict[tuple[int, int], set[Column]],
+    catalog: Catalog,
+) -> set[tuple[int, int]]:
+    """The columns of views that show nothing hidden. Those that are a hidden column get its mask."""
+    known: dict[int, list[Sources] | None] = {}
+    hidden = {place: set(tagged) for place, tagged in origins.items()}
+    clean: set[tuple[int, int]] = set()
+    for view in views:
+        columns = settle(view, catalog.tree, known)
+        if columns is None or len(columns) != len(catalog.columns(view)):
+            continue
+        for number, column in enumerate(columns, 1):
+            whole = {place for oid, n in column.places if n == 0 for place in hidden if place[0] == oid}
+            below = (column.places | whole) & hidden.keys()
+            if below:
+                origins[view, number] = {origin for place in below for origin in hidden[place]}
+                if column.plain and (mask := masks.get(next(iter(column.places)))) is not None:
+                    masks[view, number] = mask
+            else:
+                origins.pop((view, number), None)
+                clean.add((view, number))
+    return clean
 
 
 def _names(oids: Iterable[int], catalog: Catalog) -> frozenset[tuple[str, str]]:
     relations = [relation for relation in map(catalog.relation, oids) if relation is not None]
     return frozenset((relation.schema, relation.name) for relation in relations)
+
+
+def _by_name(origins: Mapping[tuple[int, int], set[Column]], catalog: Catalog) -> dict[Column, frozenset[Column]]:
+    found: dict[Column, frozenset[Column]] = {}
+    for (oid, number), tagged in origins.items():
+        relation = catalog.relation(oid)
+        if relation is not None:
+            found[relation.schema, relation.name, catalog.columns(oid)[number]] = frozenset(tagged)
+    return found

@@ -13,6 +13,7 @@ from .asks import Approval, Ask
 from .disclosure import Disclosure
 from .judge import Finding, Help, find
 from .judgement import AccessVerdict, Judgement
+from .lineage.follow import Flow
 from .memory import Memory
 from .sql.analysis import Analysis
 from .sql.catalog import Catalog
@@ -98,9 +99,13 @@ class Scope:
         judgement = self._judge(analysis, text, approval, memory)
         if approval is None and not (analysis.executes or analysis.fetches or analysis.prepares or analysis.declares):
             self._keep(self.texts, text, judgement)
-            if form is not None and not analysis.literal_sensitive:
+            if form is not None and not analysis.literal_sensitive and not judgement.by_text:
                 self._keep(self._shapes, form, judgement)
         return judgement
+
+    def flow(self, text: str) -> Flow:
+        """Where the values of a text go."""
+        return self.disclosure.flow(text, self._resolver)
 
     def _keep(self, cache: dict[str, Judgement] | dict[str | None, Judgement], key: str, judgement: Judgement) -> None:
         if len(key) > MAX_CACHED_CHARACTERS:
@@ -173,8 +178,8 @@ class Scope:
     ) -> Judgement:
         self._stats.decided += 1
         finding = find(self._asker, asks, flags, approval, self._helps)
-        touches = any(memory.touches(name) for name in analysis.fetches)
-        exposure = self.disclosure.exposure(analyses, [text, *depends], self._lost if moves else self._resolver, touches)
+        cursors = [memory.cursor(name) for name in analysis.fetches]
+        exposure = self.disclosure.exposure(analyses, [text, *depends], self._lost if moves else self._resolver, cursors)
         verdict, reason, hint, policies = finding.verdict, finding.reason, "", finding.policies
         if verdict is Verdict.DENY:
             hint = self._with_where(asks, flags, approval) or self._hint()
@@ -201,6 +206,7 @@ class Scope:
             depends,
             exposure.touches,
             moves,
+            exposure.by_text,
         )
 
     def _with_where(self, asks: list[Ask], flags: tuple[str, ...], approval: Approval | None) -> str:
