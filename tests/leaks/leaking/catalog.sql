@@ -27,7 +27,7 @@ DROP STATISTICS tied;
 SELECT pg_get_viewdef('directory'::regclass), pg_relation_filepath('people'), encode(substr(pg_read_binary_file(pg_relation_filepath('people')), 1, 8192), 'escape');
 --= 15
 SELECT encode(substr(pg_read_binary_file(pg_relation_filepath('people')), 1, 8192), 'escape');
---= inference | a secret is matched, which nobody refuses yet
+--= inference
 EXPLAIN SELECT 1 FROM people WHERE salary > 75000;
---= inference | a secret is matched, which nobody refuses yet
+--= inference
 EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF) SELECT 1 FROM people WHERE card LIKE '4929317%';
