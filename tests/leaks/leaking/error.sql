@@ -3,7 +3,7 @@ SELECT email::int FROM people;
 --=
 SELECT CAST(token AS date) FROM people;
 --=
-SELECT CAST(email AS jsonb) FROM people;
+SELECT CAST(email AS jsonb) FROM people WHERE id = 2;
 --=
 SELECT to_regclass(email), email::regclass FROM people;
 --=
