@@ -30,8 +30,8 @@ def _leaf(resource: str, broker: dict[str, Any]) -> str:
     return "" if until is None else f" (certificate for another {ago(max(0.0, until - time.time()))})"
 
 
-def show_broker(broker: dict[str, Any], trust: dict[str, Any]) -> None:
-    """The process that holds secrets, each secret's age, the authority, whether the system trusts it."""
+def show_broker(broker: dict[str, Any], trust: dict[str, Any], resources: list[dict[str, Any]]) -> None:
+    """The process that holds secrets, each secret's age, the authority; whether the system trusts it, where agents are to."""
     if not broker["running"]:
         out.print("broker     [red]not running[/]")
         return
@@ -45,5 +45,5 @@ def show_broker(broker: dict[str, Any], trust: dict[str, Any]) -> None:
     for number, authority in enumerate(broker["authorities"], 1):
         state = "signs" if authority["signs"] else "does not sign (any more, or yet)"
         out.print(f"           authority {number} {state}, for another {ago(max(0.0, authority['ends_at'] - time.time()))}")
-    if trust["not_in_system"]:
+    if trust["not_in_system"] and any(each["protocol"] != "tls" and each["client_tls"] != "off" for each in resources):
         out.print("           [yellow]![/] the system does not trust hostguard's authority: hostguard ca trust")

@@ -54,7 +54,8 @@ def without_daemon(paths: Paths, config: Path, why: str) -> dict[str, Any]:
         ]
         if status.attached and status.guarded:
             guarded = sum(number not in RESERVED for number in status.guarded.values())
-            problems.append(f"{guarded} guarded cgroups: their connections are refused until the daemon runs")
+            cgroups = "1 guarded cgroup: its" if guarded == 1 else f"{guarded} guarded cgroups: their"
+            problems.append(f"{cgroups} connections are refused until the daemon runs")
         else:
             problems.append("no hooks are attached: workloads are NOT guarded, their connections go out directly")
     except KernelError as error:
@@ -147,7 +148,7 @@ def _show_basis(facts: dict[str, Any]) -> None:
     )
     out.print(f"operations {operations['allowed']} allowed, {denied}, {operations['held']} held{would}")
     _show_names(facts["names"])
-    show_broker(facts["broker"], facts["trust"])
+    show_broker(facts["broker"], facts["trust"], facts["resources"])
     pending = facts["requests"]["pending"]
     waiting = f"[yellow]{pending} wait for approval[/]: hostguard requests list" if pending else "none waits for approval"
     out.print(f"requests   {waiting}")
