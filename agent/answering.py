@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 from ..kernel.loader import Redirect
 from .attribution import Attributor
 from .failures import Failure
-from .names.keeper import START_S, Keeper
+from .kept import START_S
+from .names.keeper import Keeper
 from .origins import who_asks
 from .resources import Resources
 

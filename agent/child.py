@@ -10,7 +10,10 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 
 
 class Child:
@@ -26,12 +29,13 @@ class Child:
         asyncio.get_running_loop().add_reader(pidfd, self._reap)
 
     @classmethod
-    def start(cls, command: Sequence[str], fds: Sequence[int]) -> Child:
-        """Start a program with these descriptors, an empty stdin, next to no environment. Raises OSError.
+    def start(cls, command: Sequence[str], fds: Sequence[int], environment: Mapping[str, str] = NOTHING_MORE) -> Child:
+        """Start a program with these descriptors, an empty stdin, next to no environment but this. Raises OSError.
 
         Called in the thread that is to live on: the child is signalled when that one ends (PR_SET_PDEATHSIG(2const)).
         """
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds, env={"LANG": "C.UTF-8"}, cwd="/")
+        told = {"LANG": "C.UTF-8", **environment}
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds, env=told, cwd="/")
         # Its end is waited for here alone.
         process.returncode = 0
         return cls(process.pid, os.pidfd_open(process.pid))

@@ -268,6 +268,7 @@ class Daemon:
                 desk=desk,
                 holds=holds,
                 names=names,
+                broker=secrecy.broker,
                 resources=resources,
                 entrance=entrance,
                 namespaces=namespaces,

@@ -63,8 +63,8 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     """The others."""
     resolver: tuple[int, ...]
     """The resolver's sockets."""
-    resolver_process: tuple[int, int] | None
-    """Pid and pidfd of the resolver that was ended."""
+    ending: tuple[tuple[int, int], ...]
+    """Pids and pidfds of processes that were ended, and not waited for yet."""
     epoch: int
     """Of the policy that was in force."""
     crew: CrewLeft
@@ -85,8 +85,7 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
         for berth in self.crew.berths:
             yield berth.pidfd
             yield from berth.channel.descriptors
-        if self.resolver_process is not None:
-            yield self.resolver_process[1]
+        yield from (pidfd for _, pidfd in self.ending)
 
 
 def execute(handover: Handover, environment: Mapping[str, str]) -> NoReturn:

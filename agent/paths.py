@@ -17,6 +17,7 @@ from ..policy.sections import Daemon
 from ..policy.workloads import place_of
 from ..recorder.handover import keys_of
 from ..recorder.note import BadNote, Signer, Verifier, parse_signer
+from . import wholefile
 from .failures import Failure
 
 HASH_KEY_BYTES = 32
@@ -163,19 +164,8 @@ class Paths:
 def _kept(path: Path, fresh: Callable[[], bytes]) -> bytes:
     """A secret that is made once, for its owner only. Raises OSError."""
     if not path.exists():
-        # Written aside and renamed, so that a crash can't leave a short one; its name is synced, so that it is never made twice.
-        aside = path.with_suffix(".new")
-        fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(fresh())
-            file.flush()
-            os.fsync(file.fileno())
-        aside.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        # Whole, so that a crash can't leave a short one; durable under its name, so that it is never made twice.
+        wholefile.write(path, fresh())
     return path.read_bytes()
 
 

@@ -106,8 +106,8 @@ class Predecessor:
         left = self._handover
         resources.take_up(left.names)
         entrance.opened, entrance.refused = left.opened, left.refused
-        if left.resolver_process is not None:
-            Child(*left.resolver_process)  # it was killed; somebody has to wait for it
+        for pid, pidfd in left.ending:
+            Child(pid, pidfd)  # somebody has to wait for it
         flows = {flow.id: flow for flow in crew.take_up(left.crew, desk.handle, {rule.name: rule for rule in workloads.rules})}
         for flow in flows.values():
             desk.take_up(flow)

@@ -22,6 +22,7 @@ from ..policy.decide import Decider
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.log import Log
+from .broker.keeper import Keeper as BrokerKeeper
 from .control import Control
 from .crew import Crew
 from .desk import Desk
@@ -62,6 +63,7 @@ class Parts:
     desk: Desk
     holds: Holds
     names: Keeper
+    broker: BrokerKeeper
     resources: Resources
     entrance: Entrance
     namespaces: Namespaces
@@ -135,7 +137,7 @@ class Restart:
 
     def _collect(self, control: int) -> Handover:
         parts = self._parts
-        process, resolver = parts.names.leave()
+        ending = [child for child in (parts.names.leave(), parts.broker.leave()) if child is not None]
         flows = parts.crew.count
         crew = parts.crew.leave()
         try:
@@ -153,8 +155,8 @@ class Restart:
             control=control,
             listeners=tuple(parts.entrance.leave()),
             namespaces=parts.namespaces.leave(),
-            resolver=tuple(resolver),
-            resolver_process=(process.pid, process.pidfd) if process is not None else None,
+            resolver=tuple(parts.names.detach()),
+            ending=tuple((child.pid, child.pidfd) for child in ending),
             epoch=parts.decider.policy.epoch,
             crew=crew,
             journals=parts.writer.drain.bequeath(),

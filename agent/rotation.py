@@ -28,6 +28,7 @@ from ..recorder.tree import BadProof
 from ..recorder.treefiles import CHECKPOINT, TreeFiles
 from .failures import Failure
 from .paths import Paths
+from .wholefile import sync_names
 
 
 @dataclass(slots=True)
@@ -104,7 +105,7 @@ def finish(paths: Paths) -> None:
         _overwrite(paths)
         # A crash here: the old key's file has nothing in it, and the new one is found as before.
         paths.next_key.rename(paths.key)
-        _sync_folder(paths)
+        sync_names(paths.state)
     except OSError as error:
         raise Failure(f"the old key {paths.key} can't be removed: {error.strerror}") from None
 
@@ -117,14 +118,6 @@ def _overwrite(paths: Paths) -> None:
         file.write(bytes(os.fstat(file.fileno()).st_size))
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(paths: Paths) -> None:
-    descriptor = os.open(paths.state, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def keys(paths: Paths) -> Keys:

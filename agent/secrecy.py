@@ -12,11 +12,10 @@ from .broker.keeper import Keeper
 from .crew import Crew
 from .failures import Failure
 from .faults import Faults
+from .kept import START_S
 from .logins import Logins
 from .paths import Paths
 from .trust import Trust
-
-START_S = 30.0
 
 
 class Secrecy:

@@ -10,7 +10,33 @@ from __future__ import annotations
 from .events import Close, Decision, Effect, ToClient, ToServer
 
 
-class Passage:
+class Wordless:
+    """What of `events.Conversation` is nothing where no word of either side is read: logins, statements, notices."""
+
+    def client_encrypted(self, binding: bytes | None) -> None:
+        """By others than hostguard, or before it became unreadable."""
+
+    def server_encrypted(self) -> None:
+        """As above."""
+
+    def authenticated(self, say: bytes, *, done: bool) -> list[Effect]:
+        """No login is seen, so none is made."""
+        return []
+
+    def probe(self, name: str, text: str) -> list[Effect]:
+        return []
+
+    def proceed(self) -> list[Effect]:
+        return []
+
+    def notice(self, text: str, hint: str) -> list[Effect]:
+        return []
+
+    def set_search_path(self, path: tuple[str, ...] | None) -> None:
+        """Nobody reads statements."""
+
+
+class Passage(Wordless):
     """Implements `events.Conversation` for bytes of any protocol."""
 
     def __init__(self, to_server: bytes = b"", to_client: bytes = b"", *, settled: bool = False) -> None:
@@ -71,34 +97,12 @@ class Passage:
     def observe(self, observed: bool) -> None:
         """It is; the owner ends it when that changes."""
 
-    def client_encrypted(self, binding: bytes | None) -> None:
-        """Before it became unreadable."""
-
-    def server_encrypted(self) -> None:
-        """As above."""
-
     def reached(self) -> list[Effect]:
-        return []
-
-    def authenticated(self, say: bytes, *, done: bool) -> list[Effect]:
-        """A login that hostguard makes is read."""
         return []
 
     def resume(self, operation_id: int, decision: Decision) -> list[Effect]:
         """Of an operation that it was asked about before it became unreadable: that has passed."""
         return []
-
-    def probe(self, name: str, text: str) -> list[Effect]:
-        return []
-
-    def proceed(self) -> list[Effect]:
-        return []
-
-    def notice(self, text: str, hint: str) -> list[Effect]:
-        return []
-
-    def set_search_path(self, path: tuple[str, ...] | None) -> None:
-        """Nobody reads statements."""
 
     def withdraw(self, reason: str, code: bytes) -> list[Effect]:
         return []

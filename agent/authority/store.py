@@ -18,6 +18,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from .. import wholefile
 from .issue import BACKDATED, Leaf, make_authority, make_leaf, permits
 from .names import Names
 
@@ -168,8 +169,8 @@ class Store:
         place = self._folder / f"{number}.key"
         try:
             # The certificate is what makes it count: a crash between the two leaves a key that is nobody's.
-            _write(place, key)
-            _write(place.with_suffix(".pem"), certificate.public_bytes(Encoding.PEM))
+            wholefile.write(place, key)
+            wholefile.write(place.with_suffix(".pem"), certificate.public_bytes(Encoding.PEM))
         except OSError as error:
             raise BadStore(f"{error.filename or place}: {error.strerror}") from None
         return Held(number, certificate, place)
@@ -195,19 +196,3 @@ class Store:
             yield
         finally:
             os.close(fd)
-
-
-def _write(place: Path, data: bytes) -> None:
-    """A file of the owner's alone, whole or not at all, there after a power failure."""
-    aside = place.with_name(f".{place.name}.new")
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(place)
-    folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

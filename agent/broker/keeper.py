@@ -13,8 +13,7 @@ import os
 import pwd
 import socket
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +24,18 @@ from ...policy.credentials import is_certified, reference, variants
 from ...policy.document import Document
 from ..authority.bundle import BUNDLES
 from ..authority.names import names_of
-from ..channel import Channel, pair
 from ..failures import Failure
 from ..faults import Faults
+from ..kept import Kept
 from ..leaves import Leaf
 from ..paths import Paths
 from ..sandbox import seccomp
-from ..sandbox.cage import Applied, Cage
+from ..sandbox.cage import Cage
 from . import messages
 from .commanding import Commanding
 from .environment import NOTHING, descriptor
 
-MODULE = "hostguard.agent.broker.process"
-START_S = 30.0
-"""A process that is not ready after this long is killed."""
-PING_S = 5.0
-HUNG_S = 20.0
-"""A broker that is silent for longer is killed; PBKDF2 runs in threads, but they share two cores with everybody."""
-AGAIN_S = (0.1, 0.5, 2.0, 5.0)
-"""Before each next start of a process that ended; the last of them from then on."""
 LOGIN_S = 30.0
-MAX_QUEUED_BYTES = 64 << 20
 FILES = 4096
 SYSTEM_FILES = (
     "/usr", "/lib", "/lib64", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/resolv.conf", "/run/systemd/resolve",
@@ -58,11 +48,19 @@ class BrokerAway(Exception):
     """There is no broker at the moment; a sentence for the agent."""
 
 
-class Keeper:
+class Keeper(Kept):
     """Keeps one broker running."""
+
+    NAME = "the broker"
+    MISSED = "nobody could log in by it"
+    MODULE = "hostguard.agent.broker.process"
+    HUNG_S = 20.0  # PBKDF2 runs in threads, but they share two cores with everybody
+    TAKES_SOCKETS = True
+    MAX_MESSAGE_BYTES = messages.MAX_MESSAGE_BYTES
 
     def __init__(self, document: Document, paths: Paths, host: str, faults: Faults, on_leaves: Callable[[], None]) -> None:
         """`on_leaves`: called when `leaves` or `authorities` are others than before. Raises Failure."""
+        super().__init__(faults)
         self._document = document
         self._folder = paths.authority(document)
         try:
@@ -70,70 +68,34 @@ class Keeper:
         except OSError as error:
             raise Failure(f"{document.file}: tls.ca_dir: {self._folder}: {error.strerror}") from None
         self._begin = _begin(document, self._folder, host)
-        self._faults = faults
         self._on_leaves = on_leaves
         self._secrets_fd = descriptor(os.environ)
         self._commanding = Commanding(document, self._say)
-        self.ready = asyncio.Event()
-        self.applied: Applied | None = None
         self.leaves: tuple[Leaf, ...] = ()
         self.authorities: tuple[messages.Authority, ...] = ()
         self.told: messages.Pong | None = None
         """The last that it told of itself."""
-        self.ended = 0
-        """How often its process ended without being told to."""
-        self.pid = 0
         self._numbers = itertools.count(1)
         self._waiting: dict[tuple[str, int], asyncio.Future[Any]] = {}
-        self._channel: Channel | None = None
-        self._process: asyncio.subprocess.Process | None = None
-        self._heard_at = 0.0
 
     # -- its process ------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Have a broker, another one when it ends; runs until cancelled, and takes it along then."""
-        for pause_s in itertools.chain(AGAIN_S, itertools.repeat(AGAIN_S[-1])):
-            try:
-                why = await self._live()
-            finally:
-                self.ready.clear()
-                self.close()
-            self.ended += 1
-            self._faults.add(0, "", "internal", f"the broker {why}; nobody could log in by it until another took over")
-            await asyncio.sleep(pause_s)
+        await self._keep()
 
-    async def _live(self) -> str:
-        """One process from its start to its end; returns why it ended."""
-        ours, theirs = pair()
-        fds = [theirs.fileno(), *([self._secrets_fd] if self._secrets_fd != NOTHING else [])]
-        try:
-            self._channel = Channel(
-                ours,
-                self._heard,
-                self._broken,
-                takes_sockets=True,
-                max_message_bytes=messages.MAX_MESSAGE_BYTES,
-                max_queued_bytes=MAX_QUEUED_BYTES,
-            )
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-m", MODULE, str(theirs.fileno()), str(self._secrets_fd)),
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=fds,
-                env={"LANG": "C.UTF-8", "HOME": _home()},
-                cwd="/",
-            )
-        finally:
-            theirs.close()
-        self.pid = self._process.pid
+    def _descriptors(self) -> list[int]:
+        return [] if self._secrets_fd == NOTHING else [self._secrets_fd]
+
+    def _arguments(self) -> list[str]:
+        return [str(self._secrets_fd)]
+
+    def _environment(self) -> Mapping[str, str]:
+        return {"HOME": _home()}
+
+    def _greet(self) -> None:
         self._say(self._cage())
         self._say(self._begin)
-        watch = asyncio.create_task(self._watch())
-        try:
-            code = await self._process.wait()
-        finally:
-            watch.cancel()
-        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
 
     def _cage(self) -> Cage:
         try:
@@ -154,33 +116,19 @@ class Keeper:
             locked=True,
         )
 
-    async def _watch(self) -> None:
-        """Kill one that does not get ready, or does not answer."""
-        self._heard_at = time.monotonic() + START_S - HUNG_S
-        while time.monotonic() - self._heard_at < HUNG_S:
-            if self.ready.is_set():
-                self._say(messages.Ping(0))
-            await asyncio.sleep(PING_S)
-        self._kill("it does not answer")
+    def _ping(self) -> None:
+        self._say(messages.Ping(0))
 
-    def _broken(self, reason: str) -> None:
-        self._kill(reason or "it let its channel go")
-
-    def _kill(self, reason: str) -> None:
-        if self._process is not None and self._process.returncode is None:
-            print(f"the broker's process is killed: {reason}", file=sys.stderr, flush=True)
-            self._process.kill()
-
-    def close(self) -> None:
-        """End the process; who waits for it hears that it is away."""
+    def _away(self) -> None:
+        """Who waits for it hears why."""
         self._commanding.stop()
-        if self._channel is not None:
-            self._channel.close()
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(BrokerAway("hostguard's broker, which holds the credentials, is being started again"))
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
 
     # -- what it is asked -------------------------------------------------------------------------------------------------------
 
@@ -267,21 +215,20 @@ class Keeper:
 
     # -- what it says -----------------------------------------------------------------------------------------------------------
 
-    def _heard(self, data: bytes, sock: socket.socket | None) -> None:
-        self._heard_at = max(self._heard_at, time.monotonic())
+    def _take(self, data: bytes, sock: socket.socket | None) -> None:
         try:
             message = messages.from_broker(data)
         except msgspec.MsgspecError as error:
             self._kill(f"it sent what is no message: {error}")
             return
         if not isinstance(message, messages.Carried):
-            self._take(message)
+            self._carry_out(message)
         elif sock is not None and self._resolve("carry", message.id, (sock, message.how)):
             return
         if sock is not None:
             sock.close()
 
-    def _take(self, message: messages.FromBroker) -> None:
+    def _carry_out(self, message: messages.FromBroker) -> None:
         match message:
             case messages.Ready(applied):
                 self.applied = applied

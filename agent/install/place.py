@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from .. import wholefile
 from ..failures import Failure
 from . import manifest
 from .parts import FOLDERS, Part, parts
@@ -62,7 +63,7 @@ def install(root: Path, program: str, *, dry_run: bool) -> list[Step]:
 
 def write_manifest(root: Path, installed: manifest.Manifest) -> None:
     """Remember what is installed. Raises OSError."""
-    _write(below(root, manifest.PATH), manifest.encode(installed), 0o600)
+    wholefile.write(below(root, manifest.PATH), manifest.encode(installed), 0o600)
 
 
 def _put(root: Path, part: Part, installed: manifest.Manifest, dry_run: bool) -> Step:
@@ -77,7 +78,7 @@ def _put(root: Path, part: Part, installed: manifest.Manifest, dry_run: bool) ->
     else:
         step = Step("write" if before is None else "update", part.path)
         if not dry_run:
-            _write(place, wanted, part.mode)
+            wholefile.write(place, wanted, part.mode)
     installed.files[part.path] = digest(wanted)
     if part.kept and part.path not in installed.kept:
         installed.kept.append(part.path)
@@ -97,15 +98,3 @@ def _make_folder(root: Path, path: str, mode: int, installed: manifest.Manifest,
             place = below(root, folder)
             place.mkdir(mode=0o755)
             place.chmod(mode if folder == path else 0o755)
-
-
-def _write(place: Path, data: bytes, mode: int) -> None:
-    """Whole or not at all, also for whoever reads it meanwhile."""
-    aside = place.with_name(f".{place.name}.new")
-    fd = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(fd, "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(place)

@@ -11,7 +11,6 @@ import asyncio
 import itertools
 import os
 import socket
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -23,29 +22,20 @@ from ...policy.document import Document
 from ...recorder import entry
 from ...recorder.durable import LogUnavailable
 from ...recorder.log import Log
-from ..channel import Channel, pair
-from ..child import Child
 from ..faults import Faults
+from ..kept import Kept
 from ..resources import Resources
 from ..sandbox import seccomp
-from ..sandbox.cage import Applied, Cage
+from ..sandbox.cage import Cage
 from . import messages
 from .asker import Asker
 from .forward import NoAnswer, servers_of
 from .hosts import own_addresses
 
 DNS_PORT = 53
-MODULE = "hostguard.agent.names.process"
-START_S = 30.0
-"""A process that is not ready after this long is killed."""
-PING_S = 5.0
-HUNG_S = 10.0
-AGAIN_S = (0.1, 0.5, 2.0, 5.0)
-"""Before each next start of a process that ended; the last of them from then on."""
 LOOK_UP_S = 15.0
 MAX_ASKERS = 65_536
 """Askers remembered; the one known for longest is forgotten, and a question of its is then refused."""
-MAX_QUEUED_BYTES = 64 << 20
 FILES = 8192
 RECEIVE_BYTES = 1 << 20
 """Of a UDP socket's buffer: some thousand questions while the resolver is busy, or another is being started."""
@@ -61,8 +51,15 @@ class Answering:
         self.close = close
 
 
-class Keeper:
+class Keeper(Kept):
     """Keeps one resolver running."""
+
+    NAME = "the resolver"
+    MISSED = "names were not answered"
+    MODULE = "hostguard.agent.names.process"
+    HUNG_S = 10.0
+    TAKES_SOCKETS = False
+    MAX_MESSAGE_BYTES = messages.MAX_MESSAGE_BYTES
 
     def __init__(
         self,
@@ -75,31 +72,23 @@ class Keeper:
         sockets: Sequence[socket.socket] = (),
     ) -> None:
         """`user`: the ids that the process takes. `sockets`: those of an earlier supervisor, with what waits in them."""
+        super().__init__(faults)
         self._begin = messages.Begin(_settled(document), epoch)
         self._user = user
         self._log = log
         self._strict = document.log.durability == "strict"
         self._resources = resources
-        self._faults = faults
         self.sockets = list(sockets) or _sockets()
         self._served = dict(enumerate(self.sockets))
         self._next_socket = len(self.sockets)
-        self.ready = asyncio.Event()
-        self.applied: Applied | None = None
-        self.ended = 0
-        """How often its process ended without being told to."""
         self.failure = ""
         """Why the last question could not be put on record; empty when it could."""
         self.figures: messages.Figures | None = None
         """The last that it told."""
-        self.pid = 0
         self._who_asks: WhoAsks = lambda _sock, _source: None
         self._askers: OrderedDict[int, Asker] = OrderedDict()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._channel: Channel | None = None
-        self._process: Child | None = None
-        self._heard_at = 0.0
         self._syncing: asyncio.Task[str] | None = None
         self._works: set[asyncio.Task[None]] = set()
 
@@ -108,41 +97,17 @@ class Keeper:
     async def run(self, who_asks: WhoAsks) -> None:
         """Have a resolver, another one when it ends; runs until cancelled, and takes it along then."""
         self._who_asks = who_asks
-        for pause_s in itertools.chain(AGAIN_S, itertools.repeat(AGAIN_S[-1])):
-            try:
-                why = await self._live()
-            finally:
-                self.ready.clear()
-                self._end()
-            self.ended += 1
-            self._faults.add(0, "", "internal", f"the resolver {why}; names were not answered until another took over")
-            await asyncio.sleep(pause_s)
+        await self._keep()
 
-    async def _live(self) -> str:
-        """One process from its start to its end; returns why it ended."""
-        ours, theirs = pair()
-        fds = (theirs.fileno(), *(sock.fileno() for sock in self.sockets))
-        try:
-            self._channel = Channel(
-                ours,
-                self._heard,
-                self._broken,
-                takes_sockets=False,
-                max_message_bytes=messages.MAX_MESSAGE_BYTES,
-                max_queued_bytes=MAX_QUEUED_BYTES,
-            )
-            self._process = Child.start((sys.executable, "-I", "-m", MODULE, *map(str, fds)), fds)
-        finally:
-            theirs.close()
-        self.pid = self._process.pid
+    def _descriptors(self) -> list[int]:
+        return [sock.fileno() for sock in self.sockets]
+
+    def _arguments(self) -> list[str]:
+        return [str(fd) for fd in self._descriptors()]
+
+    def _greet(self) -> None:
         self._say(self._cage())
         self._say(self._begin)
-        watch = asyncio.create_task(self._watch())
-        try:
-            code = await self._process.wait()
-        finally:
-            watch.cancel()
-        return f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
 
     def _cage(self) -> Cage:
         try:
@@ -152,36 +117,16 @@ class Keeper:
         uid, gid = self._user
         return Cage(uid=uid, gid=gid, files=FILES, parent=os.getpid(), program=program, name="hostguard-names", dials=True)
 
-    async def _watch(self) -> None:
-        """Kill one that does not get ready, or does not answer."""
-        self._heard_at = time.monotonic() + START_S - HUNG_S
-        while time.monotonic() - self._heard_at < HUNG_S:
-            if self.ready.is_set():
-                self._say(messages.Ping(0))
-            await asyncio.sleep(PING_S)
-        self._kill("it does not answer")
+    def _ping(self) -> None:
+        self._say(messages.Ping(0))
 
-    def _broken(self, reason: str) -> None:
-        self._kill(reason or "it let its channel go")
-
-    def _kill(self, reason: str) -> None:
-        if self._process is not None and self._process.code is None:
-            print(f"the resolver's process is killed: {reason}", file=sys.stderr, flush=True)
-            self._process.kill()
-
-    def _end(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-        if self._process is not None:
-            self._process.kill()
+    def _away(self) -> None:
         for waiting in self._waiting.values():
             waiting.cancel()
 
-    def leave(self) -> tuple[Child | None, list[int]]:
-        """End the process; the sockets' descriptors, and the process if somebody still has to wait for it."""
-        self._end()
-        running = self._process if self._process is not None and self._process.code is None else None
-        return running, [sock.detach() for sock in self.sockets]
+    def detach(self) -> list[int]:
+        """Descriptors of the sockets, which are somebody else's from here on."""
+        return [sock.detach() for sock in self.sockets]
 
     def close(self) -> None:
         """No question is answered any more."""
@@ -275,14 +220,13 @@ class Keeper:
 
     # -- what it says -----------------------------------------------------------------------------------------------------------
 
-    def _heard(self, data: bytes, _: socket.socket | None) -> None:
-        self._heard_at = max(self._heard_at, time.monotonic())
+    def _take(self, data: bytes, sock: socket.socket | None) -> None:
         try:
-            self._take(messages.from_resolver(data))
+            self._carry_out(messages.from_resolver(data))
         except msgspec.MsgspecError as error:
             self._kill(f"it sent what is no message: {error}")
 
-    def _take(self, message: messages.FromResolver) -> None:
+    def _carry_out(self, message: messages.FromResolver) -> None:
         match message:
             case messages.Ready(applied):
                 self.applied = applied

@@ -35,6 +35,7 @@ from ..events import (
     Verdict,
     Withdrawn,
 )
+from ..opaque import Wordless
 from . import alerts, client_hello, server_hello
 from .client_hello import VERSIONS, ClientHello
 from .records import ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, Malformed, Records
@@ -59,7 +60,7 @@ class _Phase(enum.Enum):
     CLOSED = enum.auto()
 
 
-class TlsConversation:
+class TlsConversation(Wordless):
     """Implements `events.Conversation` for TLS 1.0 to 1.3, from the first byte on.
 
     `names`: for which name servers gave the agent the address that it connected to.
@@ -139,31 +140,6 @@ class TlsConversation:
     def client_backlog(self) -> int:
         """Bytes of the client that wait for us or the server; 0 while only the rest of a hello is missing."""
         return 0 if self._phase in (_Phase.HELLO, _Phase.AGAIN) else len(self._client)
-
-    # What other protocols have
-
-    def authenticated(self, say: bytes, *, done: bool) -> list[Effect]:
-        """No login is seen, so none is made."""
-        return []
-
-    def client_encrypted(self, binding: bytes | None) -> None:
-        """Never by hostguard: TLS is between the two ends."""
-
-    def server_encrypted(self) -> None:
-        """As above."""
-
-    def probe(self, name: str, text: str) -> list[Effect]:
-        return []
-
-    def proceed(self) -> list[Effect]:
-        return []
-
-    def notice(self, text: str, hint: str) -> list[Effect]:
-        """Nothing can be said to a client that waits for the server's hello."""
-        return []
-
-    def set_search_path(self, path: tuple[str, ...] | None) -> None:
-        """Nobody reads statements."""
 
     # Inside
 

@@ -92,6 +92,13 @@ def texts(found: list[entry.Entry]) -> list[str]:
     return [str(one.text) for one in found if isinstance(one, entry.Operation)]
 
 
+def ended_unnoticed(pid: int) -> list[str]:
+    """Names of the process's children that have ended, and that it has not waited for (proc(5): state Z)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    stats = [Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")") for child in children]
+    return [name for name, _, rest in stats if rest.split()[0] == "Z"]
+
+
 def test_flows_go_on_and_nobody_is_refused(
     running: guard.Guard, postgres18: Server, database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +131,7 @@ def test_flows_go_on_and_nobody_is_refused(
         print(f"\n{RESTARTS} restarts of {took} s under {len(visits) - 1} connections: 0 refused, the longest took {longest_s} s")
     assert longest_s < LONGEST_WAIT_S
     retired(running, first)
+    assert ended_unnoticed(pid) == []
     found = check_record(running)[before:]
     asked = texts(found)
     for number in range(RESTARTS):
