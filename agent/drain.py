@@ -29,11 +29,6 @@ class Drain:
         if not self._busy:
             self._idle.set()
 
-    @property
-    def busy(self) -> int:
-        """Tokens that are out."""
-        return self._busy
-
     async def finished(self, deadline_s: float) -> bool:
         """Wait for the last token at most this long; returns whether it came back in time."""
         try:

@@ -106,6 +106,8 @@ class Kept(ABC):
             )
             command = (sys.executable, "-I", "-m", self.MODULE, str(theirs.fileno()), *self._arguments())
             self._process = Child.start(command, (theirs.fileno(), *self._descriptors()), self._environment())
+        except OSError as error:
+            return f"could not be started ({error.strerror})"
         finally:
             theirs.close()
         self.pid = self._process.pid
