@@ -18,6 +18,18 @@ HOLDS_SAMPLES = frozenset(
 )
 """In ``pg_catalog``, and ``pg_stat_statements`` wherever its extension put it (PostgreSQL 18 docs §52, §53, §27.2)."""
 
+SAMPLE_COLUMNS = {
+    "pg_statistic": tuple(f"stavalues{n}" for n in range(1, 6)),
+    "pg_stats": ("most_common_vals", "histogram_bounds", "most_common_elems", "range_length_histogram", "range_bounds_histogram"),
+    "pg_statistic_ext_data": ("stxdmcv", "stxdexpr"),
+    "pg_stats_ext": ("most_common_vals",),
+    "pg_stats_ext_exprs": ("most_common_vals", "histogram_bounds", "most_common_elems"),
+    "pg_stat_activity": ("query",),
+    "pg_stat_statements": ("query",),
+    "pg_largeobject": ("data",),
+}
+"""The columns of these in which values stand; the others tell of their number and spread."""
+
 # Judged by hand from PostgreSQL 18's catalogs. Left out: secrets (pg_authid, pg_shadow, pg_user_mapping*, pg_subscription,
 # pg_foreign_server*, pg_db_role_setting), files (pg_hba_file_rules, pg_file_settings, pg_config, …), activity (pg_stat*,
 # pg_locks, …), counters (pg_sequences), everything in HOLDS_SAMPLES.

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from ..protocols.events import Mask, ReplyPlan
-from .accesses import Resolver
+from .accesses import Resolver, Unresolved
 from .asks import Ask
-from .catalogs import HOLDS_SAMPLES, SAMPLES
-from .derive import WRITES, assigned_columns, keeps_values
+from .catalogs import HOLDS_SAMPLES, SAMPLE_COLUMNS, SAMPLES
+from .derive import WRITES, keeps_values
 from .document import Document
-from .hidden import Hidden, hidden_columns
+from .hidden import Column, Hidden, Permits, hidden_columns, permitted_uses
+from .inference import Refusal, Stance, copies, guesses, keeps
 from .judge import Asker
 from .layout import Layout, lay_out
-from .sql.analysis import Access, Analysis
+from .lineage.follow import Flow, follow
+from .lineage.world import World
+from .paths import path
+from .sql.analysis import Access, Analysis, Name
 from .sql.catalog import Catalog
 from .sql.functions import UNKNOWN
 from .sql.parse import Unreadable, parse
@@ -24,8 +28,6 @@ COMPUTED = Mask("null")
 """What stands in for values that may be computed from hidden columns."""
 _NO_ROWS_READ = frozenset(["returning", "references", "like"])
 """Details of `select` accesses that read no rows for the statement to keep."""
-_READS_ANYTHING = frozenset([UNKNOWN, "reads_files", "replication"])
-"""Classes of functions that may return rows of any table: by a body of their own, by its file, by the log of its changes."""
 _CHANGES_MEANING = frozenset(["alter", "create"])
 
 
@@ -37,12 +39,16 @@ class Exposure(msgspec.Struct, frozen=True):
     """Why no plan would keep them hidden; empty when one does."""
     hint: str = ""
     touches: bool = False
+    by_text: bool = False
+    """A literal's value mattered (``ORDER BY 2``), so this holds for the very text and not for its shape."""
 
 
 class Disclosure:
     """The hidden columns of one agent in one database, laid over what the database holds."""
 
-    def __init__(self, hidden: Hidden, samples: bool, layout: Layout | None, place: str, *, offline: bool = False) -> None:
+    def __init__(
+        self, hidden: Hidden, samples: bool, layout: Layout | None, place: str, permits: Permits, *, offline: bool = False
+    ) -> None:
         """`samples`: whether the catalogs that hold samples of data are hidden too. `layout` is None while the catalog is not
         known; then everything closes, unless `offline` says that nothing runs."""
         self.hidden = hidden
@@ -51,42 +57,61 @@ class Disclosure:
         self._place = place
         self._blind = layout is None and not offline
         self._names = layout.dirty if layout is not None else frozenset(hidden)
-        self._columns = frozenset(column for columns in hidden.values() for column in columns)
+        origins = {**(layout.origins if layout is not None else _origins(hidden)), **(_samples() if samples else {})}
+        self.stance = Stance(place, hidden, origins, permits)
         self._plan = ReplyPlan(layout.masks, layout.clean, layout.visible) if layout is not None else ReplyPlan()
 
     def exposure(self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver, fetches: bool) -> Exposure:
         """For all that an operation runs. `fetches`: it reads a cursor that may read hidden columns."""
-        samples = any(map(self._reads_samples, analyses))
+        samples = self._samples and any(_reads_samples(part) for part in analyses)
         if not self.hidden and not samples:
             return Exposure()
         if self._blind and any(map(_reads_anything, analyses)):
             return Exposure(
                 None, f"the catalog of {self._place} is not known, so hidden columns can't be found", "Try again.", True
             )
-        if not any(map(_returns_rows, analyses)):
-            return self._without_rows(analyses, texts, resolver)
-        touched = samples or fetches or any(self._touches(part, resolver) for part in analyses)
+        answers = any(map(_returns_rows, analyses))
+        touched = (answers and (samples or fetches)) or any(self._touches(part, resolver) for part in analyses)
         if not touched:
-            # No mask reaches the rows of COPY, so a plan with any would end it; these are of tables known to be clean.
-            copies = len(analyses) == 1 and analyses[0].statements == 1 and "copy_out" in analyses[0].effects
-            return Exposure() if copies else Exposure(self._plan)
-        refusal = self._refusal_of_all(analyses, texts, resolver)
-        if refusal:
-            return Exposure(None, refusal, _HINT, True)
-        harmless = _harmless(analyses[0]) if len(analyses) == 1 else frozenset()
+            return Exposure(self._plan) if answers else Exposure()
+        flows = [self.flow(text, resolver) for text in texts]
+        by_text = any(flow.by_place for flow in flows)
+        for analysis, flow in zip(analyses, flows, strict=True):
+            if (refusal := self._refusal(analysis, flow, resolver)) is not None:
+                return Exposure(None, refusal.reason, refusal.hint, True, by_text)
+        return Exposure(self._plan_for(analyses, flows, samples=samples, answers=answers), touches=True, by_text=by_text)
+
+    def flow(self, text: str, resolver: Resolver) -> Flow:
+        """Where the values of a text go; what can't be followed says so."""
+        try:
+            trees = [statement.tree for statement in parse(text)]
+        except Unreadable:  # read under other lexical settings than its analysis was
+            return Flow()
+        return follow(trees, self._world(resolver).relation)
+
+    def _world(self, resolver: Resolver) -> World:
+        def places(name: Name) -> list[tuple[str, str]]:
+            try:
+                return resolver.relations(Access("select", "table", name))
+            except Unresolved:
+                return []
+
+        return World(places, self._layout.catalog if self._layout is not None else None)
+
+    def _plan_for(self, analyses: Sequence[Analysis], flows: Sequence[Flow], *, samples: bool, answers: bool) -> ReplyPlan:
+        if not answers:
+            return msgspec.structs.replace(self._plan, computed=COMPUTED, scrub_errors=True)
+        if any("copy_out" in part.effects for part in analyses):
+            # Nothing hidden is among the rows, or it would have been refused; errors may tell of what was read.
+            return ReplyPlan(scrub_errors=True)
+        # The text of an EXECUTE answers with the rows of the one that it names.
+        answering = [flow for part, flow in zip(analyses, flows, strict=True) if not part.executes]
+        harmless, columns = frozenset[int](), 0
+        if len(answering) == 1 and not answering[0].lost and (len(analyses) == 1 or analyses[0].statements == 1):
+            harmless, columns = self.stance.clean(answering[0]), len(answering[0].outputs or ())
         # The views over samples have no fixed OID, so beside them no table is known to be clean.
         clean = frozenset() if samples else self._plan.clean_tables
-        plan = ReplyPlan(self._plan.masks, clean, self._plan.clean_columns, COMPUTED, harmless, True)
-        return Exposure(plan, touches=True)
-
-    def _without_rows(self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver) -> Exposure:
-        """No rows come back, but errors and notices may, and what is written can be read later."""
-        if not any(self._touches(part, resolver) or self._reads_samples(part) for part in analyses):
-            return Exposure()
-        refusal = self._refusal_of_all(analyses, texts, resolver)
-        if refusal:
-            return Exposure(None, refusal, _HINT, True)
-        return Exposure(msgspec.structs.replace(self._plan, computed=COMPUTED, scrub_errors=True), touches=True)
+        return ReplyPlan(self._plan.masks, clean, self._plan.clean_columns, COMPUTED, harmless, True, columns)
 
     def mask_of(self, schema: str, table: str, column: str) -> str | None:
         """The kind of mask that a plain reference to the column gets; None where its values pass."""
@@ -104,7 +129,7 @@ class Disclosure:
     def _touches(self, analysis: Analysis, resolver: Resolver) -> bool:
         if not self.hidden:
             return False
-        if "do" in analysis.effects or any(kind in _READS_ANYTHING for _, kind in analysis.functions):
+        if "do" in analysis.effects or any(kind == UNKNOWN for _, kind in analysis.functions):
             return True
         return any(self._may_be_dirty(a, resolver) if a.kind == "table" else self._renames(a) for a in analysis.accesses)
 
@@ -115,63 +140,32 @@ class Disclosure:
         # A relation that the catalog does not know may have been made since, from anything.
         return access.action != "create" and self._layout is not None and not all(self._layout.knows(*r) for r in relations)
 
-    def _refusal_of_all(self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver) -> str:
-        """Why a statement, alone or together with the prepared statements that it runs, could bring hidden values out."""
-        for part, text in zip(analyses, texts, strict=True):
-            if refusal := self._refusal(part, text, resolver):
-                return refusal
-        if any("copy_out" in part.effects for part in analyses):
-            return "COPY out of what may hold hidden columns can't be masked"
-        for part in analyses:
-            # CREATE TABLE AS EXECUTE, an INSERT that is executed with a subquery as its parameter.
-            kept = next(iter(sorted(WRITES & set(part.effects))), "")
-            if kept and any(self._reading(other, resolver) for other in analyses if other is not part):
-                return f"no policy permits derive: {kept} could keep hidden columns where no mask reaches them"
-        return ""
-
-    def _reading(self, analysis: Analysis, resolver: Resolver) -> set[Access]:
-        """The accesses that give hidden values to the statement itself."""
-        return {
-            access
-            for access in analysis.accesses
-            if access.kind == "table"
-            and _reads_rows(access, analysis)
-            and (self._is_sample(access) or (self.hidden and self._may_be_dirty(access, resolver)))
-        }
-
-    def _refusal(self, analysis: Analysis, text: str, resolver: Resolver) -> str:
-        """Why the statement could bring hidden values where no mask reaches them."""
+    def _refusal(self, analysis: Analysis, flow: Flow, resolver: Resolver) -> Refusal | None:
+        """Why the statement could tell of hidden values, or bring them where no mask reaches them."""
         dirty = {a for a in analysis.accesses if a.kind == "table" and self._may_be_dirty(a, resolver)}
         if any(access.action == "copy_out" for access in dirty):
-            return f"COPY out of {_said(dirty, 'copy_out')}, which has hidden columns, can't be masked"
-        changed = (a for a in dirty if a.action in _CHANGES_MEANING and self._is_dirty(a, resolver))
-        defined = sorted(changed, key=str)
+            refusal = copies(flow, self.stance, _said(dirty, "copy_out"))
+            if refusal is not None:
+                return refusal
+        defined = [a for a in dirty if a.action in _CHANGES_MEANING and self._is_dirty(a, resolver)]
         defined += [access for access in analysis.accesses if self._renames(access)]
         if defined:
             what = defined[0].name or defined[0].detail
-            return f"no policy permits derive: changing the definition of {what} could uncover hidden columns"
-        reading = self._reading(analysis, resolver)
+            return Refusal(f"no policy permits derive: changing the definition of {what} could uncover hidden columns", _HINT)
+        if (refusal := guesses(flow, self.stance)) is not None:
+            return refusal
+        reading = {a for a in dirty if _reads_rows(a, analysis)}
+        if flow.lost or (flow.skipped and WRITES & set(analysis.effects)):
+            return self._unfollowed(analysis, reading)
+        return keeps(flow, self.stance, reads_dirty=bool(reading))
+
+    def _unfollowed(self, analysis: Analysis, reading: Collection[Access]) -> Refusal | None:
+        """Of a statement whose values can't be followed: everything that it reads may go wherever it writes."""
         keeper = keeps_values(analysis) if reading else ""
-        if keeper:
-            hidden = f"hidden columns of {_said(reading, 'select')}"
-            return f"no policy permits derive: {keeper} could keep {hidden} where no mask reaches them"
-        called = next((name for name, kind in analysis.functions if kind == UNKNOWN), None)
-        kept = next(iter(sorted(WRITES & set(analysis.effects))), "")
-        if called is not None and kept and self.hidden:
-            return f"no policy permits derive: {kept} could keep what {called}() returns, and that could be hidden columns"
-        written = {access for access in dirty if access.action in ("insert", "update", "merge")}
-        if written:
-            views = self._layout.views if self._layout is not None else frozenset()
-            through_view = any(relation in views for access in written for relation in resolver.relations(access))
-            for reference in self._assigned(text, None if through_view else self._columns):
-                return f"no policy permits derive: assigning {reference} could keep a hidden column where no mask reaches it"
-        return ""
-
-    def _is_sample(self, access: Access) -> bool:
-        return self._samples and access.kind == "table" and access.name is not None and access.name.name in HOLDS_SAMPLES
-
-    def _reads_samples(self, analysis: Analysis) -> bool:
-        return any(map(self._is_sample, analysis.accesses))
+        if not keeper:
+            return None
+        hidden = f"hidden columns of {_said(reading, 'select')}"
+        return Refusal(f"no policy permits derive: {keeper} could keep {hidden} where no mask reaches them", _HINT)
 
     def _is_dirty(self, access: Access, resolver: Resolver) -> bool:
         return any(relation in self._names for relation in resolver.relations(access))
@@ -183,14 +177,6 @@ class Disclosure:
         if access.kind == "schema":
             return access.name is not None and any(schema == access.name.name for schema, _ in self._names)
         return access.kind == "database" and access.detail.startswith("database ")
-
-    def _assigned(self, text: str, hidden: Collection[str] | None) -> Iterator[str]:
-        try:
-            trees = [statement.tree for statement in parse(text)]
-        except Unreadable:  # read under other lexical settings than its analysis was
-            yield "an expression that can't be read"
-            return
-        yield from assigned_columns(trees, hidden)
 
 
 def disclose(
@@ -207,7 +193,8 @@ def disclose(
     hidden = hidden_columns(document, asker, resource, database, hash_key)
     samples = not asker.ask([Ask("reveal", "Tag", SAMPLES)], ())[0].allowed
     layout = lay_out(hidden, catalog) if catalog is not None else None
-    return Disclosure(hidden, samples, layout, f"{resource}/{database}", offline=offline)
+    permits = permitted_uses(document, asker, resource, database, hidden)
+    return Disclosure(hidden, samples, layout, path(resource, database), permits, offline=offline)
 
 
 _HINT = "Leave the hidden columns out, or ask for a policy that permits reveal on their tags."
@@ -229,6 +216,12 @@ def _reads_anything(analysis: Analysis) -> bool:
     return user or any(kind == UNKNOWN for _, kind in analysis.functions) or bool({"do", "call"} & set(analysis.effects))
 
 
+def _reads_samples(analysis: Analysis) -> bool:
+    return any(
+        access.kind == "table" and access.name is not None and access.name.name in HOLDS_SAMPLES for access in analysis.accesses
+    )
+
+
 _RETURNS = frozenset(["select", "fetch", "execute", "call", "copy_out", "explain"])
 
 
@@ -236,5 +229,15 @@ def _returns_rows(analysis: Analysis) -> bool:
     return bool(_RETURNS & set(analysis.effects)) or "returning" in analysis.flags
 
 
-def _harmless(analysis: Analysis) -> frozenset[int]:
-    return frozenset(number for number, output in enumerate(analysis.outputs or ()) if output.harmless)
+def _origins(hidden: Hidden) -> dict[Column, frozenset[Column]]:
+    """Without a catalog: the tagged columns themselves, and ``*`` for the rows that hold them."""
+    found: dict[Column, frozenset[Column]] = {}
+    for (schema, table), columns in hidden.items():
+        found.update({(schema, table, column): frozenset([(schema, table, column)]) for column in columns})
+        found[schema, table, "*"] = frozenset((schema, table, column) for column in columns)
+    return found
+
+
+def _samples() -> dict[Column, frozenset[Column]]:
+    columns = [("pg_catalog", relation, column) for relation, listed in SAMPLE_COLUMNS.items() for column in listed]
+    return {column: frozenset([column]) for column in columns}

@@ -14,6 +14,13 @@ from .sections import MaskRule
 Hidden = Mapping[tuple[str, str], Mapping[str, Mask]]
 """(schema, table) to the hidden columns of that table with their masks."""
 
+Column = tuple[str, str, str]
+"""Schema, table, column."""
+USES = ("match", "derive")
+"""What may be permitted with a hidden column without seeing it."""
+Permits = Mapping[str, frozenset[Column]]
+"""One of `USES` to the hidden columns with which the agent may do that."""
+
 _STRICTEST = ("null", "redact", "constant", "hash", "partial")
 """Of several tags' masks the one that tells least."""
 
@@ -30,6 +37,26 @@ def hidden_columns(document: Document, asker: Asker, resource: str, database: st
         mask = _mask(document.tags[tag].mask, tag, hash_key)
         masks[name] = min(masks.get(name, mask), mask, key=lambda m: _STRICTEST.index(m.kind))
     return found
+
+
+def permitted_uses(document: Document, asker: Asker, resource: str, database: str, hidden: Hidden) -> Permits:
+    """What the agent may do with hidden columns. Each of a column's tags has to permit it, as in `hidden_columns`."""
+    prefix = path(resource, database) + "/"
+    asked: dict[Column, list[str]] = {}
+    for name, tag in document.tags.items():
+        for column in tag.columns:
+            if column.startswith(prefix):
+                _, _, schema, table, attribute = split(column)
+                if attribute in hidden.get((schema, table), {}):
+                    asked.setdefault((schema, table, attribute), []).append(name)
+    return {use: frozenset(_permitted(use, asker, prefix, asked)) for use in USES}
+
+
+def _permitted(use: str, asker: Asker, prefix: str, asked: Mapping[Column, list[str]]) -> Iterator[Column]:
+    for column, tags in asked.items():
+        asks = [Ask(use, "Column", prefix + path(*column), (), (("Tag", name),)) for name in tags]
+        if all(answer.allowed for answer in asker.ask(asks, ())):
+            yield column
 
 
 def _unrevealed(document: Document, asker: Asker, database: str) -> Iterator[tuple[str, str]]:

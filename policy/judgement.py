@@ -46,3 +46,5 @@ class Judgement(msgspec.Struct, frozen=True):
     """It may read columns that are hidden from the agent."""
     moves_path: bool = False
     """It may change the schemas in which an unqualified name is looked for, by itself or by what was prepared before."""
+    by_text: bool = False
+    """It holds for this very text, not for others that differ in literals alone."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from ..protocols.events import Mask
-from .hidden import Hidden
+from .hidden import Column, Hidden
 from .sql.catalog import Catalog
 
 FIRST_USER_OID = 16384
@@ -32,6 +33,9 @@ class Layout(msgspec.Struct, frozen=True):
     """(schema, name) of every relation that shows one: tables, and all views that depend on one."""
     views: frozenset[tuple[str, str]]
     """Those of `dirty` whose columns have names of their own, so that any of them may be a hidden one."""
+    origins: Mapping[Column, frozenset[Column]]
+    """Every column that may show hidden values, those of parents, children, views included, to the tagged columns that they are
+    of; to none where that can't be told."""
     catalog: Catalog
 
     def knows(self, schema: str, name: str) -> bool:
@@ -42,6 +46,7 @@ class Layout(msgspec.Struct, frozen=True):
 def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
     """`hidden` laid over `catalog`. O(hidden columns * relations around them)."""
     masks: dict[tuple[int, int], Mask] = {}
+    origins: defaultdict[tuple[int, int], set[Column]] = defaultdict(set)
     # A view that calls a function may show anything.
     views = set(catalog.calls_functions()) if hidden else set()
     for (schema, table), columns in hidden.items():
@@ -52,15 +57,27 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
                     number = catalog.attnum(relative, column)
                     if number is not None:
                         masks[relative, number] = mask
+                        origins[relative, number].add((schema, table, column))
                         views |= catalog.views_over(relative, number)
+                        for view in catalog.views_over(relative, number):
+                            for place in catalog.columns(view):
+                                origins[view, place].add((schema, table, column))
     dirty = views | {oid for oid, _ in masks}
     visible = {(oid, n) for oid in {table for table, _ in masks} for n in catalog.columns(oid).keys() - catalog.generated(oid)}
+    for masked in {oid for oid, _ in masks}:
+        beside = {origin for place in masks if place[0] == masked for origin in origins[place]}
+        for number in catalog.generated(masked):
+            origins[masked, number] |= beside
+    for view in views:
+        for number in catalog.columns(view):
+            origins[view, number] |= set()
     return Layout(
         masks,
         frozenset(visible - masks.keys()),
         (SYSTEM | catalog.all_oids()) - dirty if hidden else frozenset(),
         _names(dirty, catalog),
         _names(views, catalog),
+        _by_name(origins, catalog),
         catalog,
     )
 
@@ -68,3 +85,12 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
 def _names(oids: Iterable[int], catalog: Catalog) -> frozenset[tuple[str, str]]:
     relations = [relation for relation in map(catalog.relation, oids) if relation is not None]
     return frozenset((relation.schema, relation.name) for relation in relations)
+
+
+def _by_name(origins: Mapping[tuple[int, int], set[Column]], catalog: Catalog) -> dict[Column, frozenset[Column]]:
+    found: dict[Column, frozenset[Column]] = {}
+    for (oid, number), tagged in origins.items():
+        relation = catalog.relation(oid)
+        if relation is not None:
+            found[relation.schema, relation.name, catalog.columns(oid)[number]] = frozenset(tagged)
+    return found

@@ -98,7 +98,7 @@ class Scope:
         judgement = self._judge(analysis, text, approval, memory)
         if approval is None and not (analysis.executes or analysis.fetches or analysis.prepares or analysis.declares):
             self._keep(self.texts, text, judgement)
-            if form is not None and not analysis.literal_sensitive:
+            if form is not None and not analysis.literal_sensitive and not judgement.by_text:
                 self._keep(self._shapes, form, judgement)
         return judgement
 
@@ -201,6 +201,7 @@ class Scope:
             depends,
             exposure.touches,
             moves,
+            exposure.by_text,
         )
 
     def _with_where(self, asks: list[Ask], flags: tuple[str, ...], approval: Approval | None) -> str:

@@ -100,6 +100,8 @@ class ReplyPlan(msgspec.Struct, frozen=True):
     """Positions (from 0) proven to depend on nothing sensitive; relaxes `computed` for origin-less columns only."""
     scrub_errors: bool = False
     """Errors and notices may carry values: keep the SQLSTATE, replace the texts."""
+    columns: int = 0
+    """How many columns the reply must have for `clean_positions` to hold: else they were counted by an old catalog. 0: any."""
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -13,13 +13,16 @@ _MAX_SHAPES = 32
 _MAX_SHAPE_BYTES = 16 * 1024
 
 
-def mask_for(column: Column, position: int, plan: ReplyPlan) -> Mask | None:
+def mask_for(column: Column, position: int, plan: ReplyPlan, count: int = 0) -> Mask | None:
     """The mask for one column, None to let it pass; by the origin that the server names, never by the column's name.
+
+    `count`: how many columns the reply has.
 
     A whole-row reference carries its table's OID with attribute number 0 (``SELECT c FROM c``): it holds every column.
     """
     if column.table == 0:
-        return None if position in plan.clean_positions else plan.computed
+        counted = plan.columns == 0 or plan.columns == count
+        return None if counted and position in plan.clean_positions else plan.computed
     mask = plan.masks.get((column.table, column.attribute))
     if mask is not None:
         return mask
@@ -68,7 +71,7 @@ class Shapes:
     def _compile(self, description: bytes, reply_plan: ReplyPlan, codec: str | None) -> RowPlan | None:
         names = self.names(description)
         columns = row_description(description)
-        masks = [mask_for(column, position, reply_plan) for position, column in enumerate(columns)]
+        masks = [mask_for(column, position, reply_plan, len(columns)) for position, column in enumerate(columns)]
         # Rows of no columns still go through the walker, which sees to it that there are none.
         if columns and not any(masks):
             return None

@@ -1,0 +1,97 @@
+"""Why a statement may not do what it does with hidden columns: guess at them, or put them where no mask reaches them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from .catalogs import SAMPLES
+from .hidden import Column, Hidden, Permits
+from .lineage.follow import Flow
+from .lineage.value import Value
+from .paths import path
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What a person refused is told."""
+
+    reason: str
+    hint: str
+
+
+class Stance(msgspec.Struct, frozen=True):
+    """The hidden columns of one agent in one database, wherever they show, with what may be done with them unseen."""
+
+    place: str
+    """Resource and database."""
+    hidden: Hidden
+    origins: Mapping[Column, frozenset[Column]]
+    """As `Layout` has them."""
+    permits: Permits
+
+    def shows(self, value: Value) -> bool:
+        """Whether the value may depend on a hidden column."""
+        return not value.sure or not self.origins.keys().isdisjoint(value.columns)
+
+    def clean(self, flow: Flow) -> frozenset[int]:
+        """Positions of the outputs that surely depend on no hidden column."""
+        return frozenset(n for n, (_, value) in enumerate(flow.outputs or ()) if not self.shows(value))
+
+    def of(self, columns: Iterable[Column]) -> set[Column]:
+        """The tagged columns behind some columns."""
+        return {origin for column in columns for origin in self.origins.get(column, ())}
+
+    def named(self, column: Column) -> str:
+        """A tagged column for a sentence, with its tag."""
+        mask = self.hidden.get(column[:2], {}).get(column[2])
+        tag = mask.tag if mask is not None else SAMPLES
+        return f"{self.place}/{path(*column)}" + (f" (tag {tag})" if tag else "")
+
+
+def guesses(flow: Flow, stance: Stance) -> Refusal | None:
+    """Hidden columns that decide about rows, so that the answer could confirm a guess; None when that is permitted."""
+    for column in sorted(flow.matched.keys() & stance.origins.keys()):
+        for origin in sorted(stance.origins[column] - stance.permits["match"]):
+            where = flow.matched[column]
+            return Refusal(
+                f"no policy permits match on {stance.named(origin)}, which is used in {where}: the answer could confirm a guess",
+                "Choose rows by other columns, or ask for a policy that permits match on that column or its tag.",
+            )
+    return None
+
+
+def keeps(flow: Flow, stance: Stance, *, reads_dirty: bool) -> Refusal | None:
+    """Hidden columns that are written, or given to functions that may keep them. `reads_dirty`: relations with hidden columns are
+    read, so that a value of which nothing is known may be one of theirs."""
+    given = [("what it writes", flow.assigned), *flow.stashed]
+    for keeper, value in given:
+        for origin in sorted(stance.of(value.columns) - stance.permits["derive"]):
+            return _derives(keeper, stance.named(origin))
+        unknown = not value.sure or any(not stance.origins[c] for c in value.columns & stance.origins.keys())
+        if reads_dirty and unknown:
+            return _derives(keeper, f"a hidden column of {stance.place}, as not all of its sources are known")
+    if flow.stashed:
+        # Whether such a function runs at all could depend on the column: coalesce(x, f()).
+        for origin in sorted(stance.of(flow.used) - stance.permits["derive"]):
+            return _derives(flow.stashed[0][0], stance.named(origin))
+    return None
+
+
+def _derives(keeper: str, what: str) -> Refusal:
+    return Refusal(
+        f"no policy permits derive on {what}: {keeper} could keep it, or tell of it, where no mask reaches",
+        "Leave the column out, or ask for a policy that permits derive, or reveal, on that column or its tag.",
+    )
+
+
+def copies(flow: Flow, stance: Stance, said: str) -> Refusal | None:
+    """COPY sends rows as text, which no mask reaches: only what is clean may go."""
+    if flow.lost or stance.shows(flow.answer):
+        found = sorted(stance.of(flow.answer.columns))
+        what = stance.named(found[0]) if found else f"hidden columns of {said}"
+        return Refusal(
+            f"COPY out of {said} can't be masked, and it would show {what}",
+            "Leave the hidden columns out, or read them with SELECT, or ask for a policy that permits reveal on their tags.",
+        )
+    return None

@@ -1,0 +1,101 @@
+"""Follows the values of one text: the front door of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from ..sql.analysis import Name
+from ..sql.found import Tree
+from . import asides, expressions, query, statements
+from .rows import Named, Range, Rows
+from .table import ROWS, RULES, Scope, rows
+from .uses import TooComplex, Uses
+from .value import UNSURE, Column, Value, union
+
+FAMILIES = (asides, expressions, query, statements)
+"""The modules whose rules make up the table."""
+
+RETURNING = frozenset(["InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"])
+QUIET = frozenset(
+    str.split(
+        """
+        TransactionStmt ClosePortalStmt DeallocateStmt FetchStmt DiscardStmt LockStmt ListenStmt UnlistenStmt NotifyStmt
+        TruncateStmt VariableSetStmt ConstraintsSetStmt
+        """
+    )
+)
+"""Statements without expressions over columns: what they are given stands in the text."""
+RETURNS = frozenset(["SelectStmt", "CopyStmt", "FetchStmt", "ExecuteStmt", "ExplainStmt", "VariableShowStmt", "CallStmt"])
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """Where the values of a text go."""
+
+    outputs: Named | None = None
+    """The columns of its one answer, in order; None when there are several answers, or their columns can't be counted."""
+    answer: Value = UNSURE
+    """All that is returned, in one value."""
+    matched: dict[Column, str] = {}
+    used: frozenset[Column] = frozenset()
+    assigned: Value = Value()
+    stashed: tuple[tuple[str, Value], ...] = ()
+    by_place: bool = False
+    """A literal's value mattered, so this holds for the very text."""
+    skipped: bool = True
+    """A statement that may keep what it reads was not followed."""
+    lost: bool = True
+    """Something in it can't be followed: everything may go anywhere."""
+
+
+def follow(trees: Sequence[Tree], relation: Callable[[Name, str], Range]) -> Flow:
+    """What a text's statements do with the values of columns. `relation`: the rows of a relation, by name, under an alias.
+
+    Never raises for a tree that the grammar made. O(nodes), up to `MAX_STEPS`.
+    """
+    uses = Uses(relation)
+    answers: list[Rows | None] = []
+    try:
+        for tree in trees:
+            kind, body = next(iter(tree.items()))
+            if kind not in RULES or RULES[kind].role != ROWS:
+                uses.skipped |= kind not in QUIET
+                if kind in RETURNS:
+                    answers.append(None)
+                continue
+            found = rows(tree, Scope(), uses)
+            if _returns(kind, body, alone=len(trees) == 1):
+                answers.append(found)
+    except (TooComplex, RecursionError):
+        return Flow()
+    known = [found for found in answers if found is not None]
+    answer = union([found.whole() for found in known])
+    if len(known) < len(answers):
+        answer = union([answer, UNSURE])
+    one = known[0] if len(answers) == 1 and known else None
+    outputs = one.columns if one is not None and one.each is None else None
+    return Flow(
+        outputs,
+        answer,
+        uses.matched,
+        frozenset(uses.used),
+        uses.assigned,
+        tuple(uses.stashed),
+        uses.by_place,
+        uses.skipped,
+        uses.lost,
+    )
+
+
+def _returns(kind: str, body: Tree, *, alone: bool) -> bool:
+    """Whether the statement answers with rows. A cursor's come later, and are told of where it is the whole text."""
+    if kind == "SelectStmt":
+        while "larg" in body:
+            body = body["larg"]
+        return "intoClause" not in body
+    if kind in RETURNING:
+        return "returningClause" in body
+    if kind == "CopyStmt":
+        return not body.get("is_from") and "filename" not in body
+    return kind in RETURNS or (alone and kind in ("DeclareCursorStmt", "PrepareStmt"))

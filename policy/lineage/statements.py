@@ -1,0 +1,147 @@
+"""Rules of the statements that write, define, or run a query in some other way."""
+
+from __future__ import annotations
+
+from ..sql.found import Tree, strings
+from .query import alone, from_clause, relation_range, targets, with_clause
+from .rows import Range, Rows
+from .table import ROWS, Joined, Scope, combine, ranges, rows, rule, value, values
+from .uses import Uses
+from .value import CLEAN, UNSURE, Value, either, union
+
+NONE = Rows()
+
+
+def _target(body: Tree, uses: Uses) -> Range:
+    target = body["relation"]
+    return relation_range(target, uses, target.get("alias", {}).get("aliasname") or target["relname"])
+
+
+def _assigned(items: list[Tree], scope: Scope, uses: Uses) -> None:
+    for item in items:
+        target = item["ResTarget"]
+        if "val" in target:
+            uses.assign(value(target["val"], scope, uses))
+        uses.match(values(target.get("indirection", []), scope, uses), "a subscript")
+
+
+@rule(ROWS, "InsertStmt")
+def insert(body: Tree, scope: Scope, uses: Uses) -> Rows:
+    """INSERT; what it inserts is seen by ON CONFLICT as the row ``excluded``."""
+    scope = with_clause(body, scope, uses)
+    target = _target(body, uses)
+    source = rows(body["selectStmt"], scope, uses).whole() if "selectStmt" in body else CLEAN
+    uses.assign(source)
+    uses.match(
+        values([i for c in body.get("cols", []) for i in c["ResTarget"].get("indirection", [])], scope, uses), "a subscript"
+    )
+    if "onConflictClause" in body:
+        excluded = Range("excluded", Rows(tuple((n, source) for n, _ in target.rows.columns), source), aside=True)
+        _on_conflict(body["onConflictClause"], scope.within((target, excluded)), target, uses)
+    return _returning(body, [alone(target)], scope, uses)
+
+
+def _on_conflict(body: Tree, scope: Scope, target: Range, uses: Uses) -> None:
+    infer = body.get("infer", {})
+    for item in infer.get("indexElems", []):
+        name = item["IndexElem"].get("name")
+        found = target.listed(name) or [target.guessed(name) or CLEAN] if name else [value(item, scope, uses)]
+        uses.match(union(found), "ON CONFLICT")
+    for clause in (infer, body):
+        if "whereClause" in clause:
+            uses.match(value(clause["whereClause"], scope, uses), "WHERE")
+    _assigned(body.get("targetList", []), scope, uses)
+
+
+@rule(ROWS, "UpdateStmt", "DeleteStmt")
+def change(body: Tree, scope: Scope, uses: Uses) -> Rows:
+    """UPDATE … FROM, DELETE … USING."""
+    scope = with_clause(body, scope, uses)
+    items = [alone(_target(body, uses)), *from_clause([*body.get("fromClause", []), *body.get("usingClause", [])], scope, uses)]
+    inner = scope.within(tuple(item for joined in items for item in joined.ranges))
+    _assigned(body.get("targetList", []), inner, uses)
+    if "whereClause" in body:
+        uses.match(value(body["whereClause"], inner, uses), "WHERE")
+    return _returning(body, items, scope, uses)
+
+
+@rule(ROWS, "MergeStmt")
+def merge(body: Tree, scope: Scope, uses: Uses) -> Rows:
+    """MERGE with its branches."""
+    scope = with_clause(body, scope, uses)
+    items = [ranges(body["sourceRelation"], scope, (), uses), alone(_target(body, uses))]
+    inner = scope.within(tuple(item for joined in items for item in joined.ranges))
+    uses.match(value(body["joinCondition"], inner, uses), "MERGE … ON")
+    for item in body.get("mergeWhenClauses", []):
+        branch = item["MergeWhenClause"]
+        if "condition" in branch:
+            uses.match(value(branch["condition"], inner, uses), "WHEN")
+        _assigned(branch.get("targetList", []), inner, uses)
+        uses.assign(values(branch.get("values", []), inner, uses))
+    return _returning(body, items, scope, uses)
+
+
+def _returning(body: Tree, items: list[Joined], scope: Scope, uses: Uses) -> Rows:
+    clause = body.get("returningClause")
+    if clause is None:
+        return NONE
+    target = items[-1].ranges[0] if "sourceRelation" in body else items[0].ranges[0]
+    options = {item["ReturningOption"].get("value", "") for item in clause.get("options", [])}
+    states = tuple(Range(name, target.rows, target.place, target.open, aside=True) for name in sorted({"old", "new"} | options))
+    inner = scope.within((*(item for joined in items for item in joined.ranges), *states))
+    starred = [Joined(i.ranges, Rows(each=i.ranges[0].whole()) if i.ranges and i.ranges[0].open else i.star) for i in items]
+    return targets(clause["exprs"], starred, inner, uses)
+
+
+@rule(ROWS, "CreateTableAsStmt", "ViewStmt")
+def keep_rows(body: Tree, scope: Scope, uses: Uses) -> Rows:
+    """CREATE TABLE AS, CREATE VIEW: what the query returns can be read later. EXECUTE's text is looked at by itself."""
+    if "ExecuteStmt" in body["query"]:
+        uses.lost = True
+    else:
+        uses.assign(rows(body["query"], scope, uses).whole())
+    return NONE
+
+
+@rule(ROWS, "DeclareCursorStmt", "PrepareStmt")
+def later(body: Tree, scope: Scope, uses: Uses) -> Rows:
+    """DECLARE CURSOR, PREPARE: a query whose rows come later."""
+    return rows(body["query"], scope, uses)
+
+
+@rule(ROWS, "CopyStmt")
+def copy(body: Tree, scope: Scope, uses: Uses) -> Rows:
+    """COPY TO with its rows; COPY FROM reads none."""
+    if "query" in body:
+        return rows(body["query"], scope, uses)
+    if body.get("is_from"):
+        return NONE
+    target = _target(body, uses)
+    columns = strings(body.get("attlist", []))
+    if target.open and columns:
+        return Rows(tuple((name, target.guessed(name) or CLEAN) for name in columns))
+    if columns:
+        return Rows(tuple((name, either(target.listed(name) or [target.whole()])) for name in columns))
+    return Rows(target.rows.columns, target.whole()) if target.open else target.rows
+
+
+@rule(ROWS, "ExplainStmt")
+def explain(body: Tree, scope: Scope, uses: Uses) -> Rows:
+    """EXPLAIN: a plan shows what the text says and what planning finds out, not what the rows hold."""
+    rows(body["query"], scope, uses)
+    # Planning may run a function of unknown body, so the plan may show what it returns.
+    return Rows((("QUERY PLAN", UNSURE if uses.unknown_call else CLEAN),))
+
+
+@rule(ROWS, "VariableShowStmt")
+def show(body: Tree, _scope: Scope, _uses: Uses) -> Rows:
+    """SHOW: a setting, into which nothing hidden may have been written."""
+    return Rows(((str(body.get("name", "")), CLEAN),))
+
+
+@rule(ROWS, "CallStmt", "ExecuteStmt")
+def arguments(body: Tree, scope: Scope, uses: Uses) -> Rows:
+    """CALL, EXECUTE: what they return is not in this text."""
+    given: Value = combine(body, scope, uses)
+    uses.use(given)
+    return Rows(each=Value(given.columns, False, False))
