@@ -17,11 +17,12 @@ from .inference import Refusal, Stance, copies, guesses, keeps
 from .judge import Asker
 from .layout import Layout, lay_out
 from .lineage.follow import Flow, follow
+from .lineage.value import Value
 from .lineage.world import World
 from .paths import path
 from .sql.analysis import Access, Analysis, Name
 from .sql.catalog import Catalog
-from .sql.functions import UNKNOWN
+from .sql.functions import MAY_READ_ANYTHING, UNKNOWN
 from .sql.parse import Unreadable, parse
 
 COMPUTED = Mask("null")
@@ -71,13 +72,16 @@ class Disclosure:
                 None, f"the catalog of {self._place} is not known, so hidden columns can't be found", "Try again.", True
             )
         answers = any(map(_returns_rows, analyses))
-        touched = (answers and (samples or fetches)) or any(self._touches(part, resolver) for part in analyses)
+        touched = samples or (answers and fetches) or any(self._touches(part, resolver) for part in analyses)
         if not touched:
             return Exposure(self._plan) if answers else Exposure()
         flows = [self.flow(text, resolver) for text in texts]
         by_text = any(flow.by_place for flow in flows)
+        # CREATE TABLE AS EXECUTE writes what another text reads.
+        reading = {a for part in analyses for a in part.accesses if _reads_rows(a, part) and self._may_be_dirty(a, resolver)}
+        said = "catalogs that hold samples" if samples and not reading else _said(reading, "select")
         for analysis, flow in zip(analyses, flows, strict=True):
-            if (refusal := self._refusal(analysis, flow, resolver)) is not None:
+            if (refusal := self._refusal(analysis, flow, said, resolver)) is not None:
                 return Exposure(None, refusal.reason, refusal.hint, True, by_text)
         return Exposure(self._plan_for(analyses, flows, samples=samples, answers=answers), touches=True, by_text=by_text)
 
@@ -126,10 +130,17 @@ class Disclosure:
                 return None
         return COMPUTED.kind if self.hidden and self._layout.catalog.oids_of(schema, table) else None
 
+    def mask_of_value(self, value: Value) -> str | None:
+        """The kind of mask that an output gets; None where it passes."""
+        if not self.stance.shows(value):
+            return None
+        columns = list(value.columns)
+        return self.mask_of(*columns[0]) or COMPUTED.kind if value.plain and value.sure else COMPUTED.kind
+
     def _touches(self, analysis: Analysis, resolver: Resolver) -> bool:
         if not self.hidden:
             return False
-        if "do" in analysis.effects or any(kind == UNKNOWN for _, kind in analysis.functions):
+        if "do" in analysis.effects or any(kind in MAY_READ_ANYTHING for _, kind in analysis.functions):
             return True
         return any(self._may_be_dirty(a, resolver) if a.kind == "table" else self._renames(a) for a in analysis.accesses)
 
@@ -140,8 +151,8 @@ class Disclosure:
         # A relation that the catalog does not know may have been made since, from anything.
         return access.action != "create" and self._layout is not None and not all(self._layout.knows(*r) for r in relations)
 
-    def _refusal(self, analysis: Analysis, flow: Flow, resolver: Resolver) -> Refusal | None:
-        """Why the statement could tell of hidden values, or bring them where no mask reaches them."""
+    def _refusal(self, analysis: Analysis, flow: Flow, reading: str, resolver: Resolver) -> Refusal | None:
+        """Why the statement could tell of hidden values, or bring them where no mask reaches. `reading`: what may give such."""
         dirty = {a for a in analysis.accesses if a.kind == "table" and self._may_be_dirty(a, resolver)}
         if any(access.action == "copy_out" for access in dirty):
             refusal = copies(flow, self.stance, _said(dirty, "copy_out"))
@@ -154,18 +165,10 @@ class Disclosure:
             return Refusal(f"no policy permits derive: changing the definition of {what} could uncover hidden columns", _HINT)
         if (refusal := guesses(flow, self.stance)) is not None:
             return refusal
-        reading = {a for a in dirty if _reads_rows(a, analysis)}
+        calls = next((f"{name}()" for name, kind in analysis.functions if kind in MAY_READ_ANYTHING), "")
         if flow.lost or (flow.skipped and WRITES & set(analysis.effects)):
-            return self._unfollowed(analysis, reading)
-        return keeps(flow, self.stance, reads_dirty=bool(reading))
-
-    def _unfollowed(self, analysis: Analysis, reading: Collection[Access]) -> Refusal | None:
-        """Of a statement whose values can't be followed: everything that it reads may go wherever it writes."""
-        keeper = keeps_values(analysis) if reading else ""
-        if not keeper:
-            return None
-        hidden = f"hidden columns of {_said(reading, 'select')}"
-        return Refusal(f"no policy permits derive: {keeper} could keep {hidden} where no mask reaches them", _HINT)
+            return _unfollowed(analysis, reading or (calls and f"what {calls} may read"))
+        return keeps(flow, self.stance, reads_dirty=bool(reading or calls))
 
     def _is_dirty(self, access: Access, resolver: Resolver) -> bool:
         return any(relation in self._names for relation in resolver.relations(access))
@@ -198,6 +201,14 @@ def disclose(
 
 
 _HINT = "Leave the hidden columns out, or ask for a policy that permits reveal on their tags."
+
+
+def _unfollowed(analysis: Analysis, reading: str) -> Refusal | None:
+    """Of a statement whose values can't be followed: everything that it reads may go wherever it writes."""
+    keeper = keeps_values(analysis) if reading else ""
+    if not keeper:
+        return None
+    return Refusal(f"no policy permits derive: {keeper} could keep hidden columns of {reading} where no mask reaches them", _HINT)
 
 
 def _said(accesses: Collection[Access], action: str) -> str:

@@ -50,7 +50,7 @@ def explain(
         "reads": _relations(analysis.reads) if analysis else [],
         "writes": _relations(analysis.writes) if analysis else [],
         "flags": list(judgement.flags),
-        "columns": list(_columns(scope, judgement, analysis)) if analysis and isinstance(scope, Scope) else [],
+        "columns": list(_columns(scope, judgement, analysis, text)) if analysis and isinstance(scope, Scope) else [],
         "reason": judgement.decision.reason or _permitted(judgement),
         "hint": judgement.decision.hint,
         "accesses": [
@@ -123,7 +123,13 @@ def _relations(names: tuple[Name, ...]) -> list[str]:
     return sorted({str(name) if name.schema is not None else f"public.{name}" for name in names})
 
 
-def _columns(scope: Scope, judgement: Judgement, analysis: Analysis) -> Iterator[dict[str, Any]]:
+def _columns(scope: Scope, judgement: Judgement, analysis: Analysis, text: str) -> Iterator[dict[str, Any]]:
+    flow = scope.flow(text)
+    if flow.outputs is not None and not analysis.executes:
+        for name, value in flow.outputs:
+            sources = [".".join(column) for column in sorted(value.columns)]
+            yield {"name": name, "sources": sources, "mask": scope.disclosure.mask_of_value(value)}
+        return
     for output in analysis.outputs or analysis.shown:
         sources = [_qualified(source) for source in output.sources]
         yield {"name": output.name, "sources": sources, "mask": _mask(scope, judgement, output, sources)}

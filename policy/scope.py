@@ -13,6 +13,7 @@ from .asks import Approval, Ask
 from .disclosure import Disclosure
 from .judge import Finding, Help, find
 from .judgement import AccessVerdict, Judgement
+from .lineage.follow import Flow
 from .memory import Memory
 from .sql.analysis import Analysis
 from .sql.catalog import Catalog
@@ -101,6 +102,10 @@ class Scope:
             if form is not None and not analysis.literal_sensitive and not judgement.by_text:
                 self._keep(self._shapes, form, judgement)
         return judgement
+
+    def flow(self, text: str) -> Flow:
+        """Where the values of a text go."""
+        return self.disclosure.flow(text, self._resolver)
 
     def _keep(self, cache: dict[str, Judgement] | dict[str | None, Judgement], key: str, judgement: Judgement) -> None:
         if len(key) > MAX_CACHED_CHARACTERS:

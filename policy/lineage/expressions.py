@@ -28,6 +28,35 @@ MAKES_ROWS = names(
 """Built-in functions of values whose number of rows depends on what they get (PostgreSQL 18, pg_proc.proretset)."""
 
 
+TOTAL_OPERATORS = frozenset(["||", "->", "->>", "#>", "#>>"])
+"""Those of the above that fail for no operands. Arithmetic overflows, divides by zero."""
+
+TOTAL = names(
+    """
+    lower upper initcap casefold length char_length character_length octet_length bit_length reverse md5 ascii concat concat_ws
+    to_json to_jsonb row_to_json array_to_json json_build_object json_build_array jsonb_build_object jsonb_build_array
+    json_strip_nulls jsonb_strip_nulls jsonb_pretty json_typeof jsonb_typeof json_extract_path json_extract_path_text
+    jsonb_extract_path jsonb_extract_path_text array_agg string_agg json_agg jsonb_agg xmlagg max min count any_value bool_and bool_or every
+    first_value last_value lag lead array_to_string string_to_array unnest array_length cardinality array_append array_prepend
+    ltrim rtrim btrim quote_literal quote_ident quote_nullable left right replace translate position strpos starts_with
+    row_number rank dense_rank percent_rank cume_dist ntile hashtext pg_typeof num_nulls num_nonnulls overlay textcat
+    """
+)
+"""Functions that fail for no value of the right type (PostgreSQL 18 docs §9; running out of memory left aside)."""
+
+TOTAL_IN_FIRST = names(
+    "substr substring encode split_part lpad rpad repeat nth_value regexp_replace regexp_substr format to_char"
+)
+"""Those that fail only for other arguments than the first."""
+
+TOTAL_CASTS = names("text varchar bpchar name")
+
+
+def may_fail(given: Value, what: str, uses: Uses) -> None:
+    """An error, or none, answers a question about the value, as a comparison does."""
+    uses.match(given, f"{what}, which may fail on it")
+
+
 @rule(VALUE, "A_Const", "BitString", "Boolean", "CurrentOfExpr", "Float", "GroupingFunc", "Integer", "MergeSupportFunc")
 @rule(VALUE, "ParamRef", "SQLValueFunction", "SetToDefault", "String")
 def constant(_body: Tree, _scope: Scope, _uses: Uses) -> Value:
@@ -37,8 +66,8 @@ def constant(_body: Tree, _scope: Scope, _uses: Uses) -> Value:
 
 @rule(VALUE, "A_ArrayExpr", "A_Indices", "A_Indirection", "BoolExpr", "BooleanTest", "CoalesceExpr", "CollateClause")
 @rule(VALUE, "JsonAggConstructor", "JsonArrayConstructor", "JsonArrayAgg", "JsonFuncExpr", "JsonIsPredicate", "JsonObjectAgg")
-@rule(VALUE, "JsonObjectConstructor", "JsonParseExpr", "JsonScalarExpr", "JsonSerializeExpr", "JsonValueExpr", "List")
-@rule(VALUE, "MinMaxExpr", "MultiAssignRef", "NamedArgExpr", "NullTest", "RowExpr", "TypeCast", "XmlExpr", "XmlSerialize")
+@rule(VALUE, "JsonObjectConstructor", "JsonScalarExpr", "JsonSerializeExpr", "JsonValueExpr", "List")
+@rule(VALUE, "MinMaxExpr", "MultiAssignRef", "NamedArgExpr", "NullTest", "RowExpr", "XmlSerialize")
 @rule(PART, "JsonArgument", "JsonBehavior", "JsonFormat", "JsonKeyValue", "JsonOutput", "JsonReturning", "ResTarget", "TypeName")
 @rule(PART, "A_Star", "IndexElem", "JsonTableColumn", "JsonTablePathSpec", "RangeTableFuncCol", "ReturningOption", "DefElem")
 def combination(body: Tree, scope: Scope, uses: Uses) -> Value:
@@ -48,6 +77,33 @@ def combination(body: Tree, scope: Scope, uses: Uses) -> Value:
         if "agg_filter" in aggregate or "agg_order" in aggregate or "over" in aggregate:
             found = union([found, around(aggregate, scope, uses)])
     return computed(found)
+
+
+@rule(VALUE, "TypeCast")
+def cast(body: Tree, scope: Scope, uses: Uses) -> Value:
+    """A cast. To text nothing fails."""
+    given = computed(value(body["arg"], scope, uses))
+    names_ = strings(body["typeName"].get("names", []))
+    if names_[-1:] and (names_[-1] not in TOTAL_CASTS or "arrayBounds" in body["typeName"]):
+        may_fail(given, f"a cast to {names_[-1]}", uses)
+    return given
+
+
+@rule(VALUE, "XmlExpr")
+def xml(body: Tree, scope: Scope, uses: Uses) -> Value:
+    """XMLPARSE, XMLPI and the like fail on what is no XML."""
+    given = computed(combine(body, scope, uses))
+    if body["op"] not in ("IS_XMLELEMENT", "IS_XMLFOREST", "IS_XMLCONCAT", "IS_DOCUMENT"):
+        may_fail(given, "reading as XML", uses)
+    return given
+
+
+@rule(VALUE, "JsonParseExpr")
+def json_parse(body: Tree, scope: Scope, uses: Uses) -> Value:
+    """``JSON(…)`` fails on what is no JSON."""
+    given = computed(combine(body, scope, uses))
+    may_fail(given, "reading as JSON", uses)
+    return given
 
 
 @rule(VALUE, "ColumnRef")
@@ -80,6 +136,7 @@ def returned(node: Tree, scope: Scope, uses: Uses) -> Value:
 def operator(body: Tree, scope: Scope, uses: Uses) -> Value:
     """An operator with its operands. Chains lean left (``a || b || c …``) and are followed without nesting."""
     parts: list[Value] = []
+    fails = ""
     while True:
         right = body.get("rexpr")
         if right is not None:
@@ -87,6 +144,8 @@ def operator(body: Tree, scope: Scope, uses: Uses) -> Value:
         name, left = name_of(strings(body["name"])), body.get("lexpr")
         known = "BETWEEN" in body["kind"] or is_builtin_operator(name)
         computes = body["kind"] == "AEXPR_OP" and known and (name.name in NO_COMPARISONS or (name.name == "~" and left is None))
+        if computes and name.name not in TOTAL_OPERATORS:
+            fails = name.name
         if computes and left is not None and "A_Expr" in left:
             body = left["A_Expr"]
             continue
@@ -99,6 +158,8 @@ def operator(body: Tree, scope: Scope, uses: Uses) -> Value:
             return union([whole, UNSURE])
         if not computes:
             uses.match(whole, "a comparison")
+        elif fails:
+            may_fail(whole, f"the operator {fails}", uses)
         return whole
 
 
@@ -150,7 +211,10 @@ def function(body: Tree, scope: Scope, uses: Uses) -> Value:
     beside = around(body, scope, uses)
     if name.name == "count" and kind == PURE:
         return union([_count(body, args, scope, uses), beside])
-    given = values(args, scope, uses)
+    parts = [value(arg, scope, uses) for arg in args]
+    given = union(parts)
+    if kind == PURE and name.name not in TOTAL and name.name not in MAKES_ROWS:
+        may_fail(union(parts[1:]) if name.name in TOTAL_IN_FIRST else given, f"{name}()", uses)
     if body.get("agg_distinct"):
         uses.match(given, "DISTINCT")
     if kind == PURE and name.name in MAKES_ROWS:

@@ -129,6 +129,9 @@ CURATED: dict[str, str] = {
 }
 """Class → the functions judged to belong to it; the rest follows from volatility and prefix."""
 
+MAY_READ_ANYTHING = frozenset([UNKNOWN, "reads_files", "reads_activity", "replication"])
+"""Classes of functions whose result may hold any table's data: by a body out of sight, from files, others' statements."""
+
 VOLATILE_PURE = names("clock_timestamp timeofday random random_normal gen_random_uuid uuidv4 uuidv7 array_sample array_shuffle")
 """Pure functions that may answer differently each time: ``random() = random()`` proves nothing."""
 

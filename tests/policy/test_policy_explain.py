@@ -33,7 +33,7 @@ def test_an_answer_is_one_plain_object(policy: Policy) -> None:
         "columns": [
             {"name": "id", "sources": ["public.customers.id"], "mask": None},
             {"name": "e", "sources": ["public.customers.email"], "mask": "partial"},
-            {"name": "n", "sources": ["public.customers.name"], "mask": "null"},
+            {"name": "n", "sources": ["public.customers.name"], "mask": None},
             {"name": "count", "sources": [], "mask": None},
         ],
         "reason": 'permitted by "support reads the shop"',
@@ -48,6 +48,24 @@ def test_an_answer_is_one_plain_object(policy: Policy) -> None:
         ],
         "helped_by": [],
     }
+
+
+def test_each_column_is_told_with_what_it_depends_on(policy: Policy, catalog: Catalog) -> None:
+    text = "SELECT *, upper(x.e) AS u, n FROM (SELECT email AS e, name || id AS n FROM customers) AS x"
+    told = explain(policy, "support-bot", "shop", text, catalog=catalog)["columns"]
+    assert [(column["name"], column["sources"], column["mask"]) for column in told] == [
+        ("e", ["public.customers.email"], "partial"),
+        ("n", ["public.customers.id", "public.customers.name"], None),
+        ("u", ["public.customers.email"], "null"),
+        ("n", ["public.customers.id", "public.customers.name"], None),
+    ]
+
+
+def test_a_guess_is_told_with_what_to_ask_for(policy: Policy) -> None:
+    answer = explain(policy, "support-bot", "shop", "SELECT id FROM customers WHERE email = 'x'")
+    assert answer["verdict"] == "deny"
+    assert "match on shop/shop/public/customers/email (tag pii.email)" in answer["reason"]
+    assert "ask for a policy that permits match" in answer["hint"]
 
 
 def test_a_held_statement_names_whose_approval_would_help(policy: Policy) -> None:

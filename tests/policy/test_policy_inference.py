@@ -12,6 +12,7 @@ from hostguard.protocols.events import Operation, Verdict
 
 Statement = Callable[..., Operation]
 Make = Callable[..., Policy]
+UNSEEN = """unless { [Action::"reveal", Action::"match", Action::"derive"].contains(action) };"""
 EVERYTHING = """@id("support may do anything in the database")
 permit (principal in Role::"support", action, resource in Database::"shop/shop")
 unless { [Action::"reveal", Action::"match", Action::"derive"].contains(action) };"""
@@ -63,6 +64,12 @@ def free(with_rules: Make, catalog: Catalog) -> Decider:
         ("SELECT id FROM orders LIMIT (SELECT length(email) FROM customers LIMIT 1)", "LIMIT"),
         ("SELECT 1 FROM customers, generate_series(1, length(email))", "generate_series(), of which the number of rows tells"),
         ("SELECT regexp_split_to_table(email, 'a') FROM customers", "regexp_split_to_table(), of which the number of rows tells"),
+        ("SELECT 1 / (id - length(email)) FROM customers", "the operator -, which may fail on it"),
+        ("SELECT length(card) + 2147483647 FROM customers", "the operator +, which may fail on it"),
+        ("SELECT email::int FROM customers", "a cast to int4, which may fail on it"),
+        ("SELECT JSON(email) FROM customers", "reading as JSON, which may fail on it"),
+        ("SELECT substr(name, 1, length(email)) FROM customers", "substr(), which may fail on it"),
+        ("SELECT sqrt(length(email)) FROM customers", "sqrt(), which may fail on it"),
         ("UPDATE customers SET name = 'x' WHERE email = 'a'", "a comparison"),
         ("DELETE FROM customers WHERE card LIKE '4%'", "a comparison"),
         ("DELETE FROM orders USING customers c WHERE c.email = 'a'", "a comparison"),
@@ -99,6 +106,8 @@ def test_hidden_columns_decide_about_no_rows(free: Decider, statement: Statement
         "SELECT id FROM customers c JOIN orders o USING (id) WHERE o.total > 3",
         "SELECT email FROM customers UNION ALL SELECT 'x'",
         "SELECT c.email FROM customers c WHERE EXISTS (SELECT FROM orders o WHERE o.customer = c.id)",
+        "SELECT substr(email, 1, 4), left(card, 2), email::text || card, to_json(c) ->> 'card' FROM customers c",
+        "SELECT (id + 1) / 2, id::text::int, sqrt(id) FROM customers",
         "SELECT tablename FROM pg_stats WHERE tablename = 'x'",
     ],
 )
@@ -160,3 +169,39 @@ def test_functions_that_keep_or_tell_get_no_hidden_value(
     decision = decider.open("support-bot", "shop").decide(statement(text)).decision
     assert decision.verdict is Verdict.DENY
     assert "no policy permits derive on shop/shop/public/customers/" in decision.reason or "permits match" in decision.reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE TABLE x AS SELECT most_common_vals::text FROM pg_stats",
+        "CREATE VIEW x AS SELECT tablename, histogram_bounds FROM pg_stats",
+        "INSERT INTO notes SELECT 1, query FROM pg_stat_activity",
+        "CREATE TABLE d (x text DEFAULT f(1))",
+        "INSERT INTO notes VALUES (1, f(1))",
+        "INSERT INTO notes VALUES (1, pg_read_file('base/1/2'))",
+    ],
+)
+def test_what_may_be_anything_is_not_kept(with_rules: Make, catalog: Catalog, statement: Statement, text: str) -> None:
+    call = '@id("f") permit (principal, action == Action::"call", resource == Function::"shop/shop/public/f");'
+    decider = Decider(with_rules(EVERYTHING + call + '@id("all") permit (principal, action, resource) ' + UNSEEN))
+    decider.set_catalog("shop", "shop", catalog)
+    decision = decider.open("support-bot", "shop").decide(statement(text)).decision
+    assert decision.verdict is Verdict.DENY
+    assert "permits derive" in decision.reason
+
+
+def test_a_table_of_what_was_prepared_is_one_of_what_it_reads(free: Decider, statement: Statement) -> None:
+    flow = free.open("support-bot", "shop")
+    assert flow.decide(statement("PREPARE p AS SELECT email FROM customers")).decision.verdict is Verdict.ALLOW
+    assert flow.decide(statement("PREPARE q AS SELECT id FROM orders")).decision.verdict is Verdict.ALLOW
+    assert flow.decide(statement("CREATE TABLE x AS EXECUTE p")).decision.verdict is Verdict.DENY
+    assert flow.decide(statement("CREATE TABLE x AS EXECUTE q")).decision.verdict is Verdict.ALLOW
+
+
+def test_an_execute_shows_what_its_text_would(free: Decider, statement: Statement) -> None:
+    flow = free.open("support-bot", "shop")
+    flow.decide(statement("PREPARE p AS SELECT upper(name), upper(email), 1 FROM customers"))
+    plan = flow.decide(statement("EXECUTE p")).decision.plan
+    assert plan is not None
+    assert (plan.clean_positions, plan.columns) == (frozenset([0, 2]), 3)
