@@ -9,6 +9,7 @@ import msgspec
 
 from ..protocols.events import Mask
 from .hidden import Column, Hidden
+from .lineage.views import Sources, settle
 from .sql.catalog import Catalog
 
 FIRST_USER_OID = 16384
@@ -71,6 +72,7 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
     for view in views:
         for number in catalog.columns(view):
             origins[view, number] |= set()
+    visible |= _told_apart(views - catalog.calls_functions(), masks, origins, catalog)
     return Layout(
         masks,
         frozenset(visible - masks.keys()),
@@ -80,6 +82,33 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
         _by_name(origins, catalog),
         catalog,
     )
+
+
+def _told_apart(
+    views: Iterable[int],
+    masks: dict[tuple[int, int], Mask],
+    origins: defaultdict[tuple[int, int], set[Column]],
+    catalog: Catalog,
+) -> set[tuple[int, int]]:
+    """The columns of views that show nothing hidden. Those that are a hidden column get its mask."""
+    known: dict[int, list[Sources] | None] = {}
+    hidden = {place: set(tagged) for place, tagged in origins.items()}
+    clean: set[tuple[int, int]] = set()
+    for view in views:
+        columns = settle(view, catalog.tree, known)
+        if columns is None or len(columns) != len(catalog.columns(view)):
+            continue
+        for number, column in enumerate(columns, 1):
+            whole = {place for oid, n in column.places if n == 0 for place in hidden if place[0] == oid}
+            below = (column.places | whole) & hidden.keys()
+            if below:
+                origins[view, number] = {origin for place in below for origin in hidden[place]}
+                if column.plain and (mask := masks.get(next(iter(column.places)))) is not None:
+                    masks[view, number] = mask
+            else:
+                origins.pop((view, number), None)
+                clean.add((view, number))
+    return clean
 
 
 def _names(oids: Iterable[int], catalog: Catalog) -> frozenset[tuple[str, str]]:

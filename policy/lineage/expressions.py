@@ -33,13 +33,14 @@ TOTAL_OPERATORS = frozenset(["||", "->", "->>", "#>", "#>>"])
 
 TOTAL = names(
     """
-    lower upper initcap casefold length char_length character_length octet_length bit_length reverse md5 ascii concat concat_ws
-    to_json to_jsonb row_to_json array_to_json json_build_object json_build_array jsonb_build_object jsonb_build_array
-    json_strip_nulls jsonb_strip_nulls jsonb_pretty json_typeof jsonb_typeof json_extract_path json_extract_path_text
-    jsonb_extract_path jsonb_extract_path_text array_agg string_agg json_agg jsonb_agg xmlagg max min count any_value bool_and bool_or every
-    first_value last_value lag lead array_to_string string_to_array unnest array_length cardinality array_append array_prepend
-    ltrim rtrim btrim quote_literal quote_ident quote_nullable left right replace translate position strpos starts_with
-    row_number rank dense_rank percent_rank cume_dist ntile hashtext pg_typeof num_nulls num_nonnulls overlay textcat
+    lower upper initcap casefold length char_length character_length octet_length bit_length reverse md5 ascii concat
+    concat_ws to_json to_jsonb row_to_json array_to_json json_build_object json_build_array jsonb_build_object
+    jsonb_build_array json_strip_nulls jsonb_strip_nulls jsonb_pretty json_typeof jsonb_typeof json_extract_path
+    json_extract_path_text jsonb_extract_path jsonb_extract_path_text array_agg string_agg json_agg jsonb_agg xmlagg max min
+    count any_value bool_and bool_or every first_value last_value lag lead array_to_string string_to_array unnest
+    array_length cardinality array_append array_prepend ltrim rtrim btrim quote_literal quote_ident quote_nullable left
+    right replace translate position strpos starts_with row_number rank dense_rank percent_rank cume_dist ntile hashtext
+    pg_typeof num_nulls num_nonnulls overlay textcat
     """
 )
 """Functions that fail for no value of the right type (PostgreSQL 18 docs §9; running out of memory left aside)."""

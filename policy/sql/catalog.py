@@ -21,6 +21,9 @@ import msgspec
 MAX_ROWS = 1_000_000
 """Most rows to keep (a relation, a column, an inheritance link, a view's dependency are a row each): some 150 MB."""
 
+MAX_TREE_CHARACTERS = 64 << 20
+"""Most characters of views' stored trees to keep: some 10 kB a view. Beyond that a view's columns are not told apart."""
+
 QUERY = r"""
 SELECT 'relation'::pg_catalog.text, c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
        c.relkind::pg_catalog.text
@@ -53,6 +56,15 @@ SELECT 'view', r.ev_class::pg_catalog.text, d.refobjid::pg_catalog.text,
    AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
    AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
    AND d.refobjid OPERATOR(pg_catalog.<>) r.ev_class
+UNION ALL
+SELECT 'tree', r.ev_class::pg_catalog.text, r.ev_action::pg_catalog.text, '', ''
+  FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['v', 'm'])
+   AND r.ev_type::pg_catalog.text OPERATOR(pg_catalog.=) '1'
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+   AND pg_catalog.length(r.ev_action::pg_catalog.text) OPERATOR(pg_catalog.<) 200000
 UNION ALL
 SELECT 'calls', r.ev_class::pg_catalog.text, '', '', ''
   FROM pg_catalog.pg_rewrite r
@@ -107,6 +119,8 @@ class Catalog:
         self._views: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
         self._above: defaultdict[int, set[int]] = defaultdict(set)
         self._calling: set[int] = set()
+        self._trees: dict[int, str] = {}
+        self._tree_characters = 0
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> Catalog:
@@ -142,6 +156,10 @@ class Catalog:
         elif kind == "view":
             self._views[int(second)].add((oid, int(third)))
             self._above[int(second)].add(oid)
+        elif kind == "tree":
+            self._tree_characters += len(second)
+            if self._tree_characters <= MAX_TREE_CHARACTERS:
+                self._trees[oid] = second
         elif kind == "calls":
             self._calling.add(oid)
         else:
@@ -192,6 +210,10 @@ class Catalog:
         """
         first = {view for view, column in self._views.get(oid, ()) if column in (0, attnum)}
         return frozenset(first).union(*(_reachable(view, self._above) for view in first))
+
+    def tree(self, view: int) -> str | None:
+        """The tree of a view's query as the server stored it; None for what is no view, or where it is not known."""
+        return self._trees.get(view)
 
     def calls_functions(self) -> frozenset[int]:
         """Views, at any depth, that call a function PostgreSQL did not bring: what they read can't be told."""
