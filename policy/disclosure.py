@@ -74,7 +74,8 @@ class Disclosure:
         answers = any(map(_returns_rows, analyses))
         touched = samples or (answers and fetches) or any(self._touches(part, resolver) for part in analyses)
         if not touched:
-            return Exposure(self._plan) if answers else Exposure()
+            # No mask reaches the rows of COPY, so a plan with any would end it; these are of tables known to be clean.
+            return Exposure(self._plan) if answers and not _only_copies(analyses) else Exposure()
         flows = [self.flow(text, resolver) for text in texts]
         by_text = any(flow.by_place for flow in flows)
         # CREATE TABLE AS EXECUTE writes what another text reads.
@@ -105,7 +106,7 @@ class Disclosure:
     def _plan_for(self, analyses: Sequence[Analysis], flows: Sequence[Flow], *, samples: bool, answers: bool) -> ReplyPlan:
         if not answers:
             return msgspec.structs.replace(self._plan, computed=COMPUTED, scrub_errors=True)
-        if any("copy_out" in part.effects for part in analyses):
+        if _only_copies(analyses):
             # Nothing hidden is among the rows, or it would have been refused; errors may tell of what was read.
             return ReplyPlan(scrub_errors=True)
         # The text of an EXECUTE answers with the rows of the one that it names.
@@ -154,11 +155,11 @@ class Disclosure:
     def _refusal(self, analysis: Analysis, flow: Flow, reading: str, resolver: Resolver) -> Refusal | None:
         """Why the statement could tell of hidden values, or bring them where no mask reaches. `reading`: what may give such."""
         dirty = {a for a in analysis.accesses if a.kind == "table" and self._may_be_dirty(a, resolver)}
-        if any(access.action == "copy_out" for access in dirty):
-            refusal = copies(flow, self.stance, _said(dirty, "copy_out"))
+        if "copy_out" in analysis.effects:
+            refusal = copies(flow, self.stance, _said(dirty, "copy_out") or "what may hold hidden columns")
             if refusal is not None:
                 return refusal
-        defined = [a for a in dirty if a.action in _CHANGES_MEANING and self._is_dirty(a, resolver)]
+        defined = sorted((a for a in dirty if a.action in _CHANGES_MEANING and self._is_dirty(a, resolver)), key=str)
         defined += [access for access in analysis.accesses if self._renames(access)]
         if defined:
             what = defined[0].name or defined[0].detail
@@ -209,6 +210,11 @@ def _unfollowed(analysis: Analysis, reading: str) -> Refusal | None:
     if not keeper:
         return None
     return Refusal(f"no policy permits derive: {keeper} could keep hidden columns of {reading} where no mask reaches them", _HINT)
+
+
+def _only_copies(analyses: Sequence[Analysis]) -> bool:
+    """Whether nothing but the rows of one COPY comes back."""
+    return len(analyses) == 1 and analyses[0].statements == 1 and "copy_out" in analyses[0].effects
 
 
 def _said(accesses: Collection[Access], action: str) -> str:

@@ -143,5 +143,5 @@ def show(body: Tree, _scope: Scope, _uses: Uses) -> Rows:
 def arguments(body: Tree, scope: Scope, uses: Uses) -> Rows:
     """CALL, EXECUTE: what they return is not in this text."""
     given: Value = combine(body, scope, uses)
-    uses.use(given)
+    uses.assign(given)
     return Rows(each=Value(given.columns, False, False))
