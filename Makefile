@@ -54,6 +54,9 @@ lint: setup ## ruff and mypy (strict), shellcheck where installed
 bench: setup ## direct, pgbouncer and hostguard side by side; BENCH_ARGS="--quick" or "--json"
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
 
+bench-analysis: setup ## what judging a statement costs, of a new shape and of a known one
+	$(PYTHON) bench/analysis.py
+
 bench-log: setup ## what recording costs: appends, strict and batch, verification, bytes; BENCH_ARGS as above
 	$(PYTHON) bench/log.py $(BENCH_ARGS)
 

@@ -233,4 +233,4 @@ class FlowPolicy:
             for name, body in analysis.prepares:
                 self._memory.prepared(name, body)
             for name in analysis.declares:
-                self._memory.declared(name, judgement.touches)
+                self._memory.declared(name, judgement.touches, judgement.decision.plan)

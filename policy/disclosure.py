@@ -19,6 +19,7 @@ from .layout import Layout, lay_out
 from .lineage.follow import Flow, follow
 from .lineage.value import Value
 from .lineage.world import World
+from .memory import Cursor
 from .paths import path
 from .sql.analysis import Access, Analysis, Name
 from .sql.catalog import Catalog
@@ -62,8 +63,10 @@ class Disclosure:
         self.stance = Stance(place, hidden, origins, permits)
         self._plan = ReplyPlan(layout.masks, layout.clean, layout.visible) if layout is not None else ReplyPlan()
 
-    def exposure(self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver, fetches: bool) -> Exposure:
-        """For all that an operation runs. `fetches`: it reads a cursor that may read hidden columns."""
+    def exposure(
+        self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver, cursors: Sequence[Cursor]
+    ) -> Exposure:
+        """For all that an operation runs. `cursors`: those that it reads."""
         samples = self._samples and any(_reads_samples(part) for part in analyses)
         if not self.hidden and not samples:
             return Exposure()
@@ -72,7 +75,7 @@ class Disclosure:
                 None, f"the catalog of {self._place} is not known, so hidden columns can't be found", "Try again.", True
             )
         answers = any(map(_returns_rows, analyses))
-        touched = samples or (answers and fetches) or any(self._touches(part, resolver) for part in analyses)
+        touched = samples or any(cursor.touches for cursor in cursors) or any(self._touches(part, resolver) for part in analyses)
         if not touched:
             # No mask reaches the rows of COPY, so a plan with any would end it; these are of tables known to be clean.
             return Exposure(self._plan) if answers and not _only_copies(analyses) else Exposure()
@@ -84,7 +87,10 @@ class Disclosure:
         for analysis, flow in zip(analyses, flows, strict=True):
             if (refusal := self._refusal(analysis, flow, said, resolver)) is not None:
                 return Exposure(None, refusal.reason, refusal.hint, True, by_text)
-        return Exposure(self._plan_for(analyses, flows, samples=samples, answers=answers), touches=True, by_text=by_text)
+        plan = self._plan_for(analyses, flows, samples=samples, answers=answers)
+        if len(cursors) == 1 and len(analyses) == 1 and analyses[0].statements == 1:
+            plan = msgspec.structs.replace(plan, clean_positions=cursors[0].clean, columns=cursors[0].columns)
+        return Exposure(plan, touches=True, by_text=by_text)
 
     def flow(self, text: str, resolver: Resolver) -> Flow:
         """Where the values of a text go; what can't be followed says so."""

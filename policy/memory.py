@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import msgspec
+
+from ..protocols.events import ReplyPlan
+
+
+class Cursor(msgspec.Struct, frozen=True):
+    """What is known of a cursor's rows."""
+
+    touches: bool
+    """They may hold hidden columns."""
+    clean: Collection[int] = frozenset()
+    """Positions that surely don't, of rows with so many `columns`."""
+    columns: int = 0
+
+
+UNSEEN = Cursor(True)
+
 MAX_NAMES = 512
 """Names of one kind. A driver's statement cache holds a hundred or so."""
 MAX_TEXTS = 8
@@ -20,7 +39,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._statements: dict[str, tuple[str, ...] | None] = {}
-        self._cursors: dict[str, bool] = {}
+        self._cursors: dict[str, Cursor] = {}
         self._characters = 0
         self.dropped = 0
         """What had no room."""
@@ -45,13 +64,19 @@ class Memory:
         """All texts that `name` may stand for; none when it was never seen, or stands for more than could be remembered."""
         return self._statements.get(name) or ()
 
-    def declared(self, name: str, touches: bool) -> None:
-        """From now on the cursor `name` may read hidden columns (`touches`), or may not."""
-        if name not in self._cursors and len(self._cursors) >= MAX_NAMES:
+    def declared(self, name: str, touches: bool, plan: ReplyPlan | None = None) -> None:
+        """From now on the cursor `name` may read hidden columns (`touches`), or may not. `plan`: what its rows may show."""
+        known = self._cursors.get(name)
+        if known is None and len(self._cursors) >= MAX_NAMES:
             self.dropped += 1
             return
-        self._cursors[name] = touches or self._cursors.get(name, False)
+        clean, columns = (plan.clean_positions, plan.columns) if plan is not None else (frozenset[int](), 0)
+        if known is not None:
+            # Which of them is open depends on what was rolled back.
+            touches = touches or known.touches
+            clean = frozenset(clean) & frozenset(known.clean) if columns == known.columns else frozenset()
+        self._cursors[name] = Cursor(touches, clean, columns)
 
-    def touches(self, name: str) -> bool:
-        """Whether the cursor `name` may read hidden columns; a name never seen may."""
-        return self._cursors.get(name, True)
+    def cursor(self, name: str) -> Cursor:
+        """What reading the cursor `name` may show; a name never seen may show anything."""
+        return self._cursors.get(name, UNSEEN)

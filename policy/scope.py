@@ -178,8 +178,8 @@ class Scope:
     ) -> Judgement:
         self._stats.decided += 1
         finding = find(self._asker, asks, flags, approval, self._helps)
-        touches = any(memory.touches(name) for name in analysis.fetches)
-        exposure = self.disclosure.exposure(analyses, [text, *depends], self._lost if moves else self._resolver, touches)
+        cursors = [memory.cursor(name) for name in analysis.fetches]
+        exposure = self.disclosure.exposure(analyses, [text, *depends], self._lost if moves else self._resolver, cursors)
         verdict, reason, hint, policies = finding.verdict, finding.reason, "", finding.policies
         if verdict is Verdict.DENY:
             hint = self._with_where(asks, flags, approval) or self._hint()

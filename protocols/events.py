@@ -96,7 +96,7 @@ class ReplyPlan(msgspec.Struct, frozen=True):
     """(table OID, attribute number) of the columns that may be seen in tables that have hidden ones beside them."""
     computed: Mask | None = None
     """For columns without an origin, whole rows, and whatever is in none of the three above."""
-    clean_positions: frozenset[int] = frozenset()
+    clean_positions: Collection[int] = frozenset()
     """Positions (from 0) proven to depend on nothing sensitive; relaxes `computed` for origin-less columns only."""
     scrub_errors: bool = False
     """Errors and notices may carry values: keep the SQLSTATE, replace the texts."""

@@ -226,3 +226,19 @@ def test_copy_of_what_may_be_anything_is_refused_beforehand(with_rules: Make, ca
     flow = decider.open("support-bot", "shop")
     for text in ("COPY pg_statistic TO STDOUT", "COPY (SELECT pg_read_file('x')) TO STDOUT", "COPY emails TO STDOUT"):
         assert "COPY out of" in flow.decide(statement(text)).decision.reason, text
+
+
+def test_a_cursor_s_clean_columns_stay_clean(free: Decider, statement: Statement) -> None:
+    flow = free.open("support-bot", "shop")
+
+    def clean(text: str) -> tuple[object, int]:
+        plan = flow.decide(statement(text)).decision.plan
+        assert plan is not None
+        return plan.clean_positions, plan.columns
+
+    flow.decide(statement("DECLARE c CURSOR FOR SELECT upper(name), upper(email), id + 1 FROM customers"))
+    assert clean("FETCH 1 FROM c") == (frozenset([0, 2]), 3)
+    assert clean("FETCH 1 FROM c; FETCH 1 FROM c") == (frozenset(), 0)
+    flow.decide(statement("DECLARE c CURSOR FOR SELECT upper(email), upper(email), id + 1 FROM customers"))
+    assert clean("FETCH 1 FROM c") == (frozenset([2]), 3)
+    assert clean("FETCH 1 FROM never") == (frozenset(), 0)
