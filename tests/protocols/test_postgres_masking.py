@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 
+import msgspec
 import pytest
 import wire
 from hypothesis import given, settings
@@ -30,6 +31,14 @@ PLAN = ReplyPlan(
 
 
 # Which column gets which mask.
+
+
+def test_clean_positions_hold_for_so_many_columns_only() -> None:
+    counted = msgspec.structs.replace(PLAN, columns=2)
+    computed = Column(b"c", 0, 0, 25, 0)
+    assert mask_for(computed, 1, counted, 2) is None
+    assert mask_for(computed, 1, counted, 3) == PLAN.computed
+    assert mask_for(computed, 1, PLAN, 3) is None
 
 
 @pytest.mark.parametrize(
