@@ -133,7 +133,6 @@ def test_replies_tell_nothing_of_secrets(asked: Agents) -> None:
     assert_not_vacuous(asked)
 
 
-@pytest.mark.xfail(reason="a secret is matched, which nobody refuses yet")
 def test_nothing_tells_of_secrets_wherever_they_stand(asked: Agents) -> None:
     prove(asked, SLICE, derandomize=True, anywhere=True)
 

@@ -10,9 +10,9 @@ SELECT item, count(*) FROM orders GROUP BY item ORDER BY item;
 SELECT item, sum(price) FROM orders GROUP BY item HAVING sum(price) > 6000 ORDER BY 2;
 --=
 SELECT city, count(*) FROM people GROUP BY city ORDER BY city;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT city, avg(score) FROM people GROUP BY city ORDER BY city;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT max(joined), min(score) FROM people;
 --=
 SELECT string_agg(item, ',' ORDER BY id) FROM orders;
@@ -20,7 +20,7 @@ SELECT string_agg(item, ',' ORDER BY id) FROM orders;
 SELECT id, rank() OVER (PARTITION BY item ORDER BY price) FROM orders ORDER BY id;
 --=
 SELECT id, lag(price) OVER (ORDER BY id), sum(price) OVER (ORDER BY id) FROM orders ORDER BY id;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT id, row_number() OVER (ORDER BY score) FROM people ORDER BY id;
 --=
 SELECT item, count(*) FROM orders GROUP BY ROLLUP (item) ORDER BY item;
@@ -30,11 +30,11 @@ SELECT count(*) FILTER (WHERE price > 1000) FROM orders;
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY price) FROM orders;
 --=
 SELECT date_trunc('day', placed), count(*) FROM orders GROUP BY 1 ORDER BY 1;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT sum(amount) FROM payments;
 --=
 SELECT jsonb_object_agg(id, item) FROM orders WHERE id < 4;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT p.city, sum(o.price) FROM people p JOIN orders o ON o.person_id = p.id GROUP BY p.city ORDER BY 1;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT n FROM totals ORDER BY city;

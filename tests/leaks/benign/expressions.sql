@@ -28,31 +28,31 @@ SELECT regexp_replace(memo, '\d+', '#'), split_part(memo, ' ', 2) FROM orders OR
 SELECT unnest(ARRAY[1, 2, 3]);
 --=
 SELECT generate_series(1, 5);
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT upper(name), length(city) FROM people ORDER BY id;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT name || ' of ' || city FROM people ORDER BY id;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT date_part('year', joined), joined + 1 FROM people ORDER BY id;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT score * 2, score % 3, -score FROM people ORDER BY id;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT CASE WHEN score > 4 THEN name END FROM people ORDER BY id;
 --=
 SELECT (SELECT count(*) FROM orders o WHERE o.person_id = p.id) FROM people p ORDER BY id;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT (SELECT name FROM people WHERE id = 1);
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT p.name || o.item FROM people p JOIN orders o ON o.person_id = p.id ORDER BY o.id;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT json_build_object('n', name) FROM people ORDER BY id;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT array_agg(name ORDER BY id) FROM people;
 --=
 SELECT upper(city) FROM harmless ORDER BY id;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT amount * 2 FROM payments ORDER BY id;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT upper(subject) FROM mailings ORDER BY id;
 --=
 SELECT current_database(), current_schema, session_user;

@@ -44,11 +44,11 @@ WITH RECURSIVE t (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM t WHERE n < 10) 
 WITH x AS (SELECT id, name FROM people) SELECT x.name FROM x ORDER BY id;
 --=
 SELECT name FROM (SELECT id, name FROM people) AS q ORDER BY id;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT name FROM people UNION SELECT item FROM orders ORDER BY 1;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT id FROM people EXCEPT SELECT person_id FROM orders ORDER BY 1;
---= | lineage is by statement: what is computed beside tagged columns is NULL
+--=
 SELECT person_id FROM orders INTERSECT SELECT id FROM people ORDER BY 1;
 --=
 SELECT o.id, t.v FROM orders o, LATERAL (SELECT o.price * 2 AS v) AS t ORDER BY o.id LIMIT 5;

@@ -67,9 +67,9 @@ COPY orders TO STDOUT;
 COPY (SELECT id, item FROM orders ORDER BY id) TO STDOUT WITH (FORMAT csv);
 --=
 COPY labels TO STDOUT WITH (FORMAT binary);
---= | COPY is judged by table, not by column
+--=
 COPY people (id, name, city) TO STDOUT;
---= | COPY is judged by table, not by column
+--=
 COPY (SELECT id, name FROM people ORDER BY id) TO STDOUT;
 --=
 BEGIN;

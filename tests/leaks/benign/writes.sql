@@ -56,7 +56,7 @@ BEGIN;
 CREATE TEMP TABLE names AS SELECT id, name FROM people;
 SELECT * FROM names ORDER BY id;
 ROLLBACK;
---= | derive is judged by table, not by column
+--=
 BEGIN;
 INSERT INTO scratch (id, word) SELECT id, name FROM people;
 ROLLBACK;

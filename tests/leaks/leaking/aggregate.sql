@@ -28,11 +28,11 @@ SELECT string_agg(token, ',') OVER () FROM people;
 SELECT any_value FROM (SELECT max(email) AS any_value FROM people GROUP BY id) AS x;
 --=
 SELECT city, max(salary) FROM people GROUP BY ROLLUP (city);
---= | a secret is matched, which nobody refuses yet
+--=
 SELECT DISTINCT email FROM people;
---= | a secret is matched, which nobody refuses yet
+--=
 SELECT email FROM people GROUP BY email;
---= | a secret is matched, which nobody refuses yet
+--=
 SELECT email, count(*) FROM people GROUP BY GROUPING SETS ((email), ());
 --=
 SELECT tally(email) FROM people;

@@ -25,7 +25,7 @@ SELECT most_common_vals FROM pg_stats_ext WHERE statistics_name = 'tied';
 DROP STATISTICS tied;
 --=
 SELECT encode(substr(pg_read_binary_file(pg_relation_filepath('people')), 1, 8192), 'escape');
---= inference | a secret is matched, which nobody refuses yet
+--= inference
 EXPLAIN SELECT 1 FROM people WHERE salary > 75000;
---= inference | a secret is matched, which nobody refuses yet
+--= inference
 EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF) SELECT 1 FROM people WHERE card LIKE '4929317%';

@@ -8,9 +8,9 @@ SELECT CAST(email AS jsonb) FROM people WHERE id = 2;
 SELECT to_regclass(email), email::regclass FROM people;
 --=
 SELECT 1 FROM people WHERE token::int = 1;
---= inference | whether a computation on a secret fails answers a guess
+--= inference
 SELECT 1 / (badge - 918273645546372819) FROM people WHERE id = 1;
---= inference | whether a computation on a secret fails answers a guess
+--= inference
 SELECT CASE WHEN card LIKE '4929317%' THEN 1 / (id - 1) END FROM people WHERE id = 1;
 --=
 SELECT email::money FROM people;

@@ -72,7 +72,7 @@ SELECT (regexp_match(email, '^(.*)@'))[1] FROM people;
 SELECT email COLLATE "C" FROM people;
 --=
 SELECT email::mail FROM people;
---= | a secret is matched, which nobody refuses yet
+--=
 SELECT id, lower(email) FROM people GROUP BY id, lower(email);
 --=
 SELECT DISTINCT ON (id) token FROM people ORDER BY id;
