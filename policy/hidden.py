@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 
 from ..protocols.events import Mask
@@ -21,8 +22,9 @@ USES = ("match", "derive")
 Permits = Mapping[str, frozenset[Column]]
 """One of `USES` to the hidden columns with which the agent may do that."""
 
-_STRICTEST = ("null", "redact", "constant", "hash", "partial")
-"""Of several tags' masks the one that tells least."""
+_STRICTEST = ("null", "redact", "constant", "hash", "format", "date_year", "partial")
+"""Of several tags' masks the one that tells least; one that leaves parts of a document tells more than any that does not."""
+_KEYED = ("hash", "format")
 
 
 def hidden_columns(document: Document, asker: Asker, resource: str, database: str, hash_key: bytes) -> Hidden:
@@ -34,8 +36,8 @@ def hidden_columns(document: Document, asker: Asker, resource: str, database: st
     for tag, column in _unrevealed(document, asker, path(resource, database)):
         _, _, schema, table, name = split(column)
         masks = found.setdefault((schema, table), {})
-        mask = _mask(document.tags[tag].mask, tag, hash_key)
-        masks[name] = min(masks.get(name, mask), mask, key=lambda m: _STRICTEST.index(m.kind))
+        mask = mask_of(document.tags[tag].mask, tag, hash_key)
+        masks[name] = min(masks.get(name, mask), mask, key=_tells)
     return found
 
 
@@ -69,5 +71,18 @@ def _unrevealed(document: Document, asker: Asker, database: str) -> Iterator[tup
                 yield name, column
 
 
-def _mask(rule: MaskRule, tag: str, hash_key: bytes) -> Mask:
-    return Mask(rule.kind, tag, rule.keep, rule.text, hash_key if rule.kind == "hash" else b"")
+def _tells(mask: Mask) -> tuple[bool, int]:
+    return bool(mask.leaves), _STRICTEST.index(mask.kind)
+
+
+def mask_of(rule: MaskRule, tag: str, hash_key: bytes) -> Mask:
+    """The mask of a tag, with its key where it is a keyed one."""
+    key = generation_key(hash_key, rule.generation) if rule.kind in _KEYED else b""
+    return Mask(rule.kind, tag, rule.keep, rule.text, key, tuple(tuple(leaf.split(".")) for leaf in rule.leaves))
+
+
+def generation_key(hash_key: bytes, generation: int) -> bytes:
+    """The key of one generation: generation 0 is the deployment's key itself, no other one tells anything of it."""
+    if generation == 0:
+        return hash_key
+    return hashlib.blake2b(b"generation %d" % generation, key=hash_key, digest_size=32).digest()

@@ -328,15 +328,25 @@ class Witness(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the newest checkpoint is POSTed as text. Default none."""
 
 
+JsonPath = Annotated[
+    str, msgspec.Meta(pattern=r"^[^.]+(\.[^.]+)*\Z", description="keys with single dots between them, such as a.b")
+]
+"""From the top of a JSON document: keys, ``*`` for any key or place of an array."""
+
+
 class MaskRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``mask`` of a tag: how its values are hidden."""
 
-    kind: Literal["null", "redact", "partial", "hash", "constant"] = "redact"
-    """``null``, ``redact``, ``partial``, ``hash`` or ``constant``. Default ``redact``."""
+    kind: Literal["null", "redact", "partial", "hash", "constant", "date_year", "format"] = "redact"
+    """``null``, ``redact``, ``partial``, ``hash``, ``constant``, ``date_year`` or ``format``. Default ``redact``."""
     keep: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
     """``partial``: trailing characters that stay; an e-mail's domain stays as well. Default 0."""
     text: str = "***"
     """``redact`` and ``constant``: the text that stands in for character values. Default ``***``."""
+    leaves: tuple[JsonPath, ...] = ()
+    """JSON columns: what is hidden of a document, as ``contact.email`` or ``cards.*.number``. Default all of it."""
+    generation: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    """``hash`` and ``format``: another number is another key. Default 0."""
 
 
 class Tag(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -74,7 +74,7 @@ class Mask(msgspec.Struct, frozen=True):
     """How one value is hidden. What can't be shaped is redacted: a mask never throws."""
 
     kind: str
-    """``null``, ``redact``, ``partial``, ``hash`` or ``constant``."""
+    """``null``, ``redact``, ``partial``, ``hash``, ``constant``, ``date_year`` or ``format``."""
     tag: str = ""
     """The tag that asked for the mask, for the record."""
     keep: int = 0
@@ -82,7 +82,10 @@ class Mask(msgspec.Struct, frozen=True):
     text: str = ""
     """``redact`` and ``constant``: the text for character types; other types get a typed neutral value or NULL."""
     key: bytes = b""
-    """``hash``: the deployment's key, at most 64 bytes."""
+    """``hash`` and ``format``: the deployment's key, at most 64 bytes."""
+    leaves: tuple[tuple[str, ...], ...] = ()
+    """Of a JSON column only what is below these paths is hidden (keys from the top; ``*`` is any key, any place in an array);
+    none: the whole document."""
 
 
 class ReplyPlan(msgspec.Struct, frozen=True):
