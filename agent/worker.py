@@ -26,6 +26,7 @@ import uvloop
 
 from ..policy import rules
 from ..policy.asks import Approval
+from ..policy.detect import scanner
 from ..protocols.postgres import encryption, scram
 from ..protocols.postgres.encodings import CODECS
 from ..recorder.journal import Journal
@@ -76,6 +77,7 @@ def _warm() -> Material:
     """Read what would otherwise be read when it is first needed: there are no files later, and no memory for new code."""
     rules.schema()
     rules.base_source()
+    scanner.warm()
     for codec in (*CODECS.values(), "utf-8", "ascii", "latin-1", "idna", "unicode_escape"):
         codecs.lookup(codec)
     scram.verifier(b"", b"salt", 1)  # OpenSSL fetches what it takes when it is first asked for

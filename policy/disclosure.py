@@ -20,6 +20,7 @@ from .lineage.follow import Flow, follow
 from .lineage.value import Value
 from .lineage.world import World
 from .memory import Cursor
+from .nets import Net, net
 from .paths import path
 from .sql.analysis import Access, Analysis, Name
 from .sql.catalog import Catalog
@@ -49,12 +50,21 @@ class Disclosure:
     """The hidden columns of one agent in one database, laid over what the database holds."""
 
     def __init__(
-        self, hidden: Hidden, samples: bool, layout: Layout | None, place: str, permits: Permits, *, offline: bool = False
+        self,
+        hidden: Hidden,
+        samples: bool,
+        layout: Layout | None,
+        place: str,
+        permits: Permits,
+        *,
+        offline: bool = False,
+        net: Net | None = None,
     ) -> None:
         """`samples`: whether the catalogs that hold samples of data are hidden too. `layout` is None while the catalog is not
         known; then everything closes, unless `offline` says that nothing runs."""
         self.hidden = hidden
         self._samples = samples
+        self._net = net
         self._layout = layout
         self._place = place
         self._blind = layout is None and not offline
@@ -123,6 +133,10 @@ class Disclosure:
         # The views over samples have no fixed OID, so beside them no table is known to be clean.
         clean = frozenset() if samples else self._plan.clean_tables
         return ReplyPlan(self._plan.masks, clean, self._plan.clean_columns, COMPUTED, harmless, True, columns)
+
+    def watched(self, plan: ReplyPlan | None, analyses: Sequence[Analysis]) -> ReplyPlan | None:
+        """`plan` with the replies looked through for what detectors find, where rows come back."""
+        return plan if self._net is None or not any(map(_returns_rows, analyses)) else self._net.over(plan)
 
     def mask_of(self, schema: str, table: str, column: str) -> str | None:
         """The kind of mask that a plain reference to the column gets; None where its values pass."""
@@ -204,7 +218,8 @@ def disclose(
     samples = not asker.ask([Ask("reveal", "Tag", SAMPLES)], ())[0].allowed
     layout = lay_out(hidden, catalog) if catalog is not None else None
     permits = permitted_uses(document, asker, resource, database, hidden)
-    return Disclosure(hidden, samples, layout, path(resource, database), permits, offline=offline)
+    watch = net(document, asker, resource, database, catalog, hash_key)
+    return Disclosure(hidden, samples, layout, path(resource, database), permits, offline=offline, net=watch)
 
 
 _HINT = "Leave the hidden columns out, or ask for a policy that permits reveal on their tags."

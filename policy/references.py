@@ -26,9 +26,18 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _unix_allow(tables)
     yield from _tags(tables, raw)
     yield from _unread(tables)
+    yield from _skipped(tables)
     yield from _witnesses(tables)
     yield from _recipients(tables)
     yield from credential_mistakes(tables, raw)
+
+
+def _skipped(tables: Tables) -> Iterator[Mistake]:
+    for name, resource in tables.resources.items():
+        for path in resource.detect_skip:
+            if len(split(path)) != 4 or not all(split(path)):
+                said = f'"{path}" is not a column of the resource; expected database/schema/table/column'
+                yield Mistake(("resources", name, "detect_skip"), said)
 
 
 def _recipients(tables: Tables) -> Iterator[Mistake]:

@@ -190,7 +190,7 @@ class Scope:
             reason,
             hint,
             policies,
-            exposure.plan if verdict is not Verdict.DENY else None,
+            self.disclosure.watched(exposure.plan, analyses) if verdict is not Verdict.DENY else None,
             ends_portals=any(part.ends_transaction for part in analyses),
         )
         return Judgement(

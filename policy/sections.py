@@ -290,6 +290,14 @@ class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``tls``: whether clients may hide the name that they call (ECH), which any name can be then. Default false."""
     environment: Name | None = None
     """The environment it belongs to, for policies to name. Default none."""
+    detect: bool = True
+    """Whether replies are looked through for the values that tags `detect`. Default true."""
+    detect_skip: tuple[str, ...] = ()
+    """Columns that are not looked through: ``database/schema/table/column``. Default none."""
+    phone_regions: tuple[
+        Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{2}\Z", description="a country by two letters, such as US")], ...
+    ] = ("US",)
+    """Countries whose national telephone numbers are detected, beside all in international form. Default ``["US"]``."""
     capture_replies: bool = False
     """Whether the rows that agents get, as they get them, are kept as payloads. Default false."""
     capture_max_bytes: Annotated[int, msgspec.Meta(ge=1, le=8_388_608)] = 1_048_576
@@ -349,11 +357,17 @@ class MaskRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``hash`` and ``format``: another number is another key. Default 0."""
 
 
+Entity = Literal["email", "phone", "card", "iban", "national_id", "ip", "key", "jwt", "private_key"]
+"""What detectors tell by its form."""
+
+
 class Tag(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[tags."NAME"]``: a kind of sensitive data; ``pci.card`` is in ``pci``."""
 
     columns: tuple[str, ...] = ()
     """Columns that carry the tag: ``resource/database/schema/table/column``. Default none."""
+    detect: tuple[Entity, ...] = ()
+    """Values that carry the tag wherever they stand in a column of text or JSON. Default none."""
     mask: MaskRule = MaskRule()
     """How the values look to an agent that may not see them. Default ``{ kind = "redact" }``."""
 

@@ -8,7 +8,7 @@ data: ints, bytes, text, tuples. Nothing in here may grow behaviour that needs a
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -88,6 +88,18 @@ class Mask(msgspec.Struct, frozen=True):
     none: the whole document."""
 
 
+class Detector(Protocol):
+    """What tells sensitive values by their form."""
+
+    def suspects(self, data: bytes) -> bool:
+        """Whether `find` may find anything in a text that lies within these bytes."""
+        ...
+
+    def find(self, text: str) -> Sequence[tuple[int, int, str]]:
+        """(start, end, kind of value) of what is in a text, in order, without overlaps; in characters."""
+        ...
+
+
 class ReplyPlan(msgspec.Struct, frozen=True):
     """What to do with the reply's columns: a disclosure plan that needs no policy object per row."""
 
@@ -105,6 +117,12 @@ class ReplyPlan(msgspec.Struct, frozen=True):
     """Errors and notices may carry values: keep the SQLSTATE, replace the texts."""
     columns: int = 0
     """How many columns the reply must have for `clean_positions` to hold: else they were counted by an old catalog. 0: any."""
+    detector: Detector | None = None
+    """Looks for values in the columns of text and JSON that pass."""
+    detected: Mapping[str, Mask] = {}
+    """Kind of value that it finds, to the mask for it."""
+    undetected: Collection[tuple[int, int]] = frozenset()
+    """(table OID, attribute number) of the columns that it does not look at."""
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Values made of values: arrays, ranges, composites, each taken apart and put together again around new members.
+"""Values made of values (arrays, ranges, composites), written anew around new members.
 
 Forms: array_out/array_send, range_out/range_send, record_out/record_send (PostgreSQL 18, src/backend/utils/adt). A function here
 raises ValueError or struct.error for what is none of them; `Member` gives None for NULL.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..events import Mask, ReplyPlan
 from . import values
+from .detecting import Net
 from .messages import Column, row_description
 from .rows import RowPlan
 
@@ -34,6 +35,14 @@ def mask_for(column: Column, position: int, plan: ReplyPlan, count: int = 0) -> 
         torn = column.attribute == 0 and any(table == column.table for table, _ in plan.masks)
         return plan.computed if torn else None
     return None if (column.table, column.attribute) in plan.clean_columns else plan.computed
+
+
+def _watched(column: Column, net: Net | None, plan: ReplyPlan, codec: str | None) -> values.Action:
+    """A column that passes, looked through where the plan has it looked through."""
+    if net is None or (column.table, column.attribute) in plan.undetected or column.format not in (0, 1):
+        return values.Action(values.PASS)
+    shaper = net.shaper(column.type, column.format, codec)
+    return values.Action(values.PASS) if shaper is None else values.watched(shaper)
 
 
 class Shapes:
@@ -72,13 +81,14 @@ class Shapes:
         names = self.names(description)
         columns = row_description(description)
         masks = [mask_for(column, position, reply_plan, len(columns)) for position, column in enumerate(columns)]
-        # Rows of no columns still go through the walker, which sees to it that there are none.
-        if columns and not any(masks):
-            return None
+        net = Net(reply_plan) if reply_plan.detector is not None else None
         actions = [
-            values.Action(values.PASS) if mask is None else values.shape(mask, column.type, column.format, codec)
+            _watched(column, net, reply_plan, codec) if mask is None else values.shape(mask, column.type, column.format, codec)
             for column, mask in zip(columns, masks, strict=True)
         ]
+        # Rows of no columns still go through the walker, which sees to it that there are none.
+        if columns and not any(masks) and all(action.kind == values.PASS for action in actions):
+            return None
         masked = tuple(name for name, mask in zip(names, masks, strict=True) if mask is not None)
         tags = tuple(dict.fromkeys(mask.tag for mask in masks if mask is not None and mask.tag))
-        return RowPlan(actions, codec == "utf-8", masked, tags)
+        return RowPlan(actions, codec == "utf-8", masked, tags, net if any(map(values.watches, actions)) else None, names)

@@ -17,6 +17,7 @@ from typing import Final
 
 from ..events import Operation, Replied, ReplyPlan, ReplySummary
 from .capture import Capture
+from .detecting import Net
 from .names import Change, Portal, Statement
 from .outbox import Outbox
 from .refuse import Refusal
@@ -100,6 +101,8 @@ class Slot:
     """Of a Sync or COMMIT: an operation before it asked for scrubbed errors."""
     description: bytes | None = None
     row_plan: RowPlan | None = None
+    net: Net | None = None
+    """Looks through the data of a COPY."""
     rows = 0
     payload = 0
     tag = ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ...reassembly.frames import HEADER_SIZE
 from ..events import ReplyPlan
 from . import messages, rows
+from .detecting import Net
 from .link import PeerFault
 from .pipeline import COPIED, COPY_IN, COPY_OUT, DESCRIBED, ENDED, EXECUTE, FIRST, HIDDEN_DESCRIBE, QUERY, ROWS, Kind, Slot, Stage
 
@@ -108,6 +109,13 @@ def note_masks(backend: Backend, slot: Slot, plan: ReplyPlan) -> None:
             slot.tags = tuple(dict.fromkeys(slot.tags + would.tags))
 
 
+def note_found(slot: Slot, plan: rows.RowPlan) -> None:
+    """Where something was found in columns that would have passed."""
+    names, tags = plan.take_found()
+    slot.masked = tuple(dict.fromkeys(slot.masked + names))
+    slot.tags = tuple(dict.fromkeys(slot.tags + tags))
+
+
 def row(backend: Backend, slot: Slot, size: int) -> bytes | None:
     buffer = backend.buffer
     data = buffer.data
@@ -117,6 +125,8 @@ def row(backend: Backend, slot: Slot, size: int) -> bytes | None:
         buffer.pos += run.used
         slot.rows += run.rows
         slot.payload += run.payload
+        if slot.row_plan.found:
+            note_found(slot, slot.row_plan)
         if slot.capture is not None:
             slot.capture.values(run.data)
         return run.data
@@ -128,8 +138,24 @@ def row(backend: Backend, slot: Slot, size: int) -> bytes | None:
 
 def copy_data(backend: Backend, slot: Slot, size: int) -> bytes | None:
     slot.payload += size - HEADER_SIZE
+    if slot.net is not None:
+        return searched_copy(backend, slot, slot.net, size)
     pass_run(backend, slot, size, _COPY_DATA)
     return None
+
+
+def searched_copy(backend: Backend, slot: Slot, net: Net, size: int) -> bytes:
+    """A line of a COPY in text or CSV. What is looked for has no character that either would escape, nor have the masks."""
+    start = backend.buffer.pos
+    body = backend.body(size)
+    fresh = net.line(body, backend.link.codec) if net.suspects(body) else body
+    frame = messages.frame(b"d", fresh) if fresh is not body else backend.buffer.data[start : start + size]
+    slot.tags = tuple(dict.fromkeys(slot.tags + net.tags))
+    if net.kinds:
+        slot.masked = _NO_COLUMNS
+    if slot.capture is not None:
+        slot.capture.values(frame)
+    return frame
 
 
 def pass_run(backend: Backend, slot: Slot, size: int, tag: int) -> None:
@@ -197,6 +223,11 @@ def copy_out(backend: Backend, slot: Slot, size: int) -> bytes | None:
             slot.would_mask = _NO_COLUMNS
         else:
             raise PeerFault("unsafe", "COPY would send rows of masked columns", b"42501")
+    elif slot.plan is not None and slot.plan.detector is not None and not slot.observed:
+        # Format 1: field by field, with the types left out.
+        if backend.body(size)[:1] != b"\0":
+            raise PeerFault("unsafe", "a binary COPY can't be looked through for values that are to be hidden", b"42501")
+        slot.net = Net(slot.plan)
     slot.stage = COPY_OUT
     keep(backend, slot, size)
     return None

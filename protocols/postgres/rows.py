@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from . import messages, values
 from ._rows_cffi import ffi, lib
+from .detecting import Net
 
 # Cells that one batch may hand to Python: bounds the list that is allocated for a flow with hashed columns.
 _MAX_CELLS = 4096
@@ -35,8 +36,23 @@ class Run(NamedTuple):
 class RowPlan:
     """The actions of all columns of one row shape, in the form that the native walker reads."""
 
-    def __init__(self, actions: Sequence[values.Action], utf8: bool, masked: tuple[str, ...], tags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        actions: Sequence[values.Action],
+        utf8: bool,
+        masked: tuple[str, ...],
+        tags: tuple[str, ...] = (),
+        net: Net | None = None,
+        names: tuple[str, ...] = (),
+    ) -> None:
+        """`net`: what the actions that watch look with; `names`: of all columns, to tell where something was found."""
         self.masked = masked
+        self.net = net
+        self._names = names
+        self.watched = [action.watched for action in actions]
+        self.only_watches = all(action.watched or action.kind == values.PASS for action in actions)
+        self.found: set[int] = set()
+        """Columns in which values were found since `take_found`."""
         self.tags = tags
         self.utf8 = utf8
         self.count = len(actions)
@@ -54,6 +70,15 @@ class RowPlan:
         self.max_cells = max(_MAX_CELLS, self.count) if outside else self.count
         self.cells = ffi.new("hg_cell[]", self.max_cells if outside else 1)
         self.batch = ffi.new("hg_batch *")
+
+    def take_found(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """(names of the columns, tags) of what was found since this was last asked."""
+        if not self.found or self.net is None:
+            return (), ()
+        names, tags = tuple(self._names[column] for column in sorted(self.found)), self.net.tags
+        self.found.clear()
+        self.net.kinds.clear()
+        return names, tags
 
 
 _batch = ffi.new("hg_batch *")
@@ -76,7 +101,14 @@ def mask(data: bytes, start: int, max_length: int, plan: RowPlan) -> Run:
         raise messages.Malformed("a row does not fit its description")
     if not batch.rows:
         return Run(0, 0, 0)
-    fresh = _shape_cells(data, plan, batch.cells) if batch.cells else b""
+    suspect = True
+    if plan.net is not None:
+        # One look at all rows together: few hold anything of the forms looked for.
+        raw = data[start : start + batch.used]
+        suspect = plan.net.suspects(raw)
+        if not suspect and plan.only_watches:
+            return Run(batch.used, batch.rows, batch.payload, raw)
+    fresh = _shape_cells(data, plan, batch.cells, suspect) if batch.cells else b""
     room = batch.out + len(fresh)
     out = _allocate("char[]", room)
     written = lib.hg_write(
@@ -87,15 +119,25 @@ def mask(data: bytes, start: int, max_length: int, plan: RowPlan) -> Run:
     return Run(batch.used, batch.rows, batch.payload, ffi.buffer(out, written)[:])
 
 
-def _shape_cells(data: bytes, plan: RowPlan, count: int) -> bytes:
-    """New values of the cells that the walker left to us, one behind the other; their places go back into the list."""
+def _shape_cells(data: bytes, plan: RowPlan, count: int, suspect: bool) -> bytes:
+    """New values of the cells that the walker left to us, one behind the other; their places go back into the list.
+
+    `suspect`: something may be found in the watched ones.
+    """
     places = ffi.buffer(plan.cells, count * _CELL.size)
     fresh: list[bytes] = []
     moved: list[bytes] = []
     at = 0
     for column, size, start in _CELL.iter_unpack(places[:]):
         shaper = plan.shapers[column]
-        value = shaper(data[start : start + size]) if shaper is not None else None
+        old = data[start : start + size]
+        value: bytes | None
+        if plan.watched[column]:
+            value = shaper(old) if suspect and shaper is not None else old
+            if value != old:
+                plan.found.add(column)
+        else:
+            value = shaper(old) if shaper is not None else None
         if value is None:
             moved.append(_CELL.pack(column, _NULL_SIZE, at))
             continue

@@ -1,4 +1,4 @@
-"""Values of PostgreSQL's scalar types: from the wire to Python's and back.
+"""Values of PostgreSQL's scalar types, on the wire as in Python.
 
 Each `read` raises ValueError (or struct.error) for what is no value of its type; each `write` gives the form that the server
 would send. Forms: the `*_send` and `*_out` functions in PostgreSQL 18, src/backend/utils/adt. Text dates are in ISO's style.

@@ -34,6 +34,8 @@ class Action(NamedTuple):
     """``partial``: trailing characters that stay."""
     shape: Shaper | None = None
     """``outside``: from the value on the wire to the new one, None for NULL."""
+    watched: bool = False
+    """``outside``: only because something may be found in the value; else it passes."""
 
 
 def shape(mask: Mask, type_oid: int, code: int, codec: str | None) -> Action:
@@ -51,6 +53,16 @@ def shape(mask: Mask, type_oid: int, code: int, codec: str | None) -> Action:
 
 
 _KINDS = frozenset(["redact", "constant", "partial", "hash", "format", "date_year"])
+
+
+def watched(shaper: Shaper) -> Action:
+    """The action for values that pass but for what is found in them; what can't be looked through is hidden."""
+    return _outside(shaper, Action(NULL))._replace(watched=True)
+
+
+def watches(action: Action) -> bool:
+    """Whether the action is one of `watched`."""
+    return action.watched
 
 
 def _outside(shaper: Shaper, instead: Action) -> Action:

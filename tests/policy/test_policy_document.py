@@ -145,8 +145,8 @@ mask = { kind = "nul", keep = -1 }
         'hostguard.toml:32: tags."pii..email".columns: "shp/shop/public/customers/email": there is no resource "shp"; '
         "did you mean shop?",
         'hostguard.toml:32: tags."pii..email".columns: "email" is not a column; expected resource/database/schema/table/column',
-        'hostguard.toml:33: tags."pii..email".mask.kind: expected one of "null", "redact", "partial", "hash", "constant", "date_year", "format", '
-        'got "nul"; did you mean "null"?',
+        'hostguard.toml:33: tags."pii..email".mask.kind: expected one of "null", "redact", "partial", "hash", "constant", '
+        '"date_year", "format", got "nul"; did you mean "null"?',
         'hostguard.toml:33: tags."pii..email".mask.keep: expected a whole number from 0 to 64, got -1',
         'hostguard.toml:34: tags."catalog.x": tags in catalog are hostguard\'s own',
         "hostguard.toml:35: deamon: unknown key; did you mean daemon?",
