@@ -28,6 +28,7 @@ COMMANDS = {
     "ship": ("ship", "Copy the sealed log to an S3 bucket."),
     "forward": ("forward", "Send entries to syslog or OpenTelemetry."),
     "ca": ("ca", "This host's certificate authority: show, rotate, export, trust."),
+    "tags": ("tags", "Find columns that should carry a tag: scan."),
     "policy": ("policy", "Author policy safely: check, explain, schema."),
     "install": ("install", "Make hostguard a part of this host: systemd unit, user, folders, a first configuration."),
     "uninstall": ("uninstall", "Take hostguard off this host: hooks, pins, cgroups, installed files."),

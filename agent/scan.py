@@ -1,0 +1,69 @@
+"""Reads what a database's columns are called, with some of their values, to propose tags from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, LiteralString
+
+from ..policy.discover import Column
+from .failures import Failure
+
+MAX_CHARACTERS = 4096
+"""Of a value: what is longer is looked at this far."""
+_TIMEOUT_MS = 10_000
+
+_COLUMNS: LiteralString = """
+SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, NULL), pg_catalog.col_description(c.oid, a.attnum)
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'f', 'm') AND NOT c.relispartition AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%%'
+ ORDER BY 1, 2, a.attnum
+"""
+
+
+def columns(dsn: str, rows: int) -> tuple[str, list[Column]]:
+    """(database, its columns with values of at most `rows` rows of each table); values stay in memory. Raises Failure.
+
+    Everything runs in one read-only transaction, each statement ten seconds at most. A table that may not be read, or does not
+    answer in time, has no values.
+    """
+    try:
+        import psycopg
+    except ImportError:
+        raise Failure("scanning needs psycopg: pip install 'hostguard[scan]'") from None
+    try:
+        with psycopg.connect(dsn, autocommit=False, options=f"-c statement_timeout={_TIMEOUT_MS}") as connection:
+            connection.read_only = True
+            return connection.info.dbname, list(_read(connection, rows))
+    except psycopg.Error as error:
+        raise Failure(f"the database can't be read: {str(error).strip()}") from None
+
+
+def _read(connection: Any, rows: int) -> Iterator[Column]:
+    tables: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    for schema, table, name, kind, comment in connection.execute(_COLUMNS).fetchall():
+        tables.setdefault((schema, table), []).append((name, kind, comment or ""))
+    for (schema, table), described in tables.items():
+        values = _sampled(connection, schema, table, [name for name, _, _ in described], rows) if rows else []
+        for number, (name, kind, comment) in enumerate(described):
+            yield Column(schema, table, name, kind, comment, tuple(row[number] for row in values if row[number]))
+
+
+def _sampled(connection: Any, schema: str, table: str, names: list[str], rows: int) -> list[tuple[str | None, ...]]:
+    import psycopg
+    from psycopg import sql
+
+    text = sql.SQL("SELECT {} FROM {} LIMIT {}").format(
+        sql.SQL(", ").join(
+            sql.SQL("pg_catalog.left({}::pg_catalog.text, {})").format(sql.Identifier(n), MAX_CHARACTERS) for n in names
+        ),
+        sql.Identifier(schema, table),
+        rows,
+    )
+    try:
+        with connection.transaction():
+            return list(connection.execute(text).fetchall())
+    except psycopg.Error:
+        return []

@@ -1,0 +1,96 @@
+"""``hostguard tags scan``: what it proposes of a real database, and that no value gets out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import servers
+from documents import SMALL, write
+from guard import HOSTGUARD
+
+from hostguard.policy.discover import Column, proposals, snake
+from hostguard.policy.document import load
+
+SCRIPT = """
+CREATE TABLE customers
+  (id int, "customerEmail" text, contact text, note text, dob date, email_verified boolean, x text, plain text);
+COMMENT ON COLUMN customers.x IS 'Social security number';
+INSERT INTO customers SELECT i, 'secret' || i || '@example.com', '+4420794600' || (10 + i),
+  CASE WHEN i = 3 THEN 'call alice3@example.com' ELSE 'nothing' END, '1990-01-01', true, 'x', 'plain ' || i
+  FROM generate_series(1, 20) i;
+CREATE TABLE empty_one (iban text);
+"""
+
+
+@pytest.fixture
+def database(postgres18: servers.Server) -> Iterator[servers.Server]:
+    with postgres18.database("scanned", SCRIPT):
+        yield postgres18
+
+
+def scan(folder: Path, server: servers.Server, *more: str, dsn: str | None = None) -> subprocess.CompletedProcess[str]:
+    text = SMALL + '[tags."pii.birth"]\ncolumns = ["shop/scanned/public/customers/dob"]\n'
+    environment = {
+        **os.environ,
+        "HOSTGUARD_SCAN_DSN": dsn or f"host={server.host} port={server.port} dbname=scanned user=postgres",
+    }
+    command = [HOSTGUARD, "tags", "scan", "--config", str(write(folder, text)), *more]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_names_comments_and_values_speak_for_tags(database: servers.Server, tmp_path: Path) -> None:
+    done = scan(tmp_path, database, "shop", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {
+        (each["tag"], each["column"].removeprefix("shop/scanned/public/")): each for each in json.loads(done.stdout)["proposals"]
+    }
+    assert set(found) == {
+        ("pii.email", "customers/customerEmail"),
+        ("pii.phone", "customers/contact"),
+        ("pii.national_id", "customers/x"),
+        ("pii.email", "customers/note"),
+        ("pii.iban", "empty_one/iban"),
+    }
+    assert found["pii.email", "customers/customerEmail"]["reasons"] == ["its name", "20 of 20 values"]
+    assert found["pii.email", "customers/note"]["within"]
+
+
+def test_what_is_proposed_is_configuration_without_any_value(database: servers.Server, tmp_path: Path) -> None:
+    done = scan(tmp_path, database, "shop")
+    assert done.returncode == 0, done.stderr
+    assert "@example.com" not in done.stdout
+    assert "79460" not in done.stdout
+    tags = tomllib.loads(done.stdout)["tags"]
+    assert tags["pii.email"]["detect"] == ["email"]
+    assert load(write(tmp_path, SMALL + done.stdout)).tags["pii.phone"].columns == ("shop/scanned/public/customers/contact",)
+
+
+def test_without_rows_only_names_speak(database: servers.Server, tmp_path: Path) -> None:
+    assert "contact" not in scan(tmp_path, database, "shop", "--rows", "0").stdout
+
+
+@pytest.mark.parametrize(("arguments", "dsn", "said"), [
+    (["shopp"], None, "the configuration has no resource shopp"),
+    (["shop", "--dsn-file", "/nowhere/dsn"], None, "/nowhere/dsn: No such file or directory"),
+    (["shop", "--dsn-env", "NOT_SET_ANYWHERE"], None, "no connection string"),
+    (["shop"], "host=127.0.0.1 port=1 dbname=x user=x", "the database can't be read"),
+])  # fmt: skip
+def test_what_goes_wrong_is_said(
+    database: servers.Server, tmp_path: Path, arguments: list[str], dsn: str | None, said: str
+) -> None:
+    done = scan(tmp_path, database, *arguments, dsn=dsn)
+    assert (done.returncode, said in done.stderr) == (1, True)
+
+
+def test_a_word_within_another_does_not_count() -> None:
+    columns = [
+        Column("s", "t", name, "text") for name in ("company", "span", "zipped", "shipping", "pinned", "mailbox", "expand")
+    ]
+    assert proposals("r", "d", columns, (), ()) == []
+    assert snake("customerEmail") == "customer_email"
