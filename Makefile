@@ -18,7 +18,7 @@ COMPILED_SOURCES := compiled.txt $(shell cat compiled.txt)
 SHELL_SCRIPTS := scripts/provision .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-log soak wheel clean
+.PHONY: help setup demo test lint bench bench-log bench-detect soak wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -59,6 +59,9 @@ bench-analysis: setup ## what judging a statement costs, of a new shape and of a
 
 bench-log: setup ## what recording costs: appends, strict and batch, verification, bytes; BENCH_ARGS as above
 	$(PYTHON) bench/log.py $(BENCH_ARGS)
+
+bench-detect: setup ## precision, recall and speed of detectors beside Presidio; needs the extra `bench`
+	$(PYTHON) bench/detect.py $(BENCH_ARGS)
 
 soak: setup ## many deaths, faults and mutations for BUDGET seconds in all
 	HOSTGUARD_SOAK_S=$$(($(BUDGET) / $(SOAK_TESTS))) $(PYTHON) -m pytest -m soak --timeout=$$(($(BUDGET) + 300))

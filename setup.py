@@ -163,6 +163,7 @@ setup(
     ],
     extras_require={
         "capture": ["scapy>=2.6"],
+        "bench": ["faker>=30", "presidio-analyzer>=2.2"],
         "scan": ["psycopg[binary]>=3.2"],
         "ship": ["boto3>=1.36"],
         "aws": ["boto3>=1.36"],
