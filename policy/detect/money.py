@@ -17,9 +17,9 @@ _ISSUERS = re.compile(
     r"|3[47]\d{13}"  # American Express
     r"|3(?:0[0-5]|[68]\d)\d{11}"  # Diners Club
     r"|(?:6011|64[4-9]\d|65\d{2})\d{12}"  # Discover
-    r"|35(?:2[89]|[3-8]\d)\d{12}"  # JCB
+    r"|35(?:2[89]|[3-8]\d)\d{12}|(?:2131|1800)\d{11}"  # JCB
     r"|62\d{14}(?:\d{3})?"  # UnionPay
-    r"|(?:5018|5020|5038|5893|6304|6759|676[1-3])\d{12}"  # Maestro
+    r"|(?:5018|5020|5038|5893|6304|6759|676[1-3])\d{8,15}"  # Maestro
 )
 _SHORTEST_IBAN = 15
 _IBAN = re.compile(rf"{LEFT}[A-Z]{{2}}\d{{2}}(?:[ -]?[A-Z0-9]){{11,30}}", re.IGNORECASE)
@@ -54,5 +54,5 @@ def _is_iban(text: str) -> bool:
     return True
 
 
-CARD = Detector("card", (r"\d(?:[ -]?\d){12}",), whole(rf"{LEFT}\d(?:[ -]?\d){{12,18}}{RIGHT}", check=_is_card))
+CARD = Detector("card", (r"\d(?:[ -]?\d){11}",), whole(rf"{LEFT}\d(?:[ -]?\d){{11,18}}{RIGHT}", check=_is_card))
 IBAN = Detector("iban", (r"[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11}",), _ibans)
