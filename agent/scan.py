@@ -48,7 +48,7 @@ def _read(connection: Any, rows: int) -> Iterator[Column]:
     for (schema, table), described in tables.items():
         values = _sampled(connection, schema, table, [name for name, _, _ in described], rows) if rows else []
         for number, (name, kind, comment) in enumerate(described):
-            yield Column(schema, table, name, kind, comment, tuple(row[number] for row in values if row[number]))
+            yield Column(schema, table, name, kind, comment, tuple(value for row in values if (value := row[number])))
 
 
 def _sampled(connection: Any, schema: str, table: str, names: list[str], rows: int) -> list[tuple[str | None, ...]]:

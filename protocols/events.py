@@ -93,11 +93,9 @@ class Detector(Protocol):
 
     def suspects(self, data: bytes) -> bool:
         """Whether `find` may find anything in a text that lies within these bytes."""
-        ...
 
     def find(self, text: str) -> Sequence[tuple[int, int, str]]:
         """(start, end, kind of value) of what is in a text, in order, without overlaps; in characters."""
-        ...
 
 
 class ReplyPlan(msgspec.Struct, frozen=True):
