@@ -267,3 +267,9 @@ def test_arrays_are_taken_apart_and_put_together(elements: list[bytes | None]) -
 
     assert containers.array_text(text, member) == text
     assert met == [element for element in elements if element is not None]
+
+
+def test_an_array_with_a_null_says_so() -> None:
+    whole = containers.array_of_one(b"ab", 25, 1)
+    assert containers.array_binary(whole, lambda _: None)[4:8] == b"\0\0\0\1"
+    assert containers.array_binary(whole, lambda value: value) == whole
