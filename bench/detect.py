@@ -176,7 +176,11 @@ def presidio() -> Callable[[str], list[Span]] | None:
     # The list of public suffixes that the package ships: it would else fetch the newest one.
     tldextract.extract = tldextract.tldextract.TLD_EXTRACTOR = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
     names = ("Email", "Phone", "CreditCard", "Iban", "UsSsn", "Nhs", "EsNif", "ItFiscalCode", "InAadhaar", "PlPesel", "Ip")
-    recognizers = [getattr(known, f"{name}Recognizer")() for name in names]
+    # Both are told of the same countries: their telephone numbers are in the sets.
+    recognizers = [
+        known.PhoneRecognizer(supported_regions=REGIONS) if name == "Phone" else getattr(known, f"{name}Recognizer")()
+        for name in names
+    ]
     nothing = NlpArtifacts([], [], [], [], None, "en")
 
     def find(text: str) -> list[Span]:
