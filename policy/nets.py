@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..protocols.events import Detector, Mask, ReplyPlan
+from ..protocols.detector import Detector
+from ..protocols.events import Mask, ReplyPlan
 from .asks import Ask
 from .detect.scanner import Scanner
 from .document import Document

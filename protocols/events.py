@@ -8,10 +8,13 @@ data: ints, bytes, text, tuples. Nothing in here may grow behaviour that needs a
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import msgspec
+
+from .copies import CopyShape
+from .detector import Detector
 
 
 class OperationKind(enum.Enum):
@@ -88,16 +91,6 @@ class Mask(msgspec.Struct, frozen=True):
     none: the whole document."""
 
 
-class Detector(Protocol):
-    """What tells sensitive values by their form."""
-
-    def suspects(self, data: bytes) -> bool:
-        """Whether `find` may find anything in a text that lies within these bytes."""
-
-    def find(self, text: str) -> Sequence[tuple[int, int, str]]:
-        """(start, end, kind of value) of what is in a text, in order, without overlaps; in characters."""
-
-
 class ReplyPlan(msgspec.Struct, frozen=True):
     """What to do with the reply's columns: a disclosure plan that needs no policy object per row."""
 
@@ -121,6 +114,10 @@ class ReplyPlan(msgspec.Struct, frozen=True):
     """Kind of value that it finds, to the mask for it."""
     undetected: Collection[tuple[int, int]] = frozenset()
     """(table OID, attribute number) of the columns that it does not look at."""
+    copy: CopyShape | None = None
+    """The form of the data, where the reply is that of a COPY whose fields can be told apart."""
+    copy_masks: tuple[Mask | None, ...] = ()
+    """With `copy`: the mask for each field, None to let it pass."""
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -128,7 +128,8 @@ class Backend:
         too_long = size > self.link.limits.max_message_bytes
         if not too_long and size <= _PIECE_BYTES:
             return False
-        passes = slot is not None and ((tag == _COPY_DATA and slot.net is None) or (tag == _DATA_ROW and rows_pass(self, slot)))
+        copied = tag == _COPY_DATA and slot is not None and slot.net is None and slot.copy is None
+        passes = slot is not None and (copied or (tag == _DATA_ROW and rows_pass(self, slot)))
         if not passes or size > MAX_STREAMED_BYTES:
             if too_long:
                 raise PeerFault("server", f"the server sent a {BACKEND[tag]} of {size} bytes, longer than hostguard reads")

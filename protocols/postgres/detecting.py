@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from ..events import Detector, ReplyPlan
+from ..detector import Detector
+from ..events import ReplyPlan
 from . import containers, jsons, types
 from .texts import Masking, masking
 from .values import UNSHAPED, Shaper

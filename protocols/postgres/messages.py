@@ -56,6 +56,7 @@ BACKEND = {
     ord("A"): "NotificationResponse",
 }
 
+_COPY: Final = struct.Struct("!BH")
 _U16: Final = struct.Struct(">H")
 _I32: Final = struct.Struct(">i")
 _COLUMN: Final = struct.Struct(">IhIhih")
@@ -231,6 +232,17 @@ def data_row(body: bytes) -> tuple[bytes | None, ...]:
     if at != len(body):
         raise Malformed("bytes behind the last value")
     return values
+
+
+def copy_response(body: bytes) -> tuple[bool, int]:
+    """CopyOutResponse: whether the data is binary, how many columns it has. Raises Malformed."""
+    try:
+        binary, count = _COPY.unpack_from(body)
+    except struct.error as fault:
+        raise Malformed("too short") from fault
+    if binary not in (0, 1) or len(body) != _COPY.size + 2 * count:
+        raise Malformed("the formats of a COPY's columns are not two bytes each")
+    return bool(binary), count
 
 
 def parameter_status(body: bytes) -> tuple[bytes, bytes]:

@@ -17,6 +17,7 @@ from typing import Final
 
 from ..events import Operation, Replied, ReplyPlan, ReplySummary
 from .capture import Capture
+from .copying import CopyMasks
 from .detecting import Net
 from .names import Change, Portal, Statement
 from .outbox import Outbox
@@ -102,7 +103,9 @@ class Slot:
     description: bytes | None = None
     row_plan: RowPlan | None = None
     net: Net | None = None
-    """Looks through the data of a COPY."""
+    """Looks through the data of a COPY whose fields can't be told apart."""
+    copy: CopyMasks | None = None
+    """Masks the fields of a COPY."""
     rows = 0
     payload = 0
     tag = ""

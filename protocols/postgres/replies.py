@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ...reassembly.frames import HEADER_SIZE
 from ..events import ReplyPlan
 from . import messages, rows
+from .copying import CopyMasks
 from .detecting import Net
 from .link import PeerFault
 from .pipeline import COPIED, COPY_IN, COPY_OUT, DESCRIBED, ENDED, EXECUTE, FIRST, HIDDEN_DESCRIBE, QUERY, ROWS, Kind, Slot, Stage
@@ -140,8 +141,22 @@ def copy_data(backend: Backend, slot: Slot, size: int) -> bytes | None:
     slot.payload += size - HEADER_SIZE
     if slot.net is not None:
         return searched_copy(backend, slot, slot.net, size)
+    if slot.copy is not None:
+        return masked_copy(backend, slot, slot.copy, size)
     pass_run(backend, slot, size, _COPY_DATA)
     return None
+
+
+def masked_copy(backend: Backend, slot: Slot, masks: CopyMasks, size: int) -> bytes:
+    """Rows of a COPY with their masks: each in a message of its own, as the server sends them."""
+    sent = b"".join([messages.frame(b"d", row) for row in masks.feed(backend.body(size))])
+    names, tags = masks.take_found()
+    if names:
+        slot.masked = tuple(dict.fromkeys(slot.masked + names))
+        slot.tags = tuple(dict.fromkeys(slot.tags + tags))
+    if slot.capture is not None:
+        slot.capture.values(sent)
+    return sent
 
 
 def searched_copy(backend: Backend, slot: Slot, net: Net, size: int) -> bytes:
@@ -218,7 +233,9 @@ def copy_in(backend: Backend, slot: Slot, size: int) -> bytes | None:
 
 
 def copy_out(backend: Backend, slot: Slot, size: int) -> bytes | None:
-    if slot.plan is not None and (slot.plan.computed is not None or slot.plan.masks):
+    if slot.plan is not None and slot.plan.copy is not None:
+        begin_copy(backend, slot, slot.plan, size)
+    elif slot.plan is not None and (slot.plan.computed is not None or slot.plan.masks):
         if slot.observed:
             slot.would_mask = _NO_COLUMNS
         else:
@@ -233,7 +250,23 @@ def copy_out(backend: Backend, slot: Slot, size: int) -> bytes | None:
     return None
 
 
+def begin_copy(backend: Backend, slot: Slot, plan: ReplyPlan, size: int) -> None:
+    """The server says how many fields come, and whether in binary: as was worked out from the statement, or not at all."""
+    masks = CopyMasks(plan, backend.link.codec, backend.link.limits.max_message_bytes)
+    if slot.observed:
+        slot.would_mask = masks.masked
+        slot.tags = masks.tags
+        return
+    if messages.copy_response(backend.body(size)) != (masks.binary, masks.count):
+        raise PeerFault("unsafe", "COPY would send other columns than those that are known", b"42501")
+    slot.copy = masks
+    slot.masked, slot.tags = masks.masked, masks.tags
+
+
 def copy_out_done(backend: Backend, slot: Slot, size: int) -> bytes | None:
+    if slot.copy is not None:
+        slot.copy.end()
+        slot.copy = None
     slot.stage = COPIED
     keep(backend, slot, size)
     return None

@@ -203,22 +203,25 @@ def _without_version(value: bytes, type_oid: int, code: int) -> bytes:
 
 def _elements(mask: Mask, element_type: int, code: int, codec: str | None) -> Shaper | None:
     action = shape(mask, element_type, code, codec)
-    member = _member(action)
+    each = member(action, codec)
     if action.kind == NULL:
         return None
     if code == BINARY:
-        return lambda value: containers.array_binary(value, member)
-    return lambda value: containers.array_text(value, member)
+        return lambda value: containers.array_binary(value, each)
+    return lambda value: containers.array_text(value, each)
 
 
-def _member(action: Action) -> Shaper:
+def member(action: Action, codec: str | None) -> Shaper:
     """An action as a function, for a value inside another."""
     if action.shape is not None:
         return action.shape
     if action.kind == PARTIAL:
         fresh = masking(Mask("partial", keep=action.keep))
         # Read as what it is or, where it is not UTF-8, byte for byte.
-        return lambda value: (fresh(value.decode("utf-8", "surrogateescape")) or "").encode("utf-8", "surrogateescape")
+        encoding, errors = ("utf-8", "surrogateescape") if codec == "utf-8" else ("latin-1", "strict")
+        return lambda value: (fresh(value.decode(encoding, errors)) or "").encode(encoding, errors)
+    if action.kind == PASS:
+        return lambda value: value
     return lambda _: action.text if action.kind == CONSTANT else None
 
 
@@ -228,11 +231,11 @@ def _bounds(mask: Mask, type_oid: int, code: int) -> Shaper | None:
         return None
     multirange = type_oid in types.MULTIRANGES
     bound_type = types.RANGES[types.MULTIRANGES.get(type_oid, type_oid)]
-    member = typed.shaper(mask, SCALARS[bound_type], code)
-    if member is None or (multirange and code != BINARY):
+    bound = typed.shaper(mask, SCALARS[bound_type], code)
+    if bound is None or (multirange and code != BINARY):
         return None
     if multirange:
-        return lambda value: containers.multirange_binary(value, member)
+        return lambda value: containers.multirange_binary(value, bound)
     if code == BINARY:
-        return lambda value: containers.range_binary(value, member)
-    return lambda value: containers.range_text(value, member)
+        return lambda value: containers.range_binary(value, bound)
+    return lambda value: containers.range_text(value, bound)
