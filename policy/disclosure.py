@@ -10,6 +10,7 @@ from ..protocols.events import Mask, ReplyPlan
 from .accesses import Resolver, Unresolved
 from .asks import Ask
 from .catalogs import HOLDS_SAMPLES, SAMPLE_COLUMNS, SAMPLES
+from .copying import Copied, Undecidable, copied
 from .derive import WRITES, keeps_values
 from .document import Document
 from .hidden import Column, Hidden, Permits, hidden_columns, permitted_uses
@@ -79,28 +80,56 @@ class Disclosure:
         """For all that an operation runs. `cursors`: those that it reads."""
         samples = self._samples and any(_reads_samples(part) for part in analyses)
         if not self.hidden and not samples:
-            return Exposure()
+            return self._watched_copy(texts[0], resolver) if _only_copies(analyses) else Exposure()
         if self._blind and any(map(_reads_anything, analyses)):
             return Exposure(
                 None, f"the catalog of {self._place} is not known, so hidden columns can't be found", "Try again.", True
             )
+        if self.hidden and not _only_copies(analyses) and any(_copies_to_client(part) for part in analyses):
+            return Exposure(
+                None, "COPY beside another statement can't be masked, as what is which can't be told", "Send it alone.", True
+            )
         answers = any(map(_returns_rows, analyses))
         touched = samples or any(cursor.touches for cursor in cursors) or any(self._touches(part, resolver) for part in analyses)
         if not touched:
-            # No mask reaches the rows of COPY, so a plan with any would end it; these are of tables known to be clean.
-            return Exposure(self._plan) if answers and not _only_copies(analyses) else Exposure()
+            # The origins that the masks go by are not in a COPY; these are of tables known to be clean.
+            if _only_copies(analyses):
+                return self._watched_copy(texts[0], resolver)
+            return Exposure(self._plan) if answers else Exposure()
         flows = [self.flow(text, resolver) for text in texts]
         by_text = any(flow.by_place for flow in flows)
         # CREATE TABLE AS EXECUTE writes what another text reads.
         reading = {a for part in analyses for a in part.accesses if _reads_rows(a, part) and self._may_be_dirty(a, resolver)}
         said = "catalogs that hold samples" if samples and not reading else _said(reading, "select")
+        copy, why = self._copied(texts[0], flows[0]) if _only_copies(analyses) else (None, "")
         for analysis, flow in zip(analyses, flows, strict=True):
-            if (refusal := self._refusal(analysis, flow, said, resolver)) is not None:
+            if (refusal := self._refusal(analysis, flow, said, resolver, why)) is not None:
                 return Exposure(None, refusal.reason, refusal.hint, True, by_text)
+        if copy is not None:
+            return Exposure(ReplyPlan(scrub_errors=True, copy=copy.shape, copy_masks=copy.masks), touches=True, by_text=True)
         plan = self._plan_for(analyses, flows, samples=samples, answers=answers)
         if len(cursors) == 1 and len(analyses) == 1 and analyses[0].statements == 1:
             plan = msgspec.structs.replace(plan, clean_positions=cursors[0].clean, columns=cursors[0].columns)
         return Exposure(plan, touches=True, by_text=by_text)
+
+    def _copied(self, text: str, flow: Flow) -> tuple[Copied | None, str]:
+        """The fields of a COPY that must be looked at, None where they need not; with why they can't be, if so."""
+        if self._net is None and not flow.lost and not self.stance.shows(flow.answer):
+            return None, ""
+        if self._layout is None:
+            return None, "the catalog is not known"
+        skipped = self._net.skipped if self._net is not None else ()
+        try:
+            return copied(parse(text)[0].tree["CopyStmt"], flow, self.stance, self._layout, COMPUTED, skipped), ""
+        except Undecidable as error:
+            return None, str(error)
+
+    def _watched_copy(self, text: str, resolver: Resolver) -> Exposure:
+        """Of what shows nothing hidden: with its fields where detectors are to look at them."""
+        if self._net is None:
+            return Exposure()
+        copy, _ = self._copied(text, self.flow(text, resolver))
+        return Exposure(ReplyPlan(copy=copy.shape, copy_masks=copy.masks), by_text=True) if copy is not None else Exposure()
 
     def flow(self, text: str, resolver: Resolver) -> Flow:
         """Where the values of a text go; what can't be followed says so."""
@@ -123,7 +152,7 @@ class Disclosure:
         if not answers:
             return msgspec.structs.replace(self._plan, computed=COMPUTED, scrub_errors=True)
         if _only_copies(analyses):
-            # Nothing hidden is among the rows, or it would have been refused; errors may tell of what was read.
+            # Nothing hidden is among the rows; errors may tell of what was read.
             return ReplyPlan(scrub_errors=True)
         # The text of an EXECUTE answers with the rows of the one that it names.
         answering = [flow for part, flow in zip(analyses, flows, strict=True) if not part.executes]
@@ -172,11 +201,12 @@ class Disclosure:
         # A relation that the catalog does not know may have been made since, from anything.
         return access.action != "create" and self._layout is not None and not all(self._layout.knows(*r) for r in relations)
 
-    def _refusal(self, analysis: Analysis, flow: Flow, reading: str, resolver: Resolver) -> Refusal | None:
-        """Why the statement could tell of hidden values, or bring them where no mask reaches. `reading`: what may give such."""
+    def _refusal(self, analysis: Analysis, flow: Flow, reading: str, resolver: Resolver, why: str) -> Refusal | None:
+        """Why the statement could tell of hidden values, or bring them where no mask reaches. `reading`: what may give such.
+        `why`: why the rows of a COPY can't be masked; empty when they can."""
         dirty = {a for a in analysis.accesses if a.kind == "table" and self._may_be_dirty(a, resolver)}
-        if "copy_out" in analysis.effects:
-            refusal = copies(flow, self.stance, _said(dirty, "copy_out") or "what may hold hidden columns")
+        if why and "copy_out" in analysis.effects:
+            refusal = copies(flow, self.stance, _said(dirty, "copy_out") or "what may hold hidden columns", why)
             if refusal is not None:
                 return refusal
         defined = sorted((a for a in dirty if a.action in _CHANGES_MEANING and self._is_dirty(a, resolver)), key=str)
@@ -236,6 +266,10 @@ def _unfollowed(analysis: Analysis, reading: str) -> Refusal | None:
 def _only_copies(analyses: Sequence[Analysis]) -> bool:
     """Whether nothing but the rows of one COPY comes back."""
     return len(analyses) == 1 and analyses[0].statements == 1 and "copy_out" in analyses[0].effects
+
+
+def _copies_to_client(analysis: Analysis) -> bool:
+    return "copy_out" in analysis.effects and not {"file", "program"} & set(analysis.flags)
 
 
 def _said(accesses: Collection[Access], action: str) -> str:

@@ -85,13 +85,13 @@ def _derives(keeper: str, what: str) -> Refusal:
     )
 
 
-def copies(flow: Flow, stance: Stance, said: str) -> Refusal | None:
-    """COPY sends rows as text, which no mask reaches: only what is clean may go."""
+def copies(flow: Flow, stance: Stance, said: str, why: str) -> Refusal | None:
+    """A COPY whose fields can't be masked, `why`: only what is clean may go."""
     if flow.lost or stance.shows(flow.answer):
         found = sorted(stance.of(flow.answer.columns))
         what = stance.named(found[0]) if found else f"hidden columns of {said}"
         return Refusal(
-            f"COPY out of {said} can't be masked, and it would show {what}",
+            f"COPY out of {said} can't be masked, as {why}, and it would show {what}",
             "Leave the hidden columns out, or read them with SELECT, or ask for a policy that permits reveal on their tags.",
         )
     return None

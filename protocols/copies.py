@@ -25,3 +25,5 @@ class CopyShape(msgspec.Struct, frozen=True):
     escape: bytes = b'"'
     forced: frozenset[int] = frozenset()
     """Positions of the fields that are quoted whenever they are not NULL."""
+    unwatched: frozenset[int] = frozenset()
+    """Positions of the fields that detectors do not look at."""

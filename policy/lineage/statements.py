@@ -111,11 +111,16 @@ def later(body: Tree, scope: Scope, uses: Uses) -> Rows:
 
 @rule(ROWS, "CopyStmt")
 def copy(body: Tree, scope: Scope, uses: Uses) -> Rows:
-    """COPY TO with its rows; COPY FROM reads none."""
-    if "query" in body:
-        return rows(body["query"], scope, uses)
+    """COPY TO with its rows, which a file or a program keeps; COPY FROM reads none."""
     if body.get("is_from"):
         return NONE
+    found = rows(body["query"], scope, uses) if "query" in body else _copied_table(body, uses)
+    if "filename" in body:
+        uses.assign(found.whole())
+    return found
+
+
+def _copied_table(body: Tree, uses: Uses) -> Rows:
     target = _target(body, uses)
     columns = strings(body.get("attlist", []))
     if target.open and columns:

@@ -19,8 +19,10 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 MAX_ROWS = 1_000_000
-"""Most rows to keep (a relation, a column, an inheritance link, a view's dependency are a row each): some 150 MB."""
+"""Most rows to keep (a relation, an inheritance link, a view's dependency are a row each, a column is two): some 150 MB."""
 
+_MAX_DOMAINS = 100
+"""Domains over domains that are followed."""
 MAX_TREE_CHARACTERS = 64 << 20
 """Most characters of views' stored trees to keep: some 10 kB a view. Beyond that a view's columns are not told apart."""
 
@@ -41,6 +43,16 @@ SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attna
    AND c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
    AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast'])
    AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
+UNION ALL
+SELECT 'type', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.atttypid::pg_catalog.text, ''
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+ WHERE a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+   AND c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
+   AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+UNION ALL
+SELECT 'domain', t.oid::pg_catalog.text, t.typbasetype::pg_catalog.text, '', '' FROM pg_catalog.pg_type t
+ WHERE t.typtype::pg_catalog.text OPERATOR(pg_catalog.=) 'd'
 UNION ALL
 SELECT 'child', i.inhparent::pg_catalog.text, i.inhrelid::pg_catalog.text, '', '' FROM pg_catalog.pg_inherits i
 UNION ALL
@@ -114,6 +126,8 @@ class Catalog:
         self._by_name: defaultdict[str, list[int]] = defaultdict(list)
         self._columns: defaultdict[int, dict[int, str]] = defaultdict(dict)
         self._generated: defaultdict[int, set[int]] = defaultdict(set)
+        self._types: dict[tuple[int, int], int] = {}
+        self._domains: dict[int, int] = {}
         self._children: defaultdict[int, set[int]] = defaultdict(set)
         self._parents: defaultdict[int, set[int]] = defaultdict(set)
         self._views: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
@@ -150,6 +164,10 @@ class Catalog:
             self._columns[oid][int(second)] = third
             if fourth:
                 self._generated[oid].add(int(second))
+        elif kind == "type":
+            self._types[oid, int(second)] = int(third)
+        elif kind == "domain":
+            self._domains[oid] = int(second)
         elif kind == "child":
             self._children[oid].add(int(second))
             self._parents[int(second)].add(oid)
@@ -193,6 +211,15 @@ class Catalog:
     def attnum(self, oid: int, column: str) -> int | None:
         """The attribute number of a relation's column."""
         return next((number for number, name in self._columns.get(oid, {}).items() if name == column), None)
+
+    def type_of(self, oid: int, attnum: int) -> int:
+        """OID of a column's type, of a domain's base type as the server sends its values; 0 where that is not known."""
+        found = self._types.get((oid, attnum), 0)
+        for _ in range(_MAX_DOMAINS):
+            if found not in self._domains:
+                return found
+            found = self._domains[found]
+        return 0
 
     def descendants(self, oid: int) -> frozenset[int]:
         """Children and partitions at any depth, the relation itself left out."""

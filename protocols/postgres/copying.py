@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..events import ReplyPlan
-from . import values
+from . import types, values
 from .copylines import form
 from .detecting import Net
 from .messages import Malformed
@@ -34,13 +34,18 @@ class CopyMasks:
         """For the positions of masked fields."""
         self._watched: list[tuple[int, Shaper]] = []
         """For those of fields that pass but for what is found in them."""
+        self.unread = False
+        """A field would have to be looked through and can't be, as its type is not known."""
         self._names = shape.names
         self._found: set[str] = set()
         for position, (type_oid, mask) in enumerate(zip(shape.types, plan.copy_masks, strict=True)):
             if mask is not None:
                 self._members.append((position, values.member(values.shape(mask, type_oid, int(self.binary), codec), codec)))
-            elif self._net is not None:
-                shaper = self._net.shaper(type_oid, int(self.binary), codec)
+            elif self._net is not None and position not in shape.unwatched:
+                # In text what is not known to be something else is looked through as text.
+                known = type_oid or (0 if self.binary else types.TEXT)
+                self.unread = self.unread or not known
+                shaper = self._net.shaper(known, int(self.binary), codec)
                 if shaper is not None:
                     self._watched.append((position, values.member(values.watched(shaper), codec)))
 

@@ -259,6 +259,10 @@ def begin_copy(backend: Backend, slot: Slot, plan: ReplyPlan, size: int) -> None
         return
     if messages.copy_response(backend.body(size)) != (masks.binary, masks.count):
         raise PeerFault("unsafe", "COPY would send other columns than those that are known", b"42501")
+    if masks.unread:
+        raise PeerFault(
+            "unsafe", "a binary COPY of expressions can't be looked through for values that are to be hidden", b"42501"
+        )
     slot.copy = masks
     slot.masked, slot.tags = masks.masked, masks.tags
 

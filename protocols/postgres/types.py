@@ -7,6 +7,7 @@ from __future__ import annotations
 
 CHARACTER = frozenset({25, 1043, 1042, 19, 705, 142, 2275})
 """text, varchar, bpchar, name, unknown, xml, cstring: in both formats the characters as they are."""
+TEXT = 25
 BPCHAR = 1042
 CHAR = 18
 """``"char"``: one byte."""

@@ -26,8 +26,14 @@ columns = ["pg/detected/public/people/card"]
 detect = ["card", "phone"]
 mask = { kind = "format" }
 [tags."pii.born"]
-columns = ["pg/detected/public/people/born"]
+columns = ["pg/detected/public/people/born", "pg/detected/public/accounts/born"]
 mask = { kind = "date_year" }
+[tags."pii.account"]
+columns = ["pg/detected/public/accounts/owner", "pg/detected/public/orders/owner", "pg/detected_too/public/visits/who"]
+mask = { kind = "hash" }
+[tags."pii.phone"]
+columns = ["pg/detected/public/accounts/phone", "pg/detected_too/public/visits/phone"]
+mask = { kind = "format" }
 [tags."pii.doc"]
 columns = ["pg/detected/public/people/doc"]
 mask = { kind = "redact", leaves = ["contact.phone"] }
@@ -38,6 +44,37 @@ INSERT INTO people VALUES
   (1, 'write to amelie@example.com or +44 20 7946 0958', '4111 1111 1111 1111', '1987-05-23',
    '{"contact": {"phone": "12345", "zip": "10115"}}', '{"mail":  "amelie@example.com", "n": 1.50}', '{a,amelie@example.com}'),
   (2, 'nothing here', '5555555555554444', '1990-12-31', '{"n": 1.50}', '{"n": 2}', '{b}');
+"""
+ACCOUNTS = """
+CREATE DOMAIN digits AS text CHECK (VALUE ~ '^[+0-9 ]+$');
+CREATE TABLE accounts (id int, owner text, phone digits, born date, n int GENERATED ALWAYS AS (id + 1) STORED, note text);
+INSERT INTO accounts VALUES (1, 'amelie', '030 123', '1987-05-23', DEFAULT, E'a\\tb\\\\'), (2, NULL, NULL, NULL, DEFAULT, 'says "hi"'),
+  (3, 'bo, "x"', '030 999', '1990-01-02', DEFAULT, 'cc bo@example.com');
+CREATE TABLE orders (id int, owner varchar(20));
+INSERT INTO orders VALUES (1, 'amelie'), (2, 'amelie'), (3, 'zoe');
+"""
+VISITS = "CREATE TABLE visits (who text, phone text); INSERT INTO visits VALUES ('amelie', '030 123'), ('bo', '030 555');"
+COPIER = """
+import json, sys, psycopg
+COPIES = ["", "(FORMAT csv, HEADER)", "(FORMAT csv, FORCE_QUOTE *, DELIMITER ';')", "(FORMAT binary)"]
+with psycopg.connect(autocommit=True) as c:
+    said = {"copies": {}, "refused": []}
+    for options in COPIES:
+        with c.cursor().copy(f"COPY accounts TO STDOUT {options}") as copy:
+            said["copies"][options] = [bytes(block).hex() for block in copy]
+    with c.cursor().copy("COPY (SELECT upper(owner), phone, id FROM accounts LIMIT 1) TO STDOUT") as copy:
+        said["query"] = b"".join(bytes(block) for block in copy).decode()
+    for options in ("(NULL 'amelie')", "(ENCODING 'LATIN1')"):
+        try:
+            with c.cursor().copy(f"COPY accounts TO STDOUT {options}") as copy:
+                list(copy)
+        except psycopg.Error as error:
+            said["refused"].append(error.sqlstate)
+    said["select"] = c.execute("SELECT id, owner, phone, born::date, note FROM accounts ORDER BY id").fetchall()
+    said["orders"] = c.execute("SELECT id, owner FROM orders ORDER BY id").fetchall()
+    with psycopg.connect(dbname="detected_too") as other:
+        said["visits"] = other.execute("SELECT who, phone FROM visits").fetchall()
+    print(json.dumps(said, default=str))
 """
 AGENT = """
 import json, psycopg
@@ -63,12 +100,17 @@ def running(postgres18: Server) -> Iterator[guard.Guard]:
         policies=POLICY,
         tags=TAGS,
     )
-    with postgres18.database("detected", script), guard.guarding(setup) as made:
+    script += ACCOUNTS
+    with (
+        postgres18.database("detected", script),
+        postgres18.database("detected_too", VISITS),
+        guard.guarding(setup) as made,
+    ):
         yield made
 
 
-def said(running: guard.Guard, agent: str, server: Server) -> Any:
-    done = running.run(agent, [sys.executable, "-"], server.environment("detected"), AGENT)
+def said(running: guard.Guard, agent: str, server: Server, program: str = AGENT) -> Any:
+    done = running.run(agent, [sys.executable, "-"], server.environment("detected"), program)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -105,3 +147,37 @@ def test_the_record_names_where_something_was_found(running: guard.Guard, postgr
     flows = [found["flow"] for found in running.ask("recordings", "list")]
     shown = json.loads(running.cli("recordings", "show", str(flows[-1]), "--json").stdout)
     assert "pii.email" in json.dumps(shown["items"])
+
+
+def back(server: Server, options: str, blocks: list[str]) -> list[tuple[Any, ...]]:
+    """The rows of a COPY as a server reads them."""
+    with server.connect("detected") as connection:
+        connection.execute("CREATE TEMPORARY TABLE back (id int, owner text, phone text, born date, note text)")
+        options = options.replace("FORCE_QUOTE *, ", "")
+        with connection.cursor().copy(f"COPY back FROM STDIN {options}".encode()) as copy:
+            for block in blocks:
+                copy.write(bytes.fromhex(block))
+        return connection.execute("SELECT id, owner, phone, born::text, note FROM back ORDER BY id").fetchall()
+
+
+def test_copies_in_every_form_have_the_masks_of_select(running: guard.Guard, postgres18: Server) -> None:
+    answers = said(running, "one", postgres18, COPIER)
+    for options, blocks in answers["copies"].items():
+        assert [list(row) for row in back(postgres18, options, blocks)] == answers["select"], options
+        assert b"amelie" not in b"".join(map(bytes.fromhex, blocks))
+    first, second, third = answers["select"]
+    assert (first[3], first[4], second[1:4]) == ("1987-01-01", "a\tb\\", [None, None, None])
+    assert third[4] == "cc b*@example.com"
+    assert answers["query"] == f"\\N\t{first[2]}\t1\n"
+    assert answers["refused"] == ["42501", "42501"]
+
+
+def test_keyed_masks_join_across_tables_databases_and_types(running: guard.Guard, postgres18: Server) -> None:
+    answers = said(running, "one", postgres18, COPIER)
+    accounts, orders, visits = answers["select"], answers["orders"], answers["visits"]
+    amelie = accounts[0][1]
+    assert [owner == amelie for _, owner in orders] == [True, True, False]
+    assert visits[0] == [amelie, accounts[0][2]]
+    assert visits[1][0] not in (amelie, accounts[2][1])
+    assert len({phone for _, _, phone, *_ in accounts} | {phone for _, phone in visits}) == 4
+    assert not {"amelie", "bo", "030 123", "030 555"} & {*map(str, amelie), *visits[0], *visits[1]}

@@ -182,9 +182,11 @@ def test_a_new_catalog_is_heeded_at_once(decider: Decider, statement: Statement)
         "MERGE INTO customers c USING orders o ON c.id = o.id WHEN MATCHED THEN UPDATE SET name = c.card",
         "MERGE INTO notes n USING customers c ON c.id = n.id WHEN NOT MATCHED THEN INSERT VALUES (c.id, c.card)",
         "WITH gone AS (DELETE FROM customers WHERE id = 1 RETURNING card) INSERT INTO notes SELECT 1, card FROM gone",
-        "COPY customers TO STDOUT",
-        "COPY (SELECT card FROM customers) TO STDOUT",
-        "COPY emails TO STDOUT",
+        "COPY customers TO STDOUT (ENCODING 'LATIN1')",
+        "COPY (SELECT card FROM customers) TO STDOUT (NULL 'guess')",
+        "COPY pg_statistic TO STDOUT",
+        "COPY customers TO '/tmp/x'",
+        "COPY (SELECT id, card FROM customers) TO PROGRAM 'cat'",
         "SELECT set_config('timezone', card, false) FROM customers",
         "SELECT pg_notify('c', card) FROM customers",
         "SELECT setval('s', length(card)) FROM customers",
@@ -300,10 +302,10 @@ def test_a_temporary_table_may_hold_anything(free: Decider, statement: Statement
 
 
 def test_copy_out_of_clean_tables_passes_and_of_what_may_be_hidden_does_not(free: Decider, statement: Statement) -> None:
-    """A plan with masks would end the connection when the rows of a COPY come."""
+    """Rows of which nothing need be hidden pass as they are."""
     clean = free.open("support-bot", "shop").decide(statement("COPY orders TO STDOUT"))
     assert (clean.decision.verdict, clean.decision.plan) == (Verdict.ALLOW, None)
-    for text in ("COPY customers TO STDOUT", "COPY pg_statistic TO STDOUT", "COPY (SELECT pg_read_file('x')) TO STDOUT"):
+    for text in ("COPY pg_statistic TO STDOUT", "COPY (SELECT * FROM made_since) TO STDOUT"):
         assert free.open("support-bot", "shop").decide(statement(text)).decision.verdict is Verdict.DENY, text
 
 

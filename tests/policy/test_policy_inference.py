@@ -212,11 +212,8 @@ def test_a_copy_beside_another_statement_does_not_unmask_it(free: Decider, state
     alone = flow.decide(statement("COPY customers (id, name) TO STDOUT")).decision.plan
     assert alone is not None
     assert (alone.masks, alone.computed, alone.scrub_errors) == ({}, None, True)
-    both = "COPY customers (id) TO STDOUT; SELECT {} FROM customers"
-    assert flow.decide(statement(both.format("email"))).decision.verdict is Verdict.DENY
-    beside = flow.decide(statement(both.format("id"))).decision.plan
-    assert beside is not None
-    assert (bool(beside.masks), beside.computed is not None) == (True, True)
+    for both in ("COPY customers (id) TO STDOUT; SELECT id FROM customers", "SELECT 1; COPY orders TO STDOUT"):
+        assert "COPY beside" in flow.decide(statement(both)).decision.reason
     assert flow.decide(statement("COPY orders TO STDOUT")).decision.plan is None
 
 
@@ -224,7 +221,7 @@ def test_copy_of_what_may_be_anything_is_refused_beforehand(with_rules: Make, ca
     decider = Decider(with_rules('@id("all") permit (principal, action, resource) ' + UNSEEN))
     decider.set_catalog("shop", "shop", catalog)
     flow = decider.open("support-bot", "shop")
-    for text in ("COPY pg_statistic TO STDOUT", "COPY (SELECT pg_read_file('x')) TO STDOUT", "COPY emails TO STDOUT"):
+    for text in ("COPY pg_statistic TO STDOUT", "COPY (SELECT x.* FROM pg_statistic x, orders) TO STDOUT"):
         assert "COPY out of" in flow.decide(statement(text)).decision.reason, text
 
 
