@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, LiteralString
 
+from ..policy.addresses import UNIX_SCHEME, parse_address
 from ..policy.discover import Column
 from .failures import Failure
 
 MAX_CHARACTERS = 4096
 """Of a value: what is longer is looked at this far."""
 _TIMEOUT_MS = 10_000
+_QUOTED, _BEHIND_BACKSLASH = r"(['\\])", r"\\\1"
 
 _COLUMNS: LiteralString = """
 SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, NULL), pg_catalog.col_description(c.oid, a.attnum)
@@ -21,6 +24,23 @@ SELECT n.nspname, c.relname, a.attname, pg_catalog.format_type(a.atttypid, NULL)
    AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%%'
  ORDER BY 1, 2, a.attnum
 """
+
+
+def connection_string(address: str, database: str, word: str = "") -> str:
+    """libpq's words for an address of a resource; as whom hostguard logs in there is not the client's to say.
+
+    `word`: the resource's ``client_password``. Raises Failure for a socket of a name that libpq can't be told.
+    """
+    host, port = parse_address(address)
+    if host.startswith(UNIX_SCHEME):
+        folder, _, suffix = host.removeprefix(UNIX_SCHEME).rpartition("/.s.PGSQL.")
+        if not folder or not suffix.isdigit():
+            raise Failure(f"{address}: libpq can't connect to a socket of that name")
+        host, port = folder, int(suffix)
+    # TLS between us and hostguard is as it offers it; nothing secret is asked for.
+    words = {"host": host, "port": str(port), "dbname": database, "user": "hostguard", "password": word}
+    # PostgreSQL 18 docs §32.1.1.1: a quote and a backslash within quotes have a backslash before them.
+    return " ".join(f"{name}='{re.sub(_QUOTED, _BEHIND_BACKSLASH, said)}'" for name, said in words.items() if said)
 
 
 def columns(dsn: str, rows: int) -> tuple[str, list[Column]]:

@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from ...policy.document import Document
 from ..failures import Failure
+from .exec import enter
 from .output import config_option, configured, json_option, print_json
 
 
@@ -26,13 +28,30 @@ def command() -> None:
 @click.option(
     "--rows", type=click.IntRange(0, 10_000), default=200, show_default=True, help="Rows of each table to look at; 0 for none."
 )
+@click.option(
+    "--workload", default=None, help="Read through hostguard, as this workload, with the resource's credential: no secret needed."
+)
+@click.option("--database", default=None, help="With --workload: the database.  [default: named as the resource]")
 @json_option
 @config_option
-def scan(config: Path, as_json: bool, resource: str, dsn_file: Path | None, dsn_env: str, rows: int) -> None:
+def scan(
+    config: Path,
+    as_json: bool,
+    resource: str,
+    dsn_file: Path | None,
+    dsn_env: str,
+    rows: int,
+    workload: str | None,
+    database: str | None,
+) -> None:
     """Propose tags for the columns of RESOURCE, as configuration to review.
 
-    Names, comments, types and some values are looked at, in a read-only transaction of an account of your own: give it as a
-    connection string in a file or a variable, never on the command line. No value is stored or shown. Nothing is changed.
+    Names, comments, types and some values are looked at, in a read-only transaction. No value is stored or shown, nothing is
+    changed.
+
+    Either as an account of your own, given as a connection string in a file or a variable, never on the command line. Or
+    with --workload as that workload's agent: hostguard logs in with the resource's credential, policies decide what the agent may
+    read, and the record has it. Values that it may not see are not looked at.
     """
     from ...policy.discover import as_toml, proposals
     from ..scan import columns
@@ -40,7 +59,13 @@ def scan(config: Path, as_json: bool, resource: str, dsn_file: Path | None, dsn_
     document = configured(config)
     if resource not in document.resources:
         raise Failure(f"the configuration has no resource {resource}")
-    database, found = columns(_dsn(dsn_file, dsn_env), rows)
+    if workload is None:
+        if database is not None:
+            raise click.UsageError("--database goes with --workload; a connection string names its own")
+        dsn = _dsn(dsn_file, dsn_env)
+    else:
+        dsn = _guarded(document, resource, workload, database or resource, rows)
+    database, found = columns(dsn, rows)
     tagged = {column for tag in document.tags.values() for column in tag.columns}
     proposed = proposals(resource, database, found, tagged, document.resources[resource].phone_regions)
     if as_json:
@@ -51,6 +76,19 @@ def scan(config: Path, as_json: bool, resource: str, dsn_file: Path | None, dsn_
         f"# {resource}/{database}: {len(found)} columns of {tables} tables, at most {rows} rows of each. Review before use.\n"
     )
     click.echo(as_toml(proposed) or "# nothing to propose\n", nl=False)
+
+
+def _guarded(document: Document, resource: str, workload: str, database: str, rows: int) -> str:
+    """From here on this process is one of the workload's; what it connects to is the resource's first address."""
+    from ..scan import connection_string
+
+    section = document.resources[resource]
+    if section.protocol != "postgres":
+        raise Failure(f"resource {resource} is of protocol {section.protocol}: there are no columns to scan")
+    if rows and section.capture_replies:
+        raise Failure(f"replies of {resource} are kept (capture_replies), so values would be stored: scan with --rows 0")
+    enter(document, workload)
+    return connection_string(section.addresses[0], database, section.client_password)
 
 
 def _dsn(file: Path | None, variable: str) -> str:

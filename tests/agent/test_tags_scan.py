@@ -13,7 +13,10 @@ import pytest
 import servers
 from documents import SMALL, write
 from guard import HOSTGUARD
+from psycopg.conninfo import conninfo_to_dict
 
+from hostguard.agent.failures import Failure
+from hostguard.agent.scan import connection_string
 from hostguard.policy.discover import Column, proposals, snake
 from hostguard.policy.document import load
 
@@ -86,6 +89,31 @@ def test_what_goes_wrong_is_said(
 ) -> None:
     done = scan(tmp_path, database, *arguments, dsn=dsn)
     assert (done.returncode, said in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1:5432", {"host": "127.0.0.1", "port": "5432"}),
+        ("[::1]:5433", {"host": "::1", "port": "5433"}),
+        ("unix:/run/pg/.s.PGSQL.5432", {"host": "/run/pg", "port": "5432"}),
+    ],
+)
+def test_a_resources_address_is_said_in_libpqs_words(address: str, expected: dict[str, str]) -> None:
+    said = conninfo_to_dict(connection_string(address, "it's \\ odd", "word"))
+    assert said == {**expected, "dbname": "it's \\ odd", "user": "hostguard", "password": "word"}
+
+
+def test_a_socket_that_libpq_would_not_find_is_said() -> None:
+    with pytest.raises(Failure, match="libpq"):
+        connection_string("unix:/run/odd", "shop")
+
+
+def test_values_of_a_resource_whose_replies_are_kept_are_not_read(tmp_path: Path) -> None:
+    config = write(tmp_path, SMALL + "capture_replies = true\n")
+    command = [HOSTGUARD, "tags", "scan", "--config", str(config), "--workload", "bot", "shop"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "scan with --rows 0" in done.stderr) == (1, True)
 
 
 def test_a_word_within_another_does_not_count() -> None:

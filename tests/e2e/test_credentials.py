@@ -128,6 +128,20 @@ def test_what_was_cancelled_is_cancelled(running: Guard, shop: Server) -> None:
     assert "57014" in done.stdout
 
 
+def test_tags_are_scanned_with_the_credential_and_on_record(running: Guard, shop: Server) -> None:
+    with shop.connect("anyone") as connection:
+        connection.execute("CREATE TABLE people (id int, contact text); GRANT SELECT ON people TO scrammer")
+        connection.execute("INSERT INTO people SELECT i, 'person' || i || '@example.com' FROM generate_series(1, 20) i")
+    done = running.cli("tags", "scan", "shop", "--workload", "first", "--database", "anyone", "--json")
+    assert done.returncode == 0, done.stderr
+    (proposal,) = json.loads(done.stdout)["proposals"]
+    assert (proposal["tag"], proposal["reasons"]) == ("pii.email", ["20 of 20 values"])
+    flow = max(flow["flow"] for flow in running.ask("recordings", "list"))
+    shown = running.cli("recordings", "show", str(flow)).stdout
+    assert "scrammer to database anyone by credential shop-app" in shown
+    assert "@example.com" not in shown
+
+
 def test_a_new_secret_is_found_by_the_login_that_the_server_refuses(running: Guard, shop: Server) -> None:
     assert answers(running, shop, "first") == "scrammer|anyone"
     with rotated(shop, "another one"):

@@ -48,8 +48,8 @@ INSERT INTO people VALUES
 ACCOUNTS = """
 CREATE DOMAIN digits AS text CHECK (VALUE ~ '^[+0-9 ]+$');
 CREATE TABLE accounts (id int, owner text, phone digits, born date, n int GENERATED ALWAYS AS (id + 1) STORED, note text);
-INSERT INTO accounts VALUES (1, 'amelie', '030 123', '1987-05-23', DEFAULT, E'a\\tb\\\\'), (2, NULL, NULL, NULL, DEFAULT, 'says "hi"'),
-  (3, 'bo, "x"', '030 999', '1990-01-02', DEFAULT, 'cc bo@example.com');
+INSERT INTO accounts VALUES (1, 'amelie', '030 123', '1987-05-23', DEFAULT, E'a\\tb\\\\'),
+  (2, NULL, NULL, NULL, DEFAULT, 'says "hi"'), (3, 'bo, "x"', '030 999', '1990-01-02', DEFAULT, 'cc bo@example.com');
 CREATE TABLE orders (id int, owner varchar(20));
 INSERT INTO orders VALUES (1, 'amelie'), (2, 'amelie'), (3, 'zoe');
 """
@@ -70,7 +70,7 @@ with psycopg.connect(autocommit=True) as c:
                 list(copy)
         except psycopg.Error as error:
             said["refused"].append(error.sqlstate)
-    said["select"] = c.execute("SELECT id, owner, phone, born::date, note FROM accounts ORDER BY id").fetchall()
+    said["select"] = c.execute("SELECT id, owner, phone, born, note FROM accounts ORDER BY id").fetchall()
     said["orders"] = c.execute("SELECT id, owner FROM orders ORDER BY id").fetchall()
     with psycopg.connect(dbname="detected_too") as other:
         said["visits"] = other.execute("SELECT who, phone FROM visits").fetchall()
@@ -180,4 +180,4 @@ def test_keyed_masks_join_across_tables_databases_and_types(running: guard.Guard
     assert visits[0] == [amelie, accounts[0][2]]
     assert visits[1][0] not in (amelie, accounts[2][1])
     assert len({phone for _, _, phone, *_ in accounts} | {phone for _, phone in visits}) == 4
-    assert not {"amelie", "bo", "030 123", "030 555"} & {*map(str, amelie), *visits[0], *visits[1]}
+    assert not {"amelie", "bo", "030 123", "030 555"} & {amelie, *visits[0], *visits[1]}
