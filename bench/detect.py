@@ -22,7 +22,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from hostguard.policy.detect.scanner import ENTITIES, Scanner, warm
+from hostguard.policy.detect.found import ENTITIES
+from hostguard.policy.detect.scanner import Scanner, warm
 
 LOCALES = ("en_US", "en_GB", "de_DE", "fr_FR", "es_ES", "it_IT", "nl_NL")
 REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "NL")

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from .detect.scanner import ENTITIES, Scanner
+from .detect.found import ENTITIES
+from .detect.scanner import Scanner
 from .paths import path
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from ..identity.auditors import recipient_fault
 from .addresses import UNIX_SCHEME, parse_address
 from .credential_checks import credential_mistakes
+from .detect import plugins
+from .detect.found import ENTITIES
 from .paths import split
 from .sections import Tables
 from .strict import Mistake, suggest
@@ -102,6 +104,10 @@ def _tags(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
             yield Mistake(("tags", name), "a tag's name is parts with single dots between them, such as pci.card")
         if name.split(".")[0] == RESERVED_TAG:
             yield Mistake(("tags", name), f"tags in {RESERVED_TAG} are hostguard's own")
+        for kind in tag.detect:
+            if kind not in ENTITIES and kind not in plugins.installed():
+                known = ", ".join((*ENTITIES, *sorted(plugins.installed())))
+                yield Mistake(("tags", name, "detect"), f'"{kind}" is nothing that is detected; expected one of {known}')
         for column in tag.columns:
             place = ("tags", name, "columns")
             parts = split(column)

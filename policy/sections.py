@@ -357,8 +357,8 @@ class MaskRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``hash`` and ``format``: another number is another key. Default 0."""
 
 
-Entity = Literal["email", "phone", "card", "iban", "national_id", "ip", "key", "jwt", "private_key"]
-"""What detectors tell by its form."""
+Entity = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z", description="a kind of value, such as email")]
+"""What detectors tell by its form; which kinds there are is checked with plug-ins in view."""
 
 
 class Tag(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -367,7 +367,7 @@ class Tag(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     columns: tuple[str, ...] = ()
     """Columns that carry the tag: ``resource/database/schema/table/column``. Default none."""
     detect: tuple[Entity, ...] = ()
-    """Values that carry the tag wherever they stand in a column of text or JSON. Default none."""
+    """Kinds of values that carry the tag wherever they stand in a column of text or JSON. Default none."""
     mask: MaskRule = MaskRule()
     """How the values look to an agent that may not see them. Default ``{ kind = "redact" }``."""
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+ENTITIES = ("email", "phone", "card", "iban", "national_id", "ip", "key", "jwt", "private_key")
+"""All that can be detected without plug-ins."""
 LEFT = r"(?<![0-9A-Za-z_])(?<![0-9A-Za-z][-.:/])"
 """Not in the middle of a word, nor behind a joint of a longer token (a UUID, a version, a path)."""
 RIGHT = r"(?![0-9A-Za-z_])(?![-.:/][0-9A-Za-z])"

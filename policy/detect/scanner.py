@@ -13,11 +13,9 @@ from collections.abc import Collection, Sequence
 
 import hyperscan
 
-from . import money, national, network, persons, secrets_found
-from .found import Detector, Found
+from . import money, national, network, persons, plugins, secrets_found
+from .found import ENTITIES, Detector, Found
 
-ENTITIES = ("email", "phone", "card", "iban", "national_id", "ip", "key", "jwt", "private_key")
-"""All that can be detected."""
 _WINS = {
     name: number
     for number, name in enumerate(("private_key", "jwt", "key", "email", "iban", "card", "national_id", "ip", "phone"))
@@ -28,8 +26,10 @@ class Scanner:
     """Finds what some detectors detect."""
 
     def __init__(self, entities: Collection[str], regions: Sequence[str] = ("US",)) -> None:
-        """`entities`: some of ENTITIES. `regions`: countries whose national telephone numbers are found (ISO 3166)."""
+        """`entities`: some of ENTITIES, names of plug-ins. `regions`: countries whose national telephone numbers are found (ISO
+        3166). Raises plugins.NoPlugin."""
         self._detectors = [each for each in _detectors(regions) if each.entity in entities]
+        self._detectors += [plugins.plugin(name) for name in sorted(set(entities) - set(ENTITIES))]
         expressions = [(number, each) for number, detector in enumerate(self._detectors) for each in detector.suspects]
         # JSON may hide any character behind an escape.
         expressions.append((len(self._detectors), r"\\u00"))
@@ -65,8 +65,9 @@ class Scanner:
 
 
 def warm() -> None:
-    """Load all that is else loaded when it is first needed: later there may be no files."""
+    """Load all that is else loaded when it is first needed: later there may be no files. Raises plugins.NoPlugin."""
     persons.warm()
+    plugins.load_all()
     scanner = Scanner(ENTITIES)
     scanner.find(
         "alice@example.com +44 20 7946 0958 4111 1111 1111 1111 DE89 3704 0044 0532 0130 00 078-05-1120 192.0.2.1 12345678Z"
@@ -88,9 +89,9 @@ def _detectors(regions: Sequence[str]) -> list[Detector]:
 
 
 def _without_overlaps(found: list[Found]) -> list[Found]:
-    """Of findings that overlap the one whose form says most."""
+    """Of findings that overlap the one whose form says most; what a plug-in finds has none."""
     kept: list[Found] = []
-    for each in sorted(found, key=lambda one: (_WINS[one.entity], one.start - one.end, one.start)):
+    for each in sorted(found, key=lambda one: (_WINS.get(one.entity, len(_WINS)), one.start - one.end, one.start)):
         at = bisect(kept, each)
         if (at == 0 or kept[at - 1].end <= each.start) and (at == len(kept) or each.end <= kept[at].start):
             kept.insert(at, each)

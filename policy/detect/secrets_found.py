@@ -27,7 +27,17 @@ _KEYS = (
     r"hf_[A-Za-z0-9]{34}(?![A-Za-z0-9])",  # Hugging Face
     r"dop_v1_[0-9a-f]{64}",  # DigitalOcean
     r"hvs\.[A-Za-z0-9_-]{24,512}",  # HashiCorp Vault
-    r"AccountKey=[A-Za-z0-9+/]{86}==",  # Azure storage
+    r"(?:AccountKey|SharedAccessKey)=[A-Za-z0-9+/]{43}(?:[A-Za-z0-9+/]{43}=)?=",  # Azure: storage; service bus, IoT hub
+    r"[A-Za-z0-9_~.-]{3}[78]Q~[A-Za-z0-9_~.-]{30,33}[A-Za-z0-9_~-](?![A-Za-z0-9_~-])",  # Azure application (Entra) client secret
+    r"1//0[A-Za-z0-9_-]{40,512}",  # Google refresh token
+    r"https://hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9+/]{40,64}",  # Slack webhook
+    r"xapp-\d-[A-Za-z0-9-]{20,255}",  # Slack app
+    r"whsec_[A-Za-z0-9+/]{24,255}={0,2}",  # Stripe webhook
+    r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}(?![0-9A-Za-z])",  # Shopify
+    r"sq0(?:atp|csp)-[A-Za-z0-9_-]{22,43}",  # Square
+    r"SK[0-9a-f]{32}(?![0-9A-Za-z])",  # Twilio
+    r"(?:dapi|lin_api_)[0-9A-Za-z]{32,64}(?![0-9A-Za-z])",  # Databricks, Linear
+    r"AGE-SECRET-KEY-1[0-9A-Z]{58}",  # age
 )
 _NAMED = r"(?i:aws_?secret_?(?:access_?)?key|secretaccesskey)[\"']?\s{0,4}[:=]\s{0,4}[\"']?[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])"
 
@@ -48,7 +58,9 @@ KEY = Detector(
     (
         r"(?:AKIA|ASIA)[A-Z2-7]{4}", "AIza[A-Za-z0-9_-]{4}", "GOCSPX-", r"ya29\.", "gh[pousr]_", "github_pat_", "glpat-",
         "xox[abeoprs]-", "[sr]k_(?:live|test)_", "sk-[A-Za-z0-9_-]{4}", r"SG\.[A-Za-z0-9_-]{4}", "npm_", "pypi-AgEI",
-        "hf_[A-Za-z0-9]{4}", "dop_v1_", r"hvs\.", "AccountKey=", "(?i)aws_?secret", "(?i)secretaccesskey",
+        "hf_[A-Za-z0-9]{4}", "dop_v1_", r"hvs\.", "AccountKey=", "SharedAccessKey=", "(?i)aws_?secret", "(?i)secretaccesskey",
+        "[78]Q~[A-Za-z0-9_~.-]{4}", "1//0[A-Za-z0-9_-]{4}", r"hooks\.slack\.com/", "xapp-", "whsec_", "shp(?:at|ca|pa|ss)_",
+        "sq0(?:atp|csp)-", "SK[0-9a-f]{8}", "dapi[0-9A-Za-z]{8}", "lin_api_", "AGE-SECRET-KEY-1",
     ),
     whole(f"{_EDGE}(?:{'|'.join(_KEYS)}|{_NAMED})"),
 )  # fmt: skip

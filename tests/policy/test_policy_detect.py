@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 import uuid
+from pathlib import Path
 
 import pytest
+from documents import SMALL, mistakes, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostguard.policy.detect.scanner import ENTITIES, Scanner
+from hostguard.policy.detect import plugins
+from hostguard.policy.detect.found import ENTITIES
+from hostguard.policy.detect.scanner import Scanner
+from hostguard.policy.document import load
 
 SCANNER = Scanner(ENTITIES)
 TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
@@ -42,6 +47,16 @@ SEEN = [
     ("key", AWS),
     ("key", GITHUB),
     ("key", STRIPE),
+    ("key", "SharedAccessKey=" + "a1B2" * 10 + "xyz="),
+    ("key", "AccountKey=" + "a1B2" * 21 + "xy=="),
+    ("key", "abc8Q~" + "aB1-" * 8 + "_z"),
+    ("key", "https://hooks.slack.com/" + "services/T0000/B0000/" + "a1B2" * 6 + "a1B2a1B2a1B2"),
+    ("key", "xoxb" + "-1234567890-abcdefghij"),
+    ("key", "whsec_" + "a1B2" * 8),
+    ("key", "AIza" + "a1-B2" * 7),
+    ("key", "shpat_" + "0a1b" * 8),
+    ("key", "aws_secret_access_key = " + "a1B2/" * 8),
+    ("key", "AGE-SECRET-KEY-1" + "Q9" * 29),
     ("jwt", TOKEN),
     ("private_key", PRIVATE),
 ]
@@ -61,7 +76,9 @@ LEFT_ALONE = [
     "12345678901", "1234567890123456", "175928847299117063", "order 4111111111111112", "v1.2.3.4", "version 10.0.19041.1",
     "12:34:56", "08:00:2b:01:02:03", "127.0.0.1", "::1", "std::vector::at", "a@b", "user@localhost", "@example.com",
     "1,234,567.89", "978-3-16-148410-0", "SKU-2024-0001-7788", "0x1234abcd", "GB82WEST12345698765433", "eyJub3QiOiJhIn0.x",
-    "PRIVATE KEY", "000-12-3456", "10000000-4111-4111-8111-411111111111",
+    "PRIVATE KEY", "000-12-3456", "SK1234", "sk-short", "AKIAI", "shpat_x", "8Q~", "ghp_", "task-1234567890", "desk_live_table",
+    "00:1A:2B:3C:4D:5E", "R2D2-C3PO-1234", "2001:db8::", "1.2.3", "P-2024-11-25-0001", "3.14159265358979", "1e10", "#ff00aa",
+    "10000000-4111-4111-8111-411111111111",
 ]  # fmt: skip
 
 
@@ -126,6 +143,51 @@ def test_only_what_is_asked_for_is_looked_for() -> None:
     text = "alice@example.com from 192.0.2.1"
     assert [found.entity for found in Scanner(["ip"]).find(text)] == ["ip"]
     assert not Scanner(["card"]).suspects(text.encode())
+
+
+PLUGIN = """
+from hostguard.policy.detect.found import Detector, whole
+def persons():
+    return Detector("person", ("[A-Z][a-z]+ [A-Z]",), whole("[A-Z][a-z]+ [A-Z][a-z]+"))
+def other():
+    return Detector("another", ("x",), lambda text: ())
+"""
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, points: str) -> None:
+    """A distribution with these entry points, as pip leaves one behind."""
+    (folder / "some_persons.py").write_text(PLUGIN)
+    made = folder / "some_persons-1.dist-info"
+    made.mkdir()
+    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: some-persons\nVersion: 1\n")
+    (made / "entry_points.txt").write_text(f"[hostguard.detectors]\n{points}\n")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(plugins, "_loaded", {})
+
+
+def test_a_plug_in_detects_what_has_no_form_and_gives_way_to_what_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, "person = some_persons:persons")
+    assert plugins.installed() == {"person"}
+    text = "Ada Lovelace (alice@example.com)"
+    found = Scanner(["person", "email"]).find(text)
+    assert [(text[start:end], kind) for start, end, kind in found] == [
+        ("Ada Lovelace", "person"),
+        ("alice@example.com", "email"),
+    ]
+    tag = '[tags."pii.name"]\ndetect = ["person"]\n'
+    assert load(write(tmp_path, SMALL + tag)).tags["pii.name"].detect == ("person",)
+
+
+def test_a_plug_in_that_is_none_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch, "person = some_persons:other")
+    with pytest.raises(plugins.NoPlugin, match="of the entity person"):
+        plugins.load_all()
+
+
+def test_a_kind_that_nothing_detects_is_a_mistake_of_the_configuration(tmp_path: Path) -> None:
+    (said,) = mistakes(tmp_path, SMALL + '[tags."pii.name"]\ndetect = ["person"]\n')
+    assert '"person" is nothing that is detected; expected one of email, phone' in said
+    assert "hostguard.toml" in said
 
 
 def test_national_telephone_numbers_go_by_region() -> None:
