@@ -30,13 +30,14 @@ from . import held, messages, securing, unread
 from .asks import Asks
 from .drain import Drain
 from .durability import Durability
-from .ends import ClientEnd, ServerEnd
+from .ends import CarriedEnd, ClientEnd, ServerEnd
 from .facts import Facts
 from .flow import Flow, Tally
 from .gate import Gate
 from .latency import Latency
 from .login import Words
 from .messages import cut
+from .patience import Patience
 from .relay import Relay
 from .tls.material import Material
 
@@ -68,6 +69,7 @@ class Loop:
         self.facts = Facts(self.decider, gate, self._catalog_changed, limits.catalog_s)
         self.relays: dict[int, Relay] = {}
         self.drain = Drain()
+        self.patience = Patience(limits.begin_s, self.relays)
         self.added = Latency()
         """From an operation's decoding to its release."""
         self.material = material
@@ -126,6 +128,7 @@ class Loop:
         conversation.observe(flow.observed)
         relay = Relay(self, flow, policy, conversation, transport)
         self.relays[flow.id] = relay
+        self.patience.expect(flow.id)
         self.drain.enter()
         return relay
 
@@ -197,7 +200,8 @@ class Loop:
         if how.link is not None:
             transport = await securing.server(relay, sock, how.link)
         elif sock.family == socket.AF_UNIX:
-            transport, _ = await loop.create_unix_connection(lambda: ServerEnd(relay), sock=sock)
+            end = CarriedEnd(relay) if how.carried else ServerEnd(relay)
+            transport, _ = await loop.create_unix_connection(lambda: end, sock=sock)
         else:
             transport, _ = await loop.create_connection(lambda: ServerEnd(relay), sock=sock)
         securing.carried(relay, how.carried)
@@ -258,6 +262,7 @@ class Loop:
         flow = relay.flow
         if self.relays.pop(flow.id, None) is None:
             return
+        self.patience.forget(flow.id)
         if relay.operation is not None and relay.pending is not None:
             held.note_unfiled(relay)
             self.asks.withdraw(flow, relay.operation.id, reason)

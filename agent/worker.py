@@ -44,7 +44,6 @@ BUG = 70
 """Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 """From the supervisor, which is trusted: a configuration with all its policies."""
-NO_ALPN = "TLS without ALPN, for want of memory for a callback: agents can't begin with TLS at once (sslnegotiation=direct)"
 MAX_QUEUED_BYTES = 256 * 1024 * 1024
 
 
@@ -67,8 +66,6 @@ async def _run(channel: socket.socket, journal: Journal, material: Material, wan
     except StillPrivileged as error:
         print(f"a worker may not run: {error}", file=sys.stderr, flush=True)
         os._exit(1)
-    if not material.reception.names_protocol:
-        applied = msgspec.structs.replace(applied, missing=(*applied.missing, NO_ALPN))
     await Worker(channel, journal, material, applied).run()
     os._exit(0)
 
@@ -160,6 +157,7 @@ class Worker:
         self._loop = Loop(begin, gate, durable, tally, self._material, self._say)
         self._work(durable.run())
         self._work(self._loop.refresh())
+        self._work(self._loop.patience.run())
         self._say(messages.Ready(self._applied))
 
     async def _stop(self, loop: Loop, grace_s: float) -> None:

@@ -85,6 +85,8 @@ class Limits(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of the largest protocol message; larger ones are refused. Default 16777216."""
     max_held: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
     """Operations that wait for a user at one time; further ones are denied. Default 1000."""
+    begin_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
+    """Seconds that an agent has from its connection to its start-up packet, its TLS included, or to its TLS hello. Default 60."""
     catalog_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 30
     """Seconds that a database's catalog is trusted before it is read again. Default 30."""
 

@@ -389,6 +389,11 @@ class Conversation(Protocol):
         ...
 
     @property
+    def begun(self) -> bool:
+        """The client has said whole what it begins with: nobody waits for its first words any more."""
+        ...
+
+    @property
     def idle(self) -> bool:
         """Nothing is in flight and no transaction is open: the flow could end now without breaking anything."""
         ...

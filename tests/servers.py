@@ -46,10 +46,13 @@ class Server:
     host: str
     port: int
     folder: Path
+    roots: Path | None = None
+    """Who vouches for it: clients verify it then."""
 
     def environment(self, database: str = "postgres", user: str = "postgres") -> dict[str, str]:
         """What libpq, asyncpg and pgbench read to find this server."""
-        return {"PGHOST": self.host, "PGPORT": str(self.port), "PGDATABASE": database, "PGUSER": user}
+        verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(self.roots)} if self.roots else {}
+        return {"PGHOST": self.host, "PGPORT": str(self.port), "PGDATABASE": database, "PGUSER": user, **verified}
 
     def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
         """An autocommitting connection of the test's own, which is nobody's agent."""
