@@ -147,6 +147,7 @@ setup(
         "hyperscan>=0.8",
         "inotify-simple>=2",
         "jinja2>=3.1",
+        "joserfc>=1.4",
         "msgpack>=1.0",
         "msgspec>=0.18",
         "pglast>=8,<9",

@@ -61,7 +61,10 @@ def _matching_nothing(policy: Policy) -> Iterator[str]:
 def _unknown(policy: Policy, kind: str, name: str) -> str:
     document = policy.document
     known: dict[str, Iterable[str]] = {
-        "Role": {role for agent in document.agents.values() for role in agent.roles},
+        "Role": {
+            *(role for agent in document.agents.values() for role in agent.roles),
+            *(rule.role for issuer in document.issuers.values() for rule in issuer.roles),
+        },
         "Group": {group for user in document.users.values() for group in user.groups},
         "Agent": document.agents,
         "User": document.users,
