@@ -95,6 +95,16 @@ class Paths:
         """The control socket."""
         return self.run / "control.sock"
 
+    @property
+    def identity(self) -> Path:
+        """The socket on which agents present their tokens."""
+        return self.run / "identity.sock"
+
+    @property
+    def revoked(self) -> Path:
+        """Tokens that were revoked."""
+        return self.state / "revoked.json"
+
     def make(self) -> None:
         """Make the folders; the state is root's alone, since it holds what agents asked. Raises Failure."""
         try:

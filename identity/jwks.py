@@ -129,9 +129,10 @@ class Published:
         self.fault = ""
         """Why the last attempt to fetch them failed; empty when it didn't."""
 
-    def age(self, now: float) -> float | None:
-        """Seconds since they were fetched; None when they never were."""
-        return None if self._keys is None else now - self._fetched_at
+    @property
+    def fetched_at(self) -> float:
+        """When they were fetched last; 0 when they never were."""
+        return self._fetched_at
 
     def thumbprints(self, now: float) -> frozenset[str]:
         """Of the keys that something can be verified by now."""

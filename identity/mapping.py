@@ -26,7 +26,9 @@ class ClaimRule:
         """Whether the claims say so. A claim of another shape says nothing."""
         found = look_up(claims, self.claim)
         if self.how == "equals":
-            return _text(found) == self.value
+            # What SAML has are lists, whatever is in them.
+            only = found[0] if isinstance(found, list) and len(found) == 1 else found
+            return _text(only) == self.value
         if self.how == "contains":
             # OAuth's scope is a text of words (RFC 6749 3.3); what other issuers have many of is a list.
             items = found.split(" ") if isinstance(found, str) else found
