@@ -184,6 +184,7 @@ setup(
             "pg8000",
             "psycopg[binary]>=3.2",
             "pymerkle>=6",
+            "pysaml2>=7.5",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",
