@@ -201,7 +201,7 @@ class Daemon:
         secrecy = Secrecy(document, paths, faults, crew, decider)
         secrecy.start(undo)
         vouched = left.vouched if left else None
-        vouching = await vouch(document, paths, decider, records, attributor, faults, crew, vouched, undo)
+        vouching = await vouch(document, paths, decider, records, attributor, faults, crew, names, vouched, undo)
         entrance = Entrance(
             redirect=redirect,
             attributor=attributor,

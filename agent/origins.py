@@ -32,6 +32,7 @@ def asker_of(origin: Origin, process: Process, rule: WorkloadRule, netns: int, s
         comm=process.comm,
         exe=process.exe,
         cgroup=process.cgroup,
+        cgroup_id=origin.cgroup_id,
         bearer=standing.bearer,
         unverified=standing.missing,
     )

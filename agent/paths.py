@@ -101,9 +101,9 @@ class Paths:
         return self.run / "identity.sock"
 
     @property
-    def revoked(self) -> Path:
-        """Tokens that were revoked."""
-        return self.state / "revoked.json"
+    def identities(self) -> Path:
+        """What is remembered of tokens."""
+        return self.state / "identity.sqlite"
 
     def make(self) -> None:
         """Make the folders; the state is root's alone, since it holds what agents asked. Raises Failure."""

@@ -26,5 +26,6 @@ class Asker(msgspec.Struct, frozen=True):
     cgroup: str = ""
     bearer: Bearer = UNVERIFIED
     """What is verified of its agent."""
+    cgroup_id: int = 0
     unverified: str = ""
     """Why its agent may do nothing, a sentence; empty where it may."""

@@ -12,6 +12,7 @@ from aiohttp import web
 from ...kernel import cgroups
 from ...kernel.errors import KernelError
 from ...policy.approvals import NotAllowed
+from ..ledger import LedgerUnavailable
 from .bindings import Binding, binding_facts
 from .service import Vouching
 
@@ -85,8 +86,8 @@ class Calls:
                 chosen = _chosen(list(self._vouching.bindings), agent, issuer)
                 try:
                     self._vouching.revoke(chosen, pwd.getpwuid(peer.uid).pw_name)
-                except OSError as error:
-                    return web.json_response({"error": f"it can't be kept: {error.strerror}"}, status=500)
+                except LedgerUnavailable as error:
+                    return web.json_response({"error": f"it can't be kept: {error}"}, status=500)
                 return web.json_response({"revoked": [binding_facts(binding) for binding in chosen]})
         return web.json_response({"error": "expected agent, and an issuer or null"}, status=400)
 

@@ -7,12 +7,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ...identity.replay import Seen
+from ...identity.replay import token_mark
 from ...identity.verified import NotVerified, Verified
 from ...kernel import cgroups
 from ...policy.decide import Decider
@@ -20,6 +21,7 @@ from ...policy.document import Document
 from ...recorder import entry
 from ..attribution import Attributor
 from ..child import Child
+from ..ledger import LedgerUnavailable
 from ..records import Records
 from . import messages
 from .bindings import ALL, Binding, Bindings, How, Standing, binding_facts, not_the_one
@@ -27,7 +29,7 @@ from .door import Peer
 from .files import AGAIN_S, Followed
 from .keeper import Keeper, VerifierAway
 from .lineage import Lineages
-from .revoked import Revoked
+from .remembered import Key, Remembered
 
 LOOK_S = 0.2
 """How often expiries, files, keys are looked after; what has ended has ended by then."""
@@ -37,36 +39,28 @@ YOUNG_S = 60.0
 MAX_A_MINUTE = 60
 """Tokens of one agent that are looked at in a minute, however often it presents some."""
 
-Key = tuple[str, str, int]
-
 
 class Left(msgspec.Struct, frozen=True):
-    """What one supervisor leaves to the next."""
+    """What one supervisor leaves to the next; the rest it finds on the disk."""
 
     bindings: tuple[Binding, ...] = ()
-    used: tuple[tuple[str, str, str, float], ...] = ()
-    """Tokens for one use: issuer, id, holder, expiry."""
-    places: tuple[tuple[str, str, int, str, str], ...] = ()
-    """Cgroups of `hostguard exec`: agent, issuer, cgroup's id, its path, the file with the token."""
 
 
 class Vouching:
     """Of one daemon."""
 
     def __init__(
-        self, keeper: Keeper, decider: Decider, records: Records, attributor: Attributor, revoked: Revoked, left: Left
+        self, keeper: Keeper, decider: Decider, records: Records, attributor: Attributor, remembered: Remembered, left: Left
     ) -> None:
         self._keeper = keeper
         self._decider = decider
         self._records = records
         self._attributor = attributor
-        self._revoked = revoked
+        self._remembered = remembered
         self.bindings = Bindings()
-        self._seen = Seen()
-        self._used: dict[tuple[str, str], tuple[str, float]] = {}
         self._lineages = Lineages()
         self._files: dict[Key, Followed] = {}
-        self._places: dict[Key, tuple[str, str]] = {}
+        self._places = remembered.places()
         """Of cgroups that `hostguard exec` made: path, the file with the token."""
         self._refused: dict[Key, tuple[str, str]] = {}
         """What was last put on record as refused: digest, fault."""
@@ -80,11 +74,6 @@ class Vouching:
         keeper.on_keys = self.bindings.published
         for binding in left.bindings:
             self.bindings.put(binding)
-        for issuer, token_id, holder, until in left.used:
-            self._used[issuer, token_id] = holder, until
-            self._seen.use(_mark(issuer, token_id, until), holder, 0.0)
-        for agent, issuer, cgroup_id, cgroup, file in left.places:
-            self._places[agent, issuer, cgroup_id] = cgroup, file
 
     # -- what is asked ----------------------------------------------------------------------------------------------------------
 
@@ -100,9 +89,7 @@ class Vouching:
 
     def leave(self) -> Left:
         """For the next supervisor."""
-        used = tuple((issuer, token_id, holder, until) for (issuer, token_id), (holder, until) in self._used.items())
-        places = tuple((*key, cgroup, file) for key, (cgroup, file) in self._places.items())
-        return Left(tuple(self.bindings), used, places)
+        return Left(tuple(self.bindings))
 
     def let_go(self) -> Child | None:
         """End the verifier without waiting for that."""
@@ -170,10 +157,14 @@ class Vouching:
     def _tidy(self, now: float) -> None:
         """Cgroups of which nothing is left, and what was verified of them."""
         kept = {binding.key: binding.cgroup for binding in self.bindings if binding.cgroup_id != ALL}
+        gone = []
         for key, cgroup in (kept | {key: cgroup for key, (cgroup, _) in self._places.items()}).items():
             if not _lives(cgroup, key[2], made=key in self._places, now=now):
-                self._places.pop(key, None)
+                gone.append(key)
                 self.end(key, "its cgroup is gone")
+        if left := [key for key in gone if self._places.pop(key, None) is not None]:
+            with suppress(LedgerUnavailable):  # it is found to be gone again after a restart
+                self._remembered.drop_places(left)
 
     # -- tokens ------------------------------------------------------------------------------------------------------------------
 
@@ -236,18 +227,20 @@ class Vouching:
             return "issuer", f"agent {agent} takes no token of issuer {name}"
         if why := not_the_one(vouched, wanted.subject, issuer.issuer):
             return "subject", why
-        if digest in self._revoked:
-            return "revoked", "it was revoked"
         if not set(vouched.roles) <= {rule.role for rule in issuer.roles}:
             return "claim", "it has roles that no rule gives"
-        if issuer.once or issuer.kind == "saml":
-            holder = f"{agent} {cgroup_id}"
-            try:
-                self._seen.use(_mark(vouched.issuer, vouched.token_id, vouched.expires_at), holder, now)
-            except NotVerified as error:
-                return error.fault, str(error)
-            self._used = {mark: use for mark, use in self._used.items() if use[1] > now}
-            self._used[vouched.issuer, vouched.token_id] = holder, vouched.expires_at
+        try:
+            if self._remembered.is_revoked(digest):
+                return "revoked", "it was revoked"
+            if issuer.once or issuer.kind == "saml":
+                until = vouched.expires_at
+                mark = token_mark(Verified(issuer.kind, vouched.issuer, "", until, None, vouched.token_id, "", {}))
+                if why := self._remembered.use(mark, f"{agent} {cgroup_id}", until, now):
+                    return "replayed", why
+        except NotVerified as error:
+            return error.fault, str(error)
+        except LedgerUnavailable as error:
+            return "unavailable", f"what was revoked or used is not known: {error}"
         return "", ""
 
     def end(self, key: Key, reason: str, user: str = "") -> bool:
@@ -271,8 +264,8 @@ class Vouching:
         )
 
     def revoke(self, chosen: Sequence[Binding], user: str) -> None:
-        """Have these count no more, nor their tokens if they come again. Raises OSError."""
-        self._revoked.add({binding.digest: binding.vouched.expires_at for binding in chosen}, time.time())
+        """Have these count no more, nor their tokens if they come again. Raises LedgerUnavailable."""
+        self._remembered.revoke({binding.digest: binding.vouched.expires_at for binding in chosen}, time.time())
         for binding in chosen:
             self.end(binding.key, "it was revoked", user)
 
@@ -289,6 +282,11 @@ class Vouching:
             return str(error)
         why = self._settle(key, verdict, "exec", cgroup=path, token_file=token_file)
         if not why:
+            try:
+                self._remembered.add_place(key, path, token_file)
+            except LedgerUnavailable as error:
+                self.end(key, str(error))
+                return str(error)
             self._places[key] = path, token_file
         return why
 
@@ -363,11 +361,6 @@ class Vouching:
         task = asyncio.get_running_loop().create_task(work)
         self._works.add(task)
         task.add_done_callback(self._works.discard)
-
-
-def _mark(issuer: str, token_id: str, until: float) -> Verified:
-    """What `Seen` looks at."""
-    return Verified("oidc", issuer, "", until, None, token_id, "", {})
 
 
 def _lives(cgroup: str, cgroup_id: int, *, made: bool, now: float) -> bool:

@@ -14,12 +14,13 @@ from ..crew import Crew, user_of
 from ..failures import Failure
 from ..faults import Faults
 from ..kept import START_S
+from ..names.keeper import Keeper as NameKeeper
 from ..paths import Paths
 from ..records import Records
 from ..wording import cut
 from .door import Door
 from .keeper import Keeper
-from .revoked import Revoked
+from .remembered import Remembered
 from .service import Left, Vouching
 
 FIRST_S = 5.0
@@ -36,14 +37,17 @@ async def vouch(
     attributor: Attributor,
     faults: Faults,
     crew: Crew,
+    names: NameKeeper,
     left: Left | None,
     undo: AsyncExitStack,
 ) -> Vouching:
     """Have tokens verified, and the flows of the crew end with what they rest on. Raises Failure."""
     keeper = Keeper(document, user_of(document), faults)
     undo.callback(keeper.close)
-    vouching = Vouching(keeper, decider, records, attributor, Revoked(paths.revoked), left or Left())
-    vouching.on_change = _review(crew, vouching)
+    remembered = Remembered(paths.identities)
+    undo.callback(remembered.close)
+    vouching = Vouching(keeper, decider, records, attributor, remembered, left or Left())
+    vouching.on_change = _review(crew, names, vouching)
     if not keeper.needed:
         return vouching
     door = Door(vouching.admit)
@@ -64,7 +68,7 @@ async def vouch(
     return vouching
 
 
-def _review(crew: Crew, vouching: Vouching) -> Callable[[], None]:
+def _review(crew: Crew, names: NameKeeper, vouching: Vouching) -> Callable[[], None]:
     """What ends the flows whose agent is no longer verified to be what it was when they began."""
 
     def review() -> None:
@@ -78,5 +82,6 @@ def _review(crew: Crew, vouching: Vouching) -> Callable[[], None]:
             if reason:
                 flow.ending = True
                 flow.berth.say(messages.End(flow.id, cut(f"hostguard: {reason}"), CODE))
+        names.forget(lambda asker: vouching.standing(asker.agent, asker.cgroup_id).bearer != asker.bearer)
 
     return review

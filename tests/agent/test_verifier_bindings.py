@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from documents import SMALL, write
 
-from hostguard.agent.failures import Failure
 from hostguard.agent.verifier import messages
 from hostguard.agent.verifier.bindings import ALL, Binding, Bindings
 from hostguard.agent.verifier.files import AGAIN_S, Followed
-from hostguard.agent.verifier.revoked import Revoked
+from hostguard.agent.verifier.remembered import Remembered
 from hostguard.policy.bearers import UNVERIFIED, Bearer
 from hostguard.policy.document import Document, load
 
@@ -145,14 +144,22 @@ def test_what_is_no_file_makes_nobody_wait(tmp_path: Path) -> None:
     assert "no file" in str(followed.look(1.0))
 
 
-def test_what_was_revoked_is_known_after_a_crash(tmp_path: Path) -> None:
-    place = tmp_path / "revoked.json"
-    revoked = Revoked(place)
-    revoked.add({"a": NOW + 10, "b": NOW + 20}, NOW)
-    again = Revoked(place)
-    assert "a" in again
-    again.add({"c": NOW + 30}, NOW + 15)
-    assert [each in Revoked(place) for each in "abc"] == [False, True, True]
-    place.write_bytes(b"{")
-    with pytest.raises(Failure, match="revoked tokens"):
-        Revoked(place)
+def test_what_is_known_after_a_crash(tmp_path: Path) -> None:
+    place = tmp_path / "identity.sqlite"
+    first = Remembered(place)
+    first.revoke({"a": NOW + 10, "b": NOW + 20}, NOW)
+    assert first.use("mark", "bot 7", NOW + 10, NOW) == ""
+    first.add_place(("bot", "corp", 7), "/x", "/run/token")
+    # Not closed: as after a crash.
+    again = Remembered(place)
+    assert again.is_revoked("a")
+    assert again.use("mark", "bot 7", NOW + 10, NOW) == ""
+    assert again.use("mark", "bot 8", NOW + 10, NOW) == "it was used before, by another"
+    assert again.places() == {("bot", "corp", 7): ("/x", "/run/token")}
+    again.revoke({"c": NOW + 30}, NOW + 15)
+    assert [again.is_revoked(each) for each in "abc"] == [False, True, True]
+    assert again.use("mark", "bot 8", NOW + 30, NOW + 15) == ""
+    again.drop_places([("bot", "corp", 7)])
+    assert again.places() == {}
+    for each in (first, again):
+        each.close()

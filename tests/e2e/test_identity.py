@@ -369,6 +369,38 @@ def test_an_issuer_that_is_down_widens_nothing(running: Guard, place: Places, is
     wait_for(lambda: "can't be fetched" not in " ".join(running.status()["problems"]), 25)
 
 
+def test_a_restart_keeps_what_is_verified(running: Guard, place: Places, issuer: IssuerServer) -> None:
+    followed, presented = place("runner"), place("once")
+    assert followed.follow(issuer.token(sub="runner-4", groups=["support"])) == ""
+    token = issuer.token(sub="once", groups=["support"])
+    assert presented.present(b"\n" + token) == ""
+    process, before = followed.hold(), {str(each["digest"]) for each in control(running).get("/v1/identity")["tokens"]}
+    assert running.cli("restart").returncode == 0
+    wait_for(lambda: running.cli("status", "--json").returncode in (0, 1) and control(running).get("/v1/identity")["running"], 40)
+    assert before <= {str(each["digest"]) for each in control(running).get("/v1/identity")["tokens"]}
+    assert process.poll() is None
+    assert presented.ask() == "42"
+    assert "it was used before, by another" in place("once").present(b"\n" + token)
+    followed.write(issuer.token(1, sub="runner-4", groups=["support"]))
+    _, words = ended(process)
+    assert "it has expired" in words
+
+
+def test_a_crash_forgets_no_revocation_and_no_use(running: Guard, place: Places, issuer: IssuerServer) -> None:
+    followed, presented = place("runner"), place("once")
+    revoked, used = issuer.token(sub="runner-5", groups=["support"]), issuer.token(sub="once")
+    assert followed.follow(revoked) == ""
+    assert presented.present(b"\n" + used) == ""
+    assert revoke(running, "runner") > 0
+    running.kill()
+    running.start(degraded=True)
+    assert followed.follow(revoked) == "it was revoked"
+    assert "it was used before, by another" in place("once").present(b"\n" + used)
+    assert "nobody vouches" in presented.ask()
+    followed.write(issuer.token(sub="runner-5", groups=["support"]))
+    wait_for(lambda: followed.ask() == "42")
+
+
 def test_what_is_on_record(running: Guard) -> None:
     """Run last: who was verified, what was refused, what ended; a token nowhere."""
     log = b"".join(path.read_bytes() for path in sorted((running.folder / "state" / "log").rglob("*")) if path.is_file())

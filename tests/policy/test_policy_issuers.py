@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from hostguard.identity.mapping import ClaimRule
+from hostguard.policy.asks import Ask
+from hostguard.policy.bearers import UNVERIFIED, Bearer
+from hostguard.policy.check import check
+from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import ConfigErrors, Document, load
 from hostguard.policy.issuers import mapped_roles, role_rules, trust_of, user_rules
+from hostguard.protocols.events import Operation, OperationKind, Session, Verdict
 
 GOOD = """
 [policy]
@@ -111,3 +116,38 @@ def test_every_mistake_has_its_key(tmp_path: Path, old: str, new: str, expected:
     assert found
     if expected is not None:
         assert sorted(found) == sorted(expected)
+
+
+CEDAR = """
+@id("support reads") permit (principal in Role::"support", action == Action::"connect", resource);
+@id("only itself") forbid (principal is Agent, action, resource)
+when { principal.claims has subject && principal.claims.subject == "impostor" };
+@id("by its issuer") permit (principal, action == Action::"connect", resource)
+when { principal.claims has issuer && principal.claims.issuer == "https://login.example" };
+"""
+API = '[resources.api]\nprotocol = "tls"\naddresses = ["192.0.2.1:443"]\nserver_roots = ""\n'
+
+
+OPERATION = Operation(1, OperationKind.CONNECT, "connect version=1.3", Session("", ""))
+
+
+def verdict(policy: Policy, bearer: Bearer) -> tuple[str, ...]:
+    (answer,) = policy.asker("bot", bearer).ask([Ask("connect", "Resource", "api", (("alpn", ()), ("version", "1.3")), ())], ())
+    return answer.policies if answer.allowed else ("no", *answer.policies)
+
+
+def test_policies_see_what_is_verified(tmp_path: Path) -> None:
+    (tmp_path / "none.cedar").write_text(CEDAR)
+    (tmp_path / "hostguard.toml").write_text(GOOD + API)
+    policy = Policy(load(tmp_path / "hostguard.toml"))
+    assert verdict(policy, UNVERIFIED) == ("no",)
+    assert verdict(policy, Bearer(("support",), "https://x.example", "bot")) == ("support reads",)
+    assert verdict(policy, Bearer((), "https://login.example", "bot")) == ("by its issuer",)
+    assert verdict(policy, Bearer(("support",), "https://login.example", "impostor")) == ("no", "only itself")
+    # What is verified of one is nobody else's, nor its own without it.
+    assert verdict(policy, UNVERIFIED) == ("no",)
+    assert not [warning for warning in check(policy).warnings if "support" in warning]
+    decider = Decider(policy)
+    assert decider.open("bot", "api", Bearer(("support",))).decide(OPERATION).decision.verdict is Verdict.ALLOW
+    assert decider.open("bot", "api").decide(OPERATION).decision.verdict is Verdict.DENY
+    assert decider.open("bot", "api", Bearer(("support",))).decide(OPERATION).decision.verdict is Verdict.ALLOW
