@@ -1,4 +1,4 @@
-"""The ids of a cgroup and of all above it."""
+"""The ids of a cgroup, then of all above it."""
 
 from __future__ import annotations
 

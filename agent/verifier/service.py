@@ -1,4 +1,4 @@
-"""Who is vouched for, and what follows from it: tokens taken in, put on record, bound, ended."""
+"""Who is vouched for: tokens are taken in, put on record, bound, ended."""
 
 from __future__ import annotations
 
