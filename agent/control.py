@@ -61,6 +61,8 @@ class Control:
         self._runner: web.AppRunner | None = None
         self._scraped: web.AppRunner | None = None
         self._path: Path | None = None
+        self.more: list[Callable[[web.UrlDispatcher, Callable[[web.Request], Peer]], None]] = []
+        """What adds calls of its own; it is told how to know who calls, and may look."""
 
     async def start(self, path: Path, inherited: socket.socket | None = None) -> None:
         """Listen on the UNIX socket `path`, or on the one that an earlier supervisor opened there. Raises OSError."""
@@ -72,6 +74,8 @@ class Control:
         app.router.add_get("/v1/requests/{id}", self._get_request)
         app.router.add_post("/v1/requests/{id}/{answer:approve|deny}", self._decide)
         app.router.add_post("/v1/restart", self._do_restart)
+        for add in self.more:
+            add(app.router, self._known_peer)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
         await self._runner.setup()
         self._path = path

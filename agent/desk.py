@@ -16,6 +16,7 @@ from .flows import OpenFlow
 from .holds import Holds
 from .logins import Logins
 from .messages import BadMessage
+from .wording import cut
 
 CATALOG_PAUSE_S = 0.2
 """Workers hear of a catalog's change at once, then again at most this often: to read one costs a database something."""
@@ -99,7 +100,7 @@ class Desk:
                 sock, carried = await self._logins.carry(flow, sock)
         except OSError as error:
             flow.dialling = False
-            flow.berth.say(messages.Dialled(flow.id, messages.cut(str(error))))
+            flow.berth.say(messages.Dialled(flow.id, cut(str(error))))
             return
         flow.dialling = False
         flow.berth.say(messages.Dialled(flow.id, "", carried, link), sock)

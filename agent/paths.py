@@ -96,6 +96,16 @@ class Paths:
         """The control socket."""
         return self.run / "control.sock"
 
+    @property
+    def identity(self) -> Path:
+        """The socket on which agents present their tokens."""
+        return self.run / "identity.sock"
+
+    @property
+    def identities(self) -> Path:
+        """What is remembered of tokens."""
+        return self.state / "identity.sqlite"
+
     def make(self) -> None:
         """Make the folders; the state is root's alone, since it holds what agents asked. Raises Failure."""
         try:

@@ -39,6 +39,7 @@ from .resources import Resources
 from .selftest import SelfTest
 from .speech import speech
 from .strays import Strays
+from .verifier.service import Vouching
 
 SETTLE_S = 1.0
 """How long a server may take to be connected, before the successor begins that anew."""
@@ -69,6 +70,7 @@ class Parts:
     namespaces: Namespaces
     test: SelfTest
     strays: Strays
+    vouching: Vouching
 
 
 class Restart:
@@ -137,7 +139,7 @@ class Restart:
 
     def _collect(self, control: int) -> Handover:
         parts = self._parts
-        ending = [child for child in (parts.names.leave(), parts.broker.leave()) if child is not None]
+        ending = [child for child in (parts.names.leave(), parts.broker.leave(), parts.vouching.let_go()) if child is not None]
         flows = parts.crew.count
         crew = parts.crew.leave()
         try:
@@ -164,4 +166,5 @@ class Restart:
             names=parts.resources.leave(),
             opened=parts.entrance.opened,
             refused=parts.entrance.refused,
+            vouched=parts.vouching.leave(),
         )

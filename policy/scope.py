@@ -10,6 +10,7 @@ import msgspec
 from ..protocols.events import Decision, Session, Verdict
 from .accesses import Resolver, Unresolved, defines, moves_path, sets_path
 from .asks import Approval, Ask
+from .bearers import UNVERIFIED, Bearer
 from .disclosure import Disclosure
 from .judge import Finding, Help, find
 from .judgement import AccessVerdict, Judgement
@@ -68,6 +69,7 @@ class Scope:
         catalog: Catalog | None,
         disclosure: Disclosure,
         stats: Stats,
+        bearer: Bearer = UNVERIFIED,
     ) -> None:
         self.agent = agent
         self.resource = resource
@@ -76,7 +78,7 @@ class Scope:
         """Judgements by text: what a flow looks into first."""
         self._shapes: dict[str, Judgement] = {}
         self._policy = policy
-        self._asker = policy.asker(agent)
+        self._asker = policy.asker(agent, bearer)
         self._resolver = Resolver(resource, session, catalog)
         self._lost = Resolver(resource, msgspec.structs.replace(session, search_path=None), catalog)
         """For a text that moves the search_path: what its other names mean depends on how far it has come."""

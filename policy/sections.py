@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from .credential_sections import Aws, ClientTls, Credential, HostName, ServerTls, Tls, Vault
+from .issuer_sections import Issuer, Requirement
 from .section import AbsolutePath, Name, Section
 
 Family = Literal[
@@ -259,6 +260,8 @@ class Agent(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Name of the user who answers for the agent. Required."""
     roles: tuple[Name, ...] = ()
     """Roles that policies can name. Default none."""
+    identity: dict[Name, Requirement] = {}
+    """Who must vouch for it, by the issuer's name. Default nobody: it is its workload."""
 
 
 class User(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -393,6 +396,7 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workloads: dict[Name, Workload] = {}
     agents: dict[Name, Agent] = {}
     users: dict[Name, User] = {}
+    issuers: dict[Name, Issuer] = {}
     resources: dict[Name, Resource] = {}
     tags: dict[Name, Tag] = {}
     witnesses: dict[Name, Witness] = {}

@@ -346,6 +346,61 @@ class RoadDenied(Entry, tag="road.denied"):
     """For what was counted and not told one by one: the kernel's counter, which goes on across restarts."""
 
 
+class IdentityVerified(Entry, tag="identity.verified"):
+    """An issuer vouches for an agent; written before anything follows from it. Never the token."""
+
+    agent: str
+    source: str
+    """Name of the issuer in the configuration."""
+    issuer: Text
+    """As the token says it."""
+    subject: Text
+    roles: Texts = ()
+    """What its claims map to."""
+    how: str = ""
+    """``file``, ``exec`` or ``presented``."""
+    digest: str = ""
+    """SHA-256 of the token, in hex."""
+    token_id: Text = ""
+    """``jti``; of an assertion its ID; empty when it has none."""
+    key: str = ""
+    """Thumbprint of the key that it is signed with."""
+    expires_ns: int = 0
+    """Wall time, nanoseconds."""
+    cgroup: Text = ""
+    """Whose processes it is about; empty for all of the agent's."""
+    pid: int = 0
+    """Of the process that presented it; 0 for a file."""
+
+
+class IdentityRefused(Entry, tag="identity.refused"):
+    """A token of an agent's was refused."""
+
+    agent: str
+    source: str
+    fault: str
+    """A word: ``expired``, ``signature``, ``audience``, …"""
+    reason: Text
+    how: str = ""
+    digest: str = ""
+    cgroup: Text = ""
+    pid: int = 0
+
+
+class IdentityEnded(Entry, tag="identity.ended"):
+    """An issuer's word for an agent counts no more."""
+
+    agent: str
+    source: str
+    issuer: Text
+    subject: Text
+    reason: Text
+    digest: str = ""
+    cgroup: Text = ""
+    user: str = ""
+    """UNIX user who revoked it; empty when nobody did."""
+
+
 class PolicyLoad(Entry, tag="policy.load"):
     """A configuration came into force, or was refused."""
 
