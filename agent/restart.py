@@ -131,6 +131,7 @@ class Restart:
         for turn in (parts.test.turn, parts.strays.turn):
             await turn.acquire()
         await parts.desk.settle(SETTLE_S)
+        parts.holds.stop_trying()
         await parts.writer.pause()
         # Nothing is awaited from here on.
         return self._collect(socket)

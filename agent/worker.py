@@ -29,7 +29,7 @@ from ..policy.asks import Approval
 from ..protocols.postgres import encryption, scram
 from ..protocols.postgres.encodings import CODECS
 from ..recorder.journal import Journal
-from . import held, login, messages
+from . import held, hold_messages, login, messages
 from .channel import PACKET_BYTES, Channel
 from .durability import Durability
 from .flow import Tally
@@ -38,6 +38,7 @@ from .loop import Loop
 from .sandbox import cage
 from .sandbox.privileges import StillPrivileged
 from .tls.material import Material
+from .wording import Message
 
 BUG = 70
 """Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
@@ -107,7 +108,7 @@ class Worker:
         )
         await self._over.wait()
 
-    def _say(self, message: messages.Message) -> None:
+    def _say(self, message: Message) -> None:
         assert self._channel is not None
         self._channel.send(messages.encode(message))
 
@@ -133,7 +134,7 @@ class Worker:
                 self._work(loop.open(message, sock))
             case messages.Dialled():
                 loop.dialled(message, sock)
-            case messages.Judge():
+            case hold_messages.Judge():
                 loop.judge(message)
             case messages.CatalogChanged():
                 loop.catalog_changed(message)
@@ -186,11 +187,13 @@ def _to_relay(loop: Loop, message: messages.ToRelay) -> None:
     if relay is None:
         return
     match message:
-        case messages.Filed():
+        case hold_messages.Filed():
             held.filed(relay, message)
-        case messages.Approved():
+        case hold_messages.Granted():
+            held.granted(relay, message)
+        case hold_messages.Approved():
             held.approved(relay, Approval(frozenset(message.by)), message.request)
-        case messages.Refuse():
+        case hold_messages.Refuse():
             held.refused(relay, message.reason, message.hint, message.code, message.request)
         case messages.Recall():
             relay.withdraw(message.reason, message.code)

@@ -96,7 +96,7 @@ def _unserved(policy: Policy) -> Iterator[str]:
 
 def _for_agents(rule: Rule) -> bool:
     action = rule.node.action
-    return not (isinstance(action, pst.ActionEq) and action.entity.id == "approve")
+    return not (isinstance(action, pst.ActionEq) and action.entity.id in ("approve", "issue"))
 
 
 def _unseen(policy: Policy) -> Iterator[str]:

@@ -23,7 +23,7 @@ from ...protocols.dns.answer import Answer
 from ...protocols.dns.question import BadQuery, Query, Question, read_query
 from ...protocols.dns.reply import BLOCKED, NETWORK_ERROR, OTHER, PROHIBITED, answer_message, refusal_message
 from ...recorder import entry
-from ..messages import cut
+from ..wording import cut
 from .asker import Asker
 from .cache import Cache
 from .forward import Forwarder, NoAnswer, servers_of

@@ -1,0 +1,47 @@
+"""Holds with all that they take: the book of requests, the store of grants."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+
+from ..identity.users import Users
+from ..policy.approvals import RequestBook, Times
+from ..policy.decide import Decider
+from ..policy.document import Document
+from .failures import Failure
+from .faults import Faults
+from .granting import Granting
+from .grants import SCHEMA, Grants
+from .holds import Holds
+from .ledger import Ledger, LedgerUnavailable
+from .paths import Paths
+from .records import Records
+from .spool import Spool
+from .ticketing import Ticketing
+from .tickets import Tickets
+
+
+def open_holds(
+    document: Document,
+    paths: Paths,
+    records: Records,
+    users: Users,
+    decider: Decider,
+    faults: Faults,
+    undo: AsyncExitStack,
+    *,
+    taken_over: bool,
+) -> Holds:
+    """Open the store until `undo`, and take up its tickets. `taken_over`: from another daemon, with requests. Raises Failure."""
+    settings = document.approvals
+    ledger = Ledger.open(paths.grants, SCHEMA)
+    undo.callback(ledger.close)
+    times = Times(settings.timeout_s, settings.ticket_s, settings.use_s, tuple(sorted(settings.escalate_s)))
+    book = RequestBook(times, max_held=document.limits.max_held, seed=os.urandom(16))
+    granting = Granting(Grants(ledger, settings.max_grants), records, users, decider, faults)
+    try:
+        ticketing = Ticketing(Tickets(ledger), book, granting, records, decider, faults)
+    except LedgerUnavailable as error:
+        raise Failure(str(error)) from None
+    return Holds(book, records, decider, granting, ticketing, Spool(paths.held, keep=taken_over))
