@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any
 
 import msgspec
@@ -27,6 +27,7 @@ from ..protocols.events import Decision, Verdict
 from ..recorder import entry
 from ..recorder.parameters import render
 from . import hold_messages
+from .announcing import Announcer
 from .flows import OpenFlow
 from .granting import Granting
 from .messages import BadMessage
@@ -40,10 +41,6 @@ from .watchers import Watchers
 INSUFFICIENT_PRIVILEGE = b"42501"
 TICK_S = 0.5
 """How late an expiry may be noticed."""
-
-Tell = Callable[[str, dict[str, Any]], None]
-"""What happened to a request (``filed``, ``collected``, ``approved``, ``denied``, ``expired``, ``withdrawn``, ``escalated``), and
-its facts."""
 
 
 class HoldLeft(msgspec.Struct, frozen=True):
@@ -66,7 +63,7 @@ class Holds:
         granting: Granting,
         ticketing: Ticketing,
         spool: Spool,
-        tell: Tell = lambda _what, _facts: None,
+        announcer: Announcer,
     ) -> None:
         """`decider`: with the policy in force; of it only who may approve is asked."""
         self._book = book
@@ -75,7 +72,7 @@ class Holds:
         self.granting = granting
         self._ticketing = ticketing
         self._spool = spool
-        self._announce = tell
+        self.announcer = announcer
         self._waiting: dict[str, Waiting] = {}
         """By request id."""
         self._trying: dict[str, tuple[OpenFlow, hold_messages.Hold]] = {}
@@ -371,7 +368,7 @@ class Holds:
         levels = {request.id: self._book.escalation(request, now) for request in self._book.pending()}
         for name, level in levels.items():
             if level > self._escalated.get(name, 0):
-                self._announce("escalated", request_facts(self._book.get(name), level))
+                self.announcer.tell("escalated", request_facts(self._book.get(name), level))
         self._escalated = levels
 
     def _record(self, flow: int, operation: int, request: Request, verdict: str, user: str = "", uid: int = -1) -> None:
@@ -391,6 +388,6 @@ class Holds:
         facts = request_facts(request)
         self._watchers.tell(facts)
         if what:
-            self._announce(what, facts)
+            self.announcer.tell(what, facts)
         if request.state not in (State.PENDING, State.APPROVED):
             self._spool.forget(request.id)

@@ -132,13 +132,16 @@ class Restart:
             await turn.acquire()
         await parts.desk.settle(SETTLE_S)
         parts.holds.stop_trying()
+        await parts.holds.announcer.stop()
         await parts.writer.pause()
         # Nothing is awaited from here on.
         return self._collect(socket)
 
     def _collect(self, control: int) -> Handover:
         parts = self._parts
-        ending = [child for child in (parts.names.leave(), parts.broker.leave()) if child is not None]
+        ending = [
+            child for child in (parts.names.leave(), parts.broker.leave(), parts.holds.announcer.leave()) if child is not None
+        ]
         flows = parts.crew.count
         crew = parts.crew.leave()
         try:

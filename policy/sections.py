@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from .channel_sections import Channel
 from .credential_sections import Aws, ClientTls, Credential, HostName, ServerTls, Tls, Vault
 from .section import AbsolutePath, Name, Section
 
@@ -382,3 +383,4 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resources: dict[Name, Resource] = {}
     tags: dict[Name, Tag] = {}
     witnesses: dict[Name, Witness] = {}
+    channels: dict[Name, Channel] = {}
