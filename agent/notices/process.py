@@ -8,20 +8,22 @@ secret comes here but the addresses themselves; what is signed was signed before
 from __future__ import annotations
 
 import asyncio
-import http.client
+import contextlib
 import os
 import signal
 import socket
 import ssl
 import sys
 import traceback
-import urllib.error
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 
+import aiohttp
+import dns.asyncresolver
+import dns.exception
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from ..channel import PACKET_BYTES, Channel
+from ..names.hosts import own_addresses
 from ..sandbox import cage
 from ..sandbox.privileges import StillPrivileged
 from ..wording import cut
@@ -29,8 +31,9 @@ from . import messages
 
 BUG = 70
 """Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
-THREADS = 8
-"""POSTs under way at one time."""
+CONNECTIONS = 16
+"""POSTs under way at one time; others wait."""
+LOOK_UP_S = 5.0
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_FROM_SUPERVISOR_BYTES = 4 << 20
 MAX_QUEUED_BYTES = 4 << 20
@@ -41,29 +44,29 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they come to the whole group; the supervisor says what follows from them
     channel = socket.socket(fileno=int(sys.argv[1]))
-    # The roots are read while there still are files.
-    opener = urllib.request.build_opener(_StayHere, urllib.request.HTTPSHandler(context=ssl.create_default_context()))
+    # What is read from files that people change is read before there are none.
+    trust, names = ssl.create_default_context(), dns.asyncresolver.Resolver()
     wanted = msgspec.msgpack.decode(channel.recv(PACKET_BYTES + 1)[1:], type=cage.Cage)
-    asyncio.run(_run(channel, opener, wanted))
+    asyncio.run(_run(channel, trust, names, wanted))
 
 
-async def _run(channel: socket.socket, opener: urllib.request.OpenerDirector, wanted: cage.Cage) -> None:
+async def _run(channel: socket.socket, trust: ssl.SSLContext, names: dns.asyncresolver.Resolver, wanted: cage.Cage) -> None:
     try:
         applied = cage.close(wanted)
     except StillPrivileged as error:
         print(f"the messenger may not run: {error}", file=sys.stderr, flush=True)
         os._exit(1)
-    Messenger(channel, opener, applied)
+    connector = aiohttp.TCPConnector(ssl=trust, resolver=Names(names), limit=CONNECTIONS, force_close=True)
+    Messenger(channel, aiohttp.ClientSession(connector=connector), applied)
     await asyncio.Event().wait()
 
 
 class Messenger:
-    """POSTs in threads, since that is how names are looked up."""
+    """POSTs what it is given."""
 
-    def __init__(self, sock: socket.socket, opener: urllib.request.OpenerDirector, applied: cage.Applied) -> None:
-        self._opener = opener
+    def __init__(self, sock: socket.socket, session: aiohttp.ClientSession, applied: cage.Applied) -> None:
+        self._session = session
         self._applied = applied
-        self._threads = ThreadPoolExecutor(THREADS)
         self._works: set[asyncio.Task[None]] = set()
         self._channel = Channel(
             sock,
@@ -96,31 +99,60 @@ class Messenger:
                 task.add_done_callback(self._works.discard)
 
     async def _post(self, post: messages.Post) -> None:
-        status, failure = await asyncio.get_running_loop().run_in_executor(self._threads, posted, self._opener, post)
+        status, failure = await posted(self._session, post)
         self._say(messages.Posted(post.number, status, cut(failure)))
 
     def _say(self, message: messages.FromMessenger) -> None:
         self._channel.send(messages.encode(message))
 
 
-def posted(opener: urllib.request.OpenerDirector, post: messages.Post) -> tuple[int, str]:
-    """POST it; the answer's status, or 0 with the reason why there is none."""
+async def posted(session: aiohttp.ClientSession, post: messages.Post) -> tuple[int, str]:
+    """POST it; the answer's status, or 0 with the reason why there is none. A redirect is an answer as any other."""
+    timeout = aiohttp.ClientTimeout(total=post.timeout_s)
     try:
-        request = urllib.request.Request(post.url, post.body, dict(post.headers), method="POST")
-        with opener.open(request, timeout=post.timeout_s) as response:
-            response.read(MAX_ANSWER_BYTES)
-            return min(int(response.status), 999), ""
-    except urllib.error.HTTPError as error:
-        return min(error.code, 999), str(error.reason)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return 0, str(getattr(error, "reason", "") or error) or type(error).__name__
+        async with session.post(
+            post.url, data=post.body, headers=dict(post.headers), timeout=timeout, allow_redirects=False
+        ) as response:
+            await response.content.read(MAX_ANSWER_BYTES)
+            return min(response.status, 999), response.reason or ""
+    except TimeoutError:
+        return 0, f"it took longer than {post.timeout_s:g} s"
+    except (OSError, ValueError, aiohttp.ClientError) as error:
+        return 0, str(error) or type(error).__name__
 
 
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    """A redirected POST would become a GET, elsewhere: the redirect is told as the failure that it is."""
+class Names(AbstractResolver):
+    """Looks names up without threads, which there are none of in the cage: in the host's own file, then by the name servers."""
 
-    def redirect_request(self, *_: object) -> None:
-        return None
+    def __init__(self, resolver: dns.asyncresolver.Resolver) -> None:
+        self._resolver = resolver
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+        """As aiohttp asks. Raises OSError."""
+        found = list(own_addresses(host)) or await self._asked(host)
+        if not found:
+            raise OSError(None, f"no name server knows {host}")
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in found
+        ]
+
+    async def _asked(self, host: str) -> list[str]:
+        found: list[str] = []
+        for kind in ("A", "AAAA"):
+            with contextlib.suppress(dns.exception.DNSException):
+                found += [record.to_text() for record in await self._resolver.resolve(host, kind, lifetime=LOOK_UP_S)]
+        return found
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
 
 
 if __name__ == "__main__":
