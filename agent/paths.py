@@ -78,6 +78,16 @@ class Paths:
         return self.state / "ship.sqlite"
 
     @property
+    def grants(self) -> Path:
+        """Grants and tickets."""
+        return self.state / "grants.sqlite"
+
+    @property
+    def held(self) -> Path:
+        """What is long about requests that wait."""
+        return self.state / "held"
+
+    @property
     def cursors(self) -> Path:
         """How far each forwarder has come."""
         return self.state / "forward"

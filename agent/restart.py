@@ -133,13 +133,16 @@ class Restart:
         for turn in (parts.test.turn, parts.strays.turn):
             await turn.acquire()
         await parts.desk.settle(SETTLE_S)
+        parts.holds.stop_trying()
+        await parts.holds.announcer.stop()
         await parts.writer.pause()
         # Nothing is awaited from here on.
         return self._collect(socket)
 
     def _collect(self, control: int) -> Handover:
         parts = self._parts
-        ending = [child for child in (parts.names.leave(), parts.broker.leave(), parts.vouching.let_go()) if child is not None]
+        left = (parts.names.leave(), parts.broker.leave(), parts.vouching.let_go(), parts.holds.announcer.leave())
+        ending = [child for child in left if child is not None]
         flows = parts.crew.count
         crew = parts.crew.leave()
         try:

@@ -30,7 +30,7 @@ from ..policy.detect import scanner
 from ..protocols.postgres import encryption, scram
 from ..protocols.postgres.encodings import CODECS
 from ..recorder.journal import Journal
-from . import held, login, messages
+from . import held, hold_messages, login, messages
 from .channel import PACKET_BYTES, Channel
 from .durability import Durability
 from .flow import Tally
@@ -133,7 +133,7 @@ class Worker:
                 self._work(loop.open(message, sock))
             case messages.Dialled():
                 loop.dialled(message, sock)
-            case messages.Judge():
+            case hold_messages.Judge():
                 loop.judge(message)
             case messages.CatalogChanged():
                 loop.catalog_changed(message)
@@ -187,11 +187,13 @@ def _to_relay(loop: Loop, message: messages.ToRelay) -> None:
     if relay is None:
         return
     match message:
-        case messages.Filed():
+        case hold_messages.Filed():
             held.filed(relay, message)
-        case messages.Approved():
+        case hold_messages.Granted():
+            held.granted(relay, message)
+        case hold_messages.Approved():
             held.approved(relay, Approval(frozenset(message.by)), message.request)
-        case messages.Refuse():
+        case hold_messages.Refuse():
             held.refused(relay, message.reason, message.hint, message.code, message.request)
         case messages.Recall():
             relay.withdraw(message.reason, message.code)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from ..protocols.events import Mask, ReplyPlan
+from ..protocols.disclosure import Mask, ReplyPlan
 from .accesses import Resolver, Unresolved
 from .asks import Ask
 from .catalogs import HOLDS_SAMPLES, SAMPLE_COLUMNS, SAMPLES

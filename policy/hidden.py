@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
-from ..protocols.events import Mask
+from ..protocols.disclosure import Mask
 from .asks import Ask
 from .document import Document
 from .judge import Asker

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from ..protocols.events import Mask
+from ..protocols.disclosure import Mask
 from .hidden import Column, Hidden
 from .lineage.views import Sources, settle
 from .sql.catalog import Catalog

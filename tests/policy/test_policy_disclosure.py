@@ -11,7 +11,8 @@ from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import Document
 from hostguard.policy.sections import MaskRule, Tag
 from hostguard.policy.sql.catalog import Catalog
-from hostguard.protocols.events import Mask, Operation, ReplyPlan, Verdict
+from hostguard.protocols.disclosure import Mask, ReplyPlan
+from hostguard.protocols.events import Operation, Verdict
 
 Statement = Callable[..., Operation]
 Make = Callable[..., Policy]
