@@ -105,7 +105,10 @@ class Restart:
                 return {"refused": self.failure}
             self._end_flows = ends
             self.wanted.set()
-            return {"refused": "", "from": version("hostguard"), "to": finding.release, "flows": flows, "flows_end": ends}
+            # The successor has a broker of its own; what this one's carries ends with it.
+            carried = sum(flow.carried for flow in self._parts.crew.flows)
+            told = {"from": version("hostguard"), "to": finding.release, "flows": flows, "flows_end": ends, "carried": carried}
+            return {"refused": "", **told}
 
     def _objections(self, finding: Finding, keep_flows: bool) -> list[str]:
         if finding.objections:
