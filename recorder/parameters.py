@@ -83,7 +83,7 @@ def plain(parameters: Sequence[bytes | None], formats: Sequence[int], types: Seq
     """Each value as whoever types it would write it: ``42``, ``text``, None for NULL.
 
     None in place of all when one of them can't be told for sure. Arguments as of `render`. A number is the same text whether it
-    was sent as text or in binary; no two values are.
+    was sent as text or in binary.
     """
     if len(formats) == 1:
         formats = [formats[0]] * len(parameters)
