@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from hostguard.agent import hold_messages
+from hostguard.agent import hold_messages, waiting
 from hostguard.agent.approving import open_holds
 from hostguard.agent.asks import Asks
 from hostguard.agent.faults import Faults
@@ -115,6 +115,7 @@ class House:
         self.folder = folder
         self.now = 1_000_000.0
         self._real, time.time = time.time, lambda: self.now
+        waiting.JUDGE_S = 1e9  # of the real clock, which must not matter here
         self.loop = asyncio.new_event_loop()
         self.document = document(
             approvals=approvals or Approvals(timeout_s=100, ticket_s=200, use_s=50), limits=Limits(max_held=max_held)

@@ -15,9 +15,9 @@ from hostguard.recorder.lookalikes import unmistakable, unmistakable_lines
     ("text", "shown"),
     [
         ("DELETE FROM payments", "DELETE FROM payments"),
-        ("p\u0430yments", "p⟦U+0430⟧yments"),  # Cyrillic а
-        ("\u0440\u0430\u0443", "⟦U+0440⟧⟦U+0430⟧⟦U+0443⟧"),  # рау, nothing but look-alikes
-        ("\u039f\u039d", "⟦U+039F⟧⟦U+039D⟧"),  # Greek ΟΝ
+        ("p\u0430yments", "p⟦U+0430⟧yments"),  # Cyrillic
+        ("\u0440\u0430\u0443", "⟦U+0440⟧⟦U+0430⟧⟦U+0443⟧"),  # nothing but look-alikes
+        ("\u039f\u039d", "⟦U+039F⟧⟦U+039D⟧"),  # Greek capitals
         ("ord\u03b5rs_1", "ord⟦U+03B5⟧rs_1"),
         ("п\u0440ивет мир", "п\u0440ивет мир"),
         ("'Müller', 'Zürich', 'naïve'", "'Müller', 'Zürich', 'naïve'"),
