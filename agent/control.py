@@ -25,6 +25,7 @@ from ..policy.grants import NotThere, UnknownGrant
 from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, UnknownRequest
 from .failures import Failure
 from .grant_routes import MAX_REASON, GrantRoutes
+from .granting import MAX_USES, When
 from .holds import Holds
 from .ledger import LedgerUnavailable
 from .metrics import CONTENT_TYPE
@@ -40,8 +41,8 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True):
 
     reason: str = ""
     digest: str = ""
-    uses: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
-    until: Annotated[float, msgspec.Meta(ge=0, le=1e11)] = 0
+    uses: Annotated[int, msgspec.Meta(ge=1, le=MAX_USES)] = 1
+    until: When = 0
 
 
 class Control:

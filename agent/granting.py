@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -33,6 +33,11 @@ SEARCH_PATH = ("pg_catalog", "public")
 """The schemas of a session that never set its search_path, as the server tells them."""
 
 
+MAX_USES = 1_000_000
+When = Annotated[float, msgspec.Meta(ge=0, le=9e9)]
+"""Seconds since 1970; as nanoseconds it has to fit an entry."""
+
+
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a user asks for by hand."""
 
@@ -40,10 +45,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     resource: str
     database: str
     statement: str
-    uses: int
-    until: float
+    uses: Annotated[int, msgspec.Meta(ge=0, le=MAX_USES)]
+    until: When
     """Wall time, seconds."""
-    not_before: float = 0
+    not_before: When = 0
     """The same; 0 for now."""
     parameters: tuple[str | None, ...] = ()
     """As text; None is SQL NULL."""

@@ -32,7 +32,6 @@ def request_facts(request: Request, escalation: int = 0) -> dict[str, Any]:
         "flags": list(request.flags),
         "policies": list(request.policies),
         "approvers": list(request.helped_by),
-        "rows": request.rows,
         "digest": request.digest,
         "filed_at": request.filed_at,
         "expires_at": request.expires_at,

@@ -122,8 +122,6 @@ class Request(msgspec.Struct, frozen=True):
     operation: int = 0
     asked_at: float = 0.0
     """When the time that it has began: at its filing, anew at each yes. `expires_at` is its end."""
-    rows: str = ""
-    """How many rows it would touch, or why that was not counted."""
 
 
 def operation_digest(agent: str, resource: str, operation: Operation, depends: tuple[str, ...] = ()) -> str:

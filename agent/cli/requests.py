@@ -146,8 +146,6 @@ def print_request(request: dict[str, Any]) -> None:
     if request["mode"] == "ticket":
         out.print("  a ticket: its agent was refused, and may run it again once it is approved")
     out.print(f"  {escape(request['summary'])}")
-    if request["rows"]:
-        out.print(f"  {escape(request['rows'])}")
     process = request["process"]
     out.print(
         f"  agent     {escape(request['agent'])} (owner {escape(request['owner'])}), workload {escape(process['workload'])}"

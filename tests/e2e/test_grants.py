@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -347,6 +348,7 @@ def test_a_denied_ticket_stays_denied_and_a_withdrawn_one_can_be_asked_for_anew(
     assert talk("SELECT count(*) FROM t") == ["20"]
 
 
+@pytest.mark.timeout(300)
 def test_grants_and_tickets_outlive_a_restart_and_a_crash(
     running: guard.Guard, postgres18: Server, talk: Talk, database: str
 ) -> None:
@@ -366,3 +368,49 @@ def test_grants_and_tickets_outlive_a_restart_and_a_crash(
         assert anew("DELETE FROM t WHERE n = 12") == ["DELETE 0"]
         assert anew("TRUNCATE t RESTART IDENTITY") == ["TRUNCATE TABLE"]
         refused(running, anew.begin("DELETE FROM t WHERE n = 12"))
+
+
+KILLS = int(os.environ.get("HOSTGUARD_GRANT_KILLS", "1"))
+SPENDING = """
+import sys, time, psycopg
+while True:
+    try:
+        with psycopg.connect("", autocommit=True) as connection:
+            while True:
+                connection.execute("INSERT INTO t VALUES (500, '')")
+                print("done", flush=True)
+    except psycopg.Error:
+        time.sleep(0.05)
+"""
+
+
+@pytest.mark.timeout(300 + 60 * KILLS)
+def test_killed_at_any_moment_the_database_never_saw_more_than_was_granted(
+    running: guard.Guard, postgres18: Server, database: str
+) -> None:
+    """The database's own table is what counts: rows that agents inserted by a grant, while the daemon was killed."""
+    grant = issued(running, "INSERT INTO t VALUES (500, '')", uses=50)
+    agents = [running.begin("worker", [sys.executable, "-c", SPENDING], postgres18.environment(database)) for _ in range(2)]
+    with postgres18.connect(database) as connection:
+
+        def rows() -> int:
+            (count,) = connection.execute("SELECT count(*) FROM t WHERE n = 500").fetchone() or (0,)
+            return int(count)
+
+        for _ in range(KILLS):
+            before, until = rows(), time.monotonic() + 60
+            while rows() < min(before + 50 // (KILLS + 2), 49):
+                assert time.monotonic() < until
+            running.kill()
+            running.start()
+            assert rows() + shown(running, grant)["left"] <= 50
+        until = time.monotonic() + 60
+        while shown(running, grant)["left"]:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        pending(running, 2)
+        assert 50 - 2 * KILLS <= rows() <= 50
+        assert [each.poll() for each in agents] == [None, None]
+        for agent in agents:
+            agent.kill()
+            agent.communicate()
