@@ -35,6 +35,9 @@ mask = { kind = "partial", keep = 0 }
 [tags."pci.card"]
 columns = ["pg/bench/public/people/card"]
 mask = { kind = "partial", keep = 4 }
+[tags."pii.hashed"]
+columns = ["pg/bench/public/hashed/email", "pg/bench/public/hashed/card", "pg/bench/public/hashed/note"]
+mask = { kind = "hash" }
 [tags."pii.number"]
 columns = ["pg/bench/public/people/number"]
 mask = { kind = "redact" }
@@ -49,7 +52,9 @@ SELECT n AS id,
        repeat(md5(n::text), 2) AS note
 FROM generate_series(1, 200000) AS n;
 ALTER TABLE people ADD PRIMARY KEY (id);
-ANALYZE people;
+CREATE TABLE plain AS SELECT * FROM people;
+CREATE TABLE hashed AS SELECT * FROM people;
+ANALYZE people, plain, hashed;
 """
 
 
