@@ -9,7 +9,7 @@ import msgspec
 from ..protocols.events import Mask, ReplyPlan
 from .accesses import Resolver, Unresolved
 from .asks import Ask
-from .catalogs import HOLDS_SAMPLES, SAMPLE_COLUMNS, SAMPLES
+from .catalogs import HOLDS_SAMPLES, READS_OBJECTS, SAMPLE_COLUMNS, SAMPLES
 from .derive import WRITES, keeps_values
 from .document import Document
 from .hidden import Column, Hidden, Permits, hidden_columns, hides_anything, permitted_uses
@@ -314,7 +314,7 @@ def _reads_anything(analysis: Analysis) -> bool:
 
 
 def _reads_samples(analysis: Analysis) -> bool:
-    return any(
+    return any(name.name in READS_OBJECTS for name, _ in analysis.functions) or any(
         access.kind == "table" and access.name is not None and access.name.name in HOLDS_SAMPLES for access in analysis.accesses
     )
 

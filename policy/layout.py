@@ -15,8 +15,9 @@ from .sql.catalog import Catalog
 
 FIRST_USER_OID = 16384
 """PostgreSQL 18, access/transam.h, FirstNormalObjectId: what PostgreSQL brings is numbered below."""
-_SAMPLES = frozenset([2613, 2619, 3429])
-"""pg_largeobject, pg_statistic, pg_statistic_ext_data (PostgreSQL 18, their headers in catalog/)."""
+_SAMPLES = frozenset([2613, 2619, 2840, 3429, 3430])
+"""pg_largeobject, pg_statistic, pg_statistic_ext_data, the latter two with what is stored out of line (PostgreSQL 18, their
+headers in catalog/)."""
 SYSTEM = frozenset(range(1, FIRST_USER_OID)) - _SAMPLES
 """What PostgreSQL brings. Its views over the samples have no fixed number, so a statement that names one doesn't get this set."""
 

@@ -207,7 +207,7 @@ SELECT any_value(email), casefold(token), array_sort(aliases), reverse(photo) FR
 --= 15
 SELECT xmlconcat(xmlelement(name a, email), xmlelement(name b, card)), xmlforest(p.*) FROM (SELECT email, card FROM people) AS p;
 --= 15
-SELECT x FROM people, XMLTABLE('/p' PASSING doc::xml COLUMNS n FOR ORDINALITY, x text PATH 'pin' DEFAULT '-') AS t;
+SELECT x FROM people, XMLTABLE('/p' PASSING (doc::xml) COLUMNS n FOR ORDINALITY, x text PATH 'pin' DEFAULT '-') AS t;
 --= 15
 SELECT xmlroot(xmlelement(name p, token), version '1.0'), xml_is_well_formed(doc) FROM people;
 --=
