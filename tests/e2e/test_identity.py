@@ -255,6 +255,7 @@ def test_an_issuer_that_is_down_widens_nothing(running: Guard, place: Places, is
     wait_for(lambda: "can't be fetched" not in " ".join(running.status()["problems"]), 25)
 
 
+@pytest.mark.timeout(400)
 def test_a_restart_keeps_what_is_verified(running: Guard, place: Places, issuer: IssuerServer) -> None:
     followed, presented = place("runner"), place("once")
     assert followed.follow(issuer.token(sub="runner-4", groups=["support"])) == ""
@@ -273,6 +274,7 @@ def test_a_restart_keeps_what_is_verified(running: Guard, place: Places, issuer:
     assert "it has expired" in words
 
 
+@pytest.mark.timeout(400)
 def test_a_crash_forgets_no_revocation_and_no_use(running: Guard, place: Places, issuer: IssuerServer) -> None:
     followed, presented = place("runner"), place("once")
     revoked, used = issuer.token(sub="runner-5", groups=["support"]), issuer.token(sub="once")
