@@ -16,18 +16,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, suppress
-from pathlib import Path
+from contextlib import AsyncExitStack
 
 import uvloop
 
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, Workloads
-from ..kernel import cgroups
-from ..kernel.errors import KernelError
 from ..kernel.hooks import code
 from ..kernel.loader import Redirect
-from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document, load
 from ..policy.workloads import rule_of
@@ -37,6 +33,7 @@ from ..recorder.inheritance import LivingJournal
 from ..recorder.log import Log
 from . import modes
 from .answering import answer_names
+from .approving import open_holds
 from .attaching import attach
 from .attribution import Attributor
 from .beginning import record_start
@@ -46,12 +43,11 @@ from .control import Control, open_control
 from .crew import Crew, user_of
 from .desk import Desk
 from .dialling import Dialler
-from .enrolment import Enrolment
+from .enrolling import enrol
 from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
 from .handover import execute, unblock
-from .holds import Holds
 from .lease import Lease
 from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
@@ -61,7 +57,7 @@ from .names.keeper import Keeper
 from .namespaces import Namespaces
 from .notify import Notifier
 from .open_log import open_log
-from .paths import Paths, attach_point, made_cgroup, workload_path
+from .paths import Paths, attach_point
 from .powers import Powers
 from .predecessor import Predecessor, predecessor
 from .records import Records
@@ -77,6 +73,8 @@ from .selftest import EVERY_S, SelfTest
 from .status import Status
 from .strays import Strays
 from .unix_sockets import StandIns
+from .verifier.calls import Calls
+from .verifier.starting import vouch
 from .witnesses import Witnesses
 
 BEAT_S = 0.1
@@ -177,19 +175,18 @@ class Daemon:
         for remark in redirect.remarks:
             print(remark, flush=True)
         container = ContainerFiles()
-        enrolment = _enrol(document, workloads, redirect, container, undo)
+        enrolment = enrol(document, workloads, redirect, container, undo)
         attributor = Attributor(workloads, container)
         undo.callback(attributor.close)
         strays = Strays(redirect, log)
-        unix = StandIns(redirect, document, paths.control)
+        unix = StandIns(redirect, document, paths.control, paths.identity)
         # What was connected before it was guarded ends before anything is said to be guarded.
         if left is None:
             await strays.look()
             unix.close_all_but_open()
         decider = Decider(policy)
-        book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
-        holds = Holds(book, records, users, decider)
+        holds = open_holds(document, paths, records, users, decider, faults, undo, taken_over=left is not None)
         test = SelfTest(redirect, attach_point(document))
         record_start(log, document, policy, paths, left.details if left else ())
         journals = left.journals if left else ()
@@ -201,9 +198,22 @@ class Daemon:
         lookout = Lookout(redirect, workloads, records, strays)
         secrecy = Secrecy(document, paths, faults, crew, decider)
         secrecy.start(undo)
-        most, choose = document.limits.max_flows, secrecy.logins.choose
+        vouched = left.vouched if left else None
+        vouching = await vouch(document, paths, decider, records, attributor, faults, crew, names, vouched, undo)
         entrance = Entrance(
-            redirect, attributor, in_force, resources, names, crew, records, faults, unix, test.arrived, most, choose
+            redirect=redirect,
+            attributor=attributor,
+            modes=in_force,
+            resources=resources,
+            names=names,
+            crew=crew,
+            records=records,
+            faults=faults,
+            stand_ins=unix,
+            self_test=test.arrived,
+            max_flows=document.limits.max_flows,
+            choose=secrecy.logins.choose,
+            standing=vouching.standing,
         )
         namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, unix, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
@@ -222,7 +232,7 @@ class Daemon:
             # These have waited long enough; what names lead to is known from before.
             entrance.listen(left.listeners())
         await secrecy.have()
-        await answer_names(names, redirect, attributor, resources, undo)
+        await answer_names(names, redirect, attributor, vouching.standing, resources, undo)
         if left is None:
             entrance.listen()
         _keep(undo, enrolment.run(), namespaces.run())
@@ -252,6 +262,7 @@ class Daemon:
             witnesses=witnesses,
             retention=retention,
             secrecy=secrecy,
+            vouching=vouching,
             started_at=started_at,
             taken_over=dict(left.details) if left else None,
         )
@@ -274,11 +285,13 @@ class Daemon:
                 namespaces=namespaces,
                 test=test,
                 strays=strays,
+                vouching=vouching,
             )
         )
         control = Control(
             status=status.facts, holds=holds, is_guarded=enrolment.is_guarded, metrics=metrics.text, restart=restart.ask
         )
+        control.more.append(Calls(vouching).add)
         await open_control(control, paths.control, document.metrics.address, left.control() if left else None, undo)
         if left is not None:
             left.done()
@@ -338,46 +351,6 @@ async def _write_journals(
     writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure, living=living)
     undo.push_async_callback(writer.stop)
     return writer
-
-
-def _enrol(
-    document: Document, workloads: Workloads, redirect: Redirect, container: ContainerFiles, undo: AsyncExitStack
-) -> Enrolment:
-    """Make the kernel's maps say what the configuration says; numbers of an earlier run mean nothing any more."""
-    attach = attach_point(document)
-    for name in document.workloads:
-        path = made_cgroup(document, name)
-        if path is None:
-            continue
-        try:
-            if not path.exists():
-                undo.push(_remove_on_failure(path))
-            cgroups.create(path)
-        except (OSError, KernelError) as error:
-            raise Failure(f"the cgroup {path} can't be made: {error}") from None
-    try:
-        enrolment = Enrolment(redirect, workloads, attach, container)
-        undo.callback(enrolment.close)
-        # Before the numbers get another meaning: what one may do more must not become another's.
-        modes.tell(document, workloads, redirect)
-        # Then the paths: a cgroup that is removed and made again from here on is guarded when it is made.
-        redirect.set_paths({workload_path(document, path): number for path, number in workloads.paths.items()})
-        redirect.set_users(dict(workloads.users))
-        enrolment.start()
-    except KernelError as error:
-        raise Failure(f"the workloads can't be guarded: {error}") from None
-    return enrolment
-
-
-def _remove_on_failure(path: Path) -> Callable[..., None]:
-    """Takes a cgroup that this start made away again if the start fails; one that holds processes stays."""
-
-    def leave(kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            with suppress(OSError):
-                path.rmdir()
-
-    return leave
 
 
 def _keep(undo: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Coroutine
 
-from . import messages
+from . import hold_messages, messages
 from .berth import Berth
 from .cancels import Cancels
 from .crew import Crew
@@ -16,6 +16,7 @@ from .flows import OpenFlow
 from .holds import Holds
 from .logins import Logins
 from .messages import BadMessage
+from .wording import cut
 
 CATALOG_PAUSE_S = 0.2
 """Workers hear of a catalog's change at once, then again at most this often: to read one costs a database something."""
@@ -48,11 +49,12 @@ class Desk:
                 self._work(self._logins.asked(flow, message))
             case messages.CredentialRefused():
                 self._work(self._logins.refused(flow))
-            case messages.Hold():
-                self._holds.file(flow, message)
-            case messages.Withdraw():
+            case hold_messages.Hold():
+                if (trying := self._holds.file(flow, message)) is not None:
+                    self._work(trying)
+            case hold_messages.Withdraw():
                 self._holds.withdraw(flow, message.reason)
-            case messages.Judged():
+            case hold_messages.Judged():
                 self._holds.judged(flow, message)
             case messages.CancelKey():
                 self._cancels.add(flow, message.key)
@@ -99,7 +101,7 @@ class Desk:
                 sock, carried = await self._logins.carry(flow, sock)
         except OSError as error:
             flow.dialling = False
-            flow.berth.say(messages.Dialled(flow.id, messages.cut(str(error))))
+            flow.berth.say(messages.Dialled(flow.id, cut(str(error))))
             return
         flow.dialling = False
         flow.berth.say(messages.Dialled(flow.id, "", carried, link), sock)

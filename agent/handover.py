@@ -28,6 +28,7 @@ from .broker.environment import VARIABLE as SECRETS
 from .holds import HoldLeft
 from .namespaces import NamespaceLeft
 from .resources import NamesLeft
+from .verifier.service import Left as VouchedLeft
 
 VERSION = 1
 VARIABLE = "HOSTGUARD_HANDOVER"
@@ -74,6 +75,7 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     opened: int
     """Flows since the first start."""
     refused: int
+    vouched: VouchedLeft = VouchedLeft()
 
     def descriptors(self) -> Iterator[int]:
         """All that have to stay open."""

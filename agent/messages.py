@@ -11,43 +11,23 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ..policy.bearers import UNVERIFIED, Bearer
 from ..policy.credential_sections import ServerTls
 from ..policy.document import Document
-from ..protocols.events import Operation, Verdict
+from .hold_messages import Approved, Filed, Granted, Hold, Judge, Judged, Refuse, Withdraw
 from .leaves import Leaf, Roots
 from .sandbox.cage import Applied, Cage
+from .wording import Bytes, Count, Message, Text
 
-MAX_TEXT = 8192
-"""Characters of a sentence, a name, a list's item. `cut` sees to it at the sender's."""
-MAX_ITEMS = 4096
 SPARE_BYTES = 1 << 20
 """Of a message, beside what an agent may make long: the text and the parameters of a held operation."""
-
-Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
-Texts = Annotated[tuple[Text, ...], msgspec.Meta(max_length=MAX_ITEMS)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Bytes = Annotated[bytes, msgspec.Meta(max_length=1024)]
 LATENCIES = 41
 """Buckets of `Latency`."""
-
-
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
-    """One thing said."""
 
 
 def max_from_worker(document: Document) -> int:
     """Bytes of a worker's longest message: a held operation, whose text and parameters may each be as long as may be sent."""
     return 2 * document.limits.max_message_bytes + SPARE_BYTES
-
-
-def cut(text: str) -> str:
-    """A text as it may stand in a message: not too long, and UTF-8 whatever an agent had a hand in it."""
-    return text[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()[:MAX_TEXT]
-
-
-def cut_all(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """`cut` for each of them."""
-    return tuple(cut(text) for text in texts[:MAX_ITEMS])
 
 
 # Supervisor to worker.
@@ -84,6 +64,7 @@ class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     unread: str = ""
     """Where it goes is no resource, and its workload is only observed: why it would have been refused."""
     names: tuple[str, ...] = ()
+    bearer: Bearer = UNVERIFIED
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,45 +118,6 @@ class CredentialRead(Message, frozen=True, forbid_unknown_fields=True, tag=True)
     changed: bool
 
 
-class Filed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """The answer to `Hold`: users can see the request, or it was refused."""
-
-    flow: int
-    operation: int
-    request: str = ""
-    digest: bytes = b""
-    expires_ns: int = 0
-    refusal: str = ""
-
-
-class Judge(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """Judge the held operation with these users' approval, and say what came of it (`Judged`); carry nothing out."""
-
-    flow: int
-    operation: int
-    by: tuple[str, ...]
-
-
-class Approved(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """Users said yes, and it suffices: judge with their approval and carry that out."""
-
-    flow: int
-    operation: int
-    request: str
-    by: tuple[str, ...]
-
-
-class Refuse(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """Refuse the held operation: a user said no, or nobody said anything in time."""
-
-    flow: int
-    operation: int
-    request: str
-    reason: str
-    hint: str
-    code: bytes
-
-
 class Recall(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """Withdraw what the flow has held, because its client cancelled it over another connection."""
 
@@ -185,10 +127,11 @@ class Recall(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 class End(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """Close the flow."""
+    """Close the flow. `code`: SQLSTATE, where the agent is to be told the reason."""
 
     flow: int
     reason: str
+    code: bytes = b""
 
 
 class NewPolicy(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -220,7 +163,8 @@ class Stop(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     grace_s: float
 
 
-ToRelay = Filed | Approved | Refuse | Recall | Authenticated | LoginFailed | CredentialRead | End
+HeldAnswer = Filed | Granted | Approved | Refuse
+ToRelay = HeldAnswer | Recall | Authenticated | LoginFailed | CredentialRead | End
 ToWorker = Begin | Tls | NewFlow | Dialled | Deliver | Judge | NewPolicy | CatalogChanged | Ping | Stop | ToRelay
 
 # Worker to supervisor.
@@ -255,39 +199,6 @@ class CredentialRefused(Message, frozen=True, forbid_unknown_fields=True, tag=Tr
     flow: int
     code: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Z]{5}\Z")]
     """SQLSTATE."""
-
-
-class Hold(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """Open a request for approval of an operation."""
-
-    flow: int
-    operation: Operation
-    accesses: Annotated[tuple[tuple[Text, Text], ...], msgspec.Meta(max_length=MAX_ITEMS)]
-    flags: Texts
-    policies: Texts
-    helped_by: Texts
-    needs: Texts
-    summary: Text
-    depends: tuple[str, ...]
-
-
-class Withdraw(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """The flow no longer waits for its held operation."""
-
-    flow: int
-    operation: int
-    reason: Text
-
-
-class Judged(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """The answer to `Judge`."""
-
-    flow: int
-    operation: int
-    verdict: Verdict
-    reason: Text
-    policies: Texts
-    helped_by: Texts
 
 
 class CancelKey(Message, frozen=True, forbid_unknown_fields=True, tag=True):

@@ -22,6 +22,7 @@ from .holds import Holds
 from .lease import Lease
 from .namespaces import Namespaces
 from .resources import Resources
+from .verifier.service import Left as VouchedLeft
 
 
 def predecessor(lease: Lease | None) -> Predecessor | None:
@@ -52,6 +53,11 @@ class Predecessor:
     def lock(self) -> int:
         """The descriptor that holds the run folder."""
         return self._handover.lock
+
+    @property
+    def vouched(self) -> VouchedLeft:
+        """What is verified."""
+        return self._handover.vouched
 
     @property
     def epoch(self) -> int:

@@ -39,6 +39,7 @@ from .resources import Resources
 from .selftest import SelfTest
 from .speech import speech
 from .strays import Strays
+from .verifier.service import Vouching
 
 SETTLE_S = 1.0
 """How long a server may take to be connected, before the successor begins that anew."""
@@ -69,6 +70,7 @@ class Parts:
     namespaces: Namespaces
     test: SelfTest
     strays: Strays
+    vouching: Vouching
 
 
 class Restart:
@@ -103,7 +105,10 @@ class Restart:
                 return {"refused": self.failure}
             self._end_flows = ends
             self.wanted.set()
-            return {"refused": "", "from": version("hostguard"), "to": finding.release, "flows": flows, "flows_end": ends}
+            # The successor has a broker of its own; what this one's carries ends with it.
+            carried = sum(flow.carried for flow in self._parts.crew.flows)
+            told = {"from": version("hostguard"), "to": finding.release, "flows": flows, "flows_end": ends, "carried": carried}
+            return {"refused": "", **told}
 
     def _objections(self, finding: Finding, keep_flows: bool) -> list[str]:
         if finding.objections:
@@ -131,13 +136,16 @@ class Restart:
         for turn in (parts.test.turn, parts.strays.turn):
             await turn.acquire()
         await parts.desk.settle(SETTLE_S)
+        parts.holds.stop_trying()
+        await parts.holds.announcer.stop()
         await parts.writer.pause()
         # Nothing is awaited from here on.
         return self._collect(socket)
 
     def _collect(self, control: int) -> Handover:
         parts = self._parts
-        ending = [child for child in (parts.names.leave(), parts.broker.leave()) if child is not None]
+        left = (parts.names.leave(), parts.broker.leave(), parts.vouching.let_go(), parts.holds.announcer.leave())
+        ending = [child for child in left if child is not None]
         flows = parts.crew.count
         crew = parts.crew.leave()
         try:
@@ -164,4 +172,5 @@ class Restart:
             names=parts.resources.leave(),
             opened=parts.entrance.opened,
             refused=parts.entrance.refused,
+            vouched=parts.vouching.leave(),
         )

@@ -40,6 +40,7 @@ from .secrecy import Secrecy
 from .selftest import SelfTest
 from .strays import Strays
 from .trust import link_facts
+from .verifier.service import Vouching
 from .witnesses import Witnesses
 
 MAX_FLOWS_SHOWN = 200
@@ -75,6 +76,7 @@ class Status:
         witnesses: Witnesses,
         retention: Retention,
         secrecy: Secrecy,
+        vouching: Vouching,
         started_at: float,
         taken_over: Mapping[str, str] | None,
     ) -> None:
@@ -101,6 +103,7 @@ class Status:
         self._witnesses = witnesses
         self._retention = retention
         self._secrecy = secrecy
+        self._vouching = vouching
         self._started_at = started_at
         self._taken_over = taken_over
 
@@ -161,10 +164,12 @@ class Status:
             },
             "operations": dataclasses.asdict(self._crew.tally),
             "requests": {"pending": self._holds.pending},
+            "channels": self._holds.announcer.facts(),
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
             "names": names | {"redirected": len(self._redirect.resolvers())},
             "powers": powers,
             "broker": broker,
+            "identity": self._vouching.facts(),
             "trust": self._secrecy.trust.facts(),
             "log": self._log(),
             "shipped": shipped,
@@ -277,6 +282,7 @@ class Status:
             found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
         found += self._name_problems()
         found += self._broker_problems()
+        found += self._vouching.problems()
         log = self._log()
         if log["failure"]:
             found.append(f"the log can't be written, operations are refused: {log['failure']}")

@@ -30,7 +30,7 @@ from ..policy.detect import scanner
 from ..protocols.postgres import encryption, scram
 from ..protocols.postgres.encodings import CODECS
 from ..recorder.journal import Journal
-from . import held, login, messages
+from . import held, hold_messages, login, messages
 from .channel import PACKET_BYTES, Channel
 from .durability import Durability
 from .flow import Tally
@@ -39,6 +39,7 @@ from .loop import Loop
 from .sandbox import cage
 from .sandbox.privileges import StillPrivileged
 from .tls.material import Material
+from .wording import Message
 
 BUG = 70
 """Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
@@ -106,7 +107,7 @@ class Worker:
         )
         await self._over.wait()
 
-    def _say(self, message: messages.Message) -> None:
+    def _say(self, message: Message) -> None:
         assert self._channel is not None
         self._channel.send(messages.encode(message))
 
@@ -132,7 +133,7 @@ class Worker:
                 self._work(loop.open(message, sock))
             case messages.Dialled():
                 loop.dialled(message, sock)
-            case messages.Judge():
+            case hold_messages.Judge():
                 loop.judge(message)
             case messages.CatalogChanged():
                 loop.catalog_changed(message)
@@ -186,11 +187,13 @@ def _to_relay(loop: Loop, message: messages.ToRelay) -> None:
     if relay is None:
         return
     match message:
-        case messages.Filed():
+        case hold_messages.Filed():
             held.filed(relay, message)
-        case messages.Approved():
+        case hold_messages.Granted():
+            held.granted(relay, message)
+        case hold_messages.Approved():
             held.approved(relay, Approval(frozenset(message.by)), message.request)
-        case messages.Refuse():
+        case hold_messages.Refuse():
             held.refused(relay, message.reason, message.hint, message.code, message.request)
         case messages.Recall():
             relay.withdraw(message.reason, message.code)
@@ -200,6 +203,10 @@ def _to_relay(loop: Loop, message: messages.ToRelay) -> None:
             login.failed(relay, message)
         case messages.CredentialRead():
             login.read_again(relay, message)
+        case messages.End(_, reason, code) if code:
+            relay.withdraw(reason, code)
+            relay.terminate(reason, code)
+            relay.end(reason)
         case messages.End():
             relay.end(message.reason)
 

@@ -14,6 +14,7 @@ import msgspec
 from ..protocols.events import Decision, Verdict
 from .addresses import parse_address
 from .asks import Approval, Ask
+from .bearers import UNVERIFIED, Bearer
 from .judge import Finding, Help, find
 from .judgement import AccessVerdict, Judgement
 from .memory import Memory
@@ -79,13 +80,13 @@ def is_one_of(name: str, names: Iterable[str]) -> bool:
 class ConnectScope:
     """One agent on one resource with one policy: what `scope.Scope` is for SQL."""
 
-    def __init__(self, policy: Policy, agent: str, resource: str, stats: Stats) -> None:
+    def __init__(self, policy: Policy, agent: str, resource: str, stats: Stats, bearer: Bearer = UNVERIFIED) -> None:
         self.agent = agent
         self.resource = resource
         self.texts: dict[str | None, Judgement] = {}
         """Judgements by text: what a flow looks into first."""
         self._policy = policy
-        self._asker = policy.asker(agent)
+        self._asker = policy.asker(agent, bearer)
         self._section = policy.document.resources[resource]
         self._names = server_names(self._section)
         self._stats = stats
@@ -126,6 +127,7 @@ class ConnectScope:
             self._policy.epoch,
             finding.helped_by if held else (),
             finding.needs if held else (),
+            asks=(ask,) if held else (),
         )
 
     def _decision(self, finding: Finding, flags: dict[str, str]) -> Decision:

@@ -15,6 +15,12 @@ from .entry import (
     FlowClose,
     FlowOpen,
     FlowRefused,
+    GrantIssued,
+    GrantRevoked,
+    GrantUsed,
+    IdentityEnded,
+    IdentityRefused,
+    IdentityVerified,
     JournalEnd,
     JournalOpen,
     LogBegin,
@@ -37,6 +43,7 @@ from .entry import (
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Encrypted, Operation, Decision, Reply, Captured, Opaque,
-    Withdrawn, Request, Approval, Cancel, NameAsked, NameAnswered, RoadDenied, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut,
-    LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
+    Withdrawn, Request, Approval, GrantIssued, GrantUsed, GrantRevoked, Cancel, NameAsked, NameAnswered, RoadDenied,
+    IdentityVerified, IdentityRefused, IdentityEnded, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
+    LogKey, JournalOpen, JournalEnd,
 )  # fmt: skip

@@ -12,8 +12,8 @@ import msgspec
 
 from ...policy.document import Document
 from ...recorder.entry import NameAnswered, NameAsked
-from ..messages import Message, Text
 from ..sandbox.cage import Applied
+from ..wording import Message, Text
 from .asker import Asker
 
 MAX_MESSAGE_BYTES = 4 << 20

@@ -26,9 +26,9 @@ import msgspec
 from ...policy import rules
 from ...policy.decide import Policy
 from ..channel import PACKET_BYTES, Channel
-from ..messages import cut
 from ..sandbox import cage
 from ..sandbox.privileges import StillPrivileged
+from ..wording import cut
 from . import messages
 from .asker import Asker
 from .edges import Source, Who

@@ -23,7 +23,7 @@ from ...protocols.dns.answer import Answer
 from ...protocols.dns.question import BadQuery, Query, Question, read_query
 from ...protocols.dns.reply import BLOCKED, NETWORK_ERROR, OTHER, PROHIBITED, answer_message, refusal_message
 from ...recorder import entry
-from ..messages import cut
+from ..wording import cut
 from .asker import Asker
 from .cache import Cache
 from .forward import Forwarder, NoAnswer, servers_of
@@ -103,7 +103,9 @@ class Resolver:
         began_ns = time.monotonic_ns()
         question = query.question
         flags = self._watch.flags(asker.agent, question.labels, question.type, time.monotonic())
-        verdict = self.names.decide(asker.agent, question.labels, question.type, flags)
+        verdict = self.names.decide(asker.agent, question.labels, question.type, flags, asker.bearer)
+        if asker.unverified:
+            verdict = NameVerdict(False, (), asker.unverified, verdict.epoch)
         self._notice(asker, question, flags, verdict)
         asked = _asked(asker, question, flags, verdict, tcp)
         if not verdict.allowed and self.names.observes(asker.workload):

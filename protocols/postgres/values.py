@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..events import Mask
+from ..disclosure import Mask
 from . import containers, jsons, typed, types
 from .scalars import BINARY, SCALARS
 from .texts import MAX_KEY_BYTES, Masking, digest, masking

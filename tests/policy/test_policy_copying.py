@@ -10,7 +10,8 @@ import pytest
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.sql.catalog import Catalog
 from hostguard.protocols.copies import CopyShape
-from hostguard.protocols.events import Mask, Operation, Verdict
+from hostguard.protocols.disclosure import Mask
+from hostguard.protocols.events import Operation, Verdict
 
 Statement = Callable[..., Operation]
 Make = Callable[..., Policy]

@@ -11,7 +11,7 @@ import wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostguard.protocols.events import Mask, ReplyPlan
+from hostguard.protocols.disclosure import Mask, ReplyPlan
 from hostguard.protocols.postgres import messages, rows, values
 from hostguard.protocols.postgres.masking import Shapes, mask_for
 from hostguard.protocols.postgres.messages import Column
