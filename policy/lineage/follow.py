@@ -66,11 +66,13 @@ def follow(
     """
     uses = Uses(relation, bodies)
     answers: list[Rows | None] = []
+    defining: list[Tree] = []
     try:
         for tree in trees:
             kind, body = next(iter(tree.items()))
             if kind not in RULES or RULES[kind].role != ROWS:
                 uses.skipped |= kind not in QUIET
+                defining.append(tree)
                 if kind in RETURNS:
                     answers.append(None)
                 continue
@@ -93,7 +95,7 @@ def follow(
         uses.assigned,
         tuple(uses.stashed),
         uses.written,
-        referred(trees),
+        referred(defining),
         uses.by_place,
         uses.skipped,
         uses.lost,
