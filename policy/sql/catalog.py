@@ -23,8 +23,6 @@ import msgspec
 MAX_ROWS = 1_000_000
 """Most rows to keep (a relation, an inheritance link, a view's dependency are a row each, a column is two): some 150 MB."""
 
-_MAX_DOMAINS = 100
-"""Domains over domains that are followed."""
 MAX_TREE_CHARACTERS = 64 << 20
 """Most characters of views' stored trees to keep: some 10 kB a view. Beyond that a view's columns are not told apart."""
 
@@ -47,8 +45,7 @@ SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attna
    AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
 UNION ALL
 SELECT 'type', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.atttypid::pg_catalog.text, ''
-  FROM pg_catalog.pg_attribute a
-  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
  WHERE a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
    AND c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
    AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
@@ -325,11 +322,10 @@ class Catalog:
     def type_of(self, oid: int, attnum: int) -> int:
         """OID of a column's type, of a domain's base type as the server sends its values; 0 where that is not known."""
         found = self._types.get((oid, attnum), 0)
-        for _ in range(_MAX_DOMAINS):
-            if found not in self._domains:
-                return found
-            found = self._domains[found]
-        return 0
+        # No chain of domains is longer than there are domains.
+        for _ in self._domains if found in self._domains else ():
+            found = self._domains.get(found, found)
+        return found
 
     def descendants(self, oid: int) -> frozenset[int]:
         """Children and partitions at any depth, the relation itself left out."""
