@@ -28,8 +28,12 @@ PRESENT = """
 import socket, sys
 with socket.socket(socket.AF_UNIX) as sock:
     sock.connect(sys.argv[1])
-    sock.sendall(sys.stdin.buffer.read())
-    sock.shutdown(socket.SHUT_WR)
+    said = sys.stdin.buffer.read()
+    try:
+        sock.sendall(said)
+        sock.shutdown(socket.SHUT_WR)
+    except BrokenPipeError:
+        pass  # refused before it was read: the answer is there
     print(sock.makefile().readline())
 """
 HOLD = """
