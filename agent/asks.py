@@ -7,7 +7,8 @@ from collections.abc import Callable
 from ..policy.judgement import Judgement
 from ..protocols.events import Decision, Operation, Verdict
 from .flow import Flow
-from .messages import Hold, Message, Withdraw, cut, cut_all, encode
+from .messages import Hold, Withdraw, encode
+from .wording import Message, cut, cut_all
 
 
 class Asks:

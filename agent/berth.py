@@ -22,6 +22,7 @@ from .child import Child
 from .flows import OpenFlow
 from .messages import BadMessage
 from .sandbox.cage import Applied, Cage
+from .wording import Message, cut
 
 STARTING = 30
 """Pings after which a worker that is not ready is killed; they are a second apart (`crew`)."""
@@ -168,7 +169,7 @@ class Berth:
 
     # -- to the worker --------------------------------------------------------------------------------------------------------
 
-    def say(self, message: messages.Message | Cage, passed: socket.socket | None = None) -> None:
+    def say(self, message: Message | Cage, passed: socket.socket | None = None) -> None:
         """Send it a message; `passed` is its own from here on."""
         if self._channel is not None:
             self._channel.send(messages.encode(message), passed)
@@ -182,7 +183,7 @@ class Berth:
     def give(self, flow: OpenFlow, sock: socket.socket) -> None:
         """Hand a connection over."""
         self.flows[flow.id] = flow
-        unread = messages.cut(flow.unread)
+        unread = cut(flow.unread)
         new = messages.NewFlow(flow.id, flow.agent, flow.rule.name, flow.resource, flow.user, flow.credential, unread, flow.names)
         self.say(new, sock)
 

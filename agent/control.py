@@ -22,6 +22,7 @@ from aiohttp import web
 
 from ..policy.approvals import AlreadyDecided, NotAllowed, UnknownRequest
 from .failures import Failure
+from .halt import Halt, NoSuchAgent, NotDone
 from .holds import Holds
 from .metrics import CONTENT_TYPE
 
@@ -47,6 +48,7 @@ class Control:
         *,
         status: Callable[[], Awaitable[dict[str, Any]]],
         holds: Holds,
+        halt: Halt,
         is_guarded: Callable[[int], bool],
         metrics: Callable[[], Awaitable[bytes]],
         restart: Callable[[bool], Awaitable[dict[str, Any]]],
@@ -57,6 +59,7 @@ class Control:
         self._restart = restart
         self._sock: socket.socket | None = None
         self._holds = holds
+        self._halt = halt
         self._is_guarded = is_guarded
         self._runner: web.AppRunner | None = None
         self._scraped: web.AppRunner | None = None
@@ -72,6 +75,7 @@ class Control:
         app.router.add_get("/v1/requests/{id}", self._get_request)
         app.router.add_post("/v1/requests/{id}/{answer:approve|deny}", self._decide)
         app.router.add_post("/v1/restart", self._do_restart)
+        app.router.add_post("/v1/{verb:stop|resume}", self._operate)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
         await self._runner.setup()
         self._path = path
@@ -118,9 +122,9 @@ class Control:
             return await handler(request)
         except NotAllowed as error:
             return _error(403, str(error))
-        except UnknownRequest as error:
+        except (UnknownRequest, NoSuchAgent) as error:
             return _error(404, str(error))
-        except AlreadyDecided as error:
+        except (AlreadyDecided, NotDone) as error:
             return _error(409, str(error))
         except web.HTTPException as error:
             return _error(error.status, error.reason)
@@ -178,6 +182,20 @@ class Control:
         if peer.uid != 0:
             raise NotAllowed("only root restarts the daemon")
         return web.json_response(await self._restart(request.query.get("end_flows") == "1"))
+
+    async def _operate(self, request: web.Request) -> web.Response:
+        """Stop or resume the `agent` that the body names; null for all."""
+        peer = self._known_peer(request)
+        try:
+            body = await request.json()
+        except ValueError:
+            return _error(400, "the body is no JSON object")
+        match body:
+            case {"agent": str() | None as agent, "reason": str(reason)}:
+                act = self._halt.stop if request.match_info["verb"] == "stop" else self._halt.resume
+                return web.json_response(await act(agent, uid=peer.uid, reason=reason))
+            case _:
+                return _error(400, "the body must be an object with `agent`, a text or null, and the text `reason`")
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         """A line of JSON for each request as it is filed or decided; blank lines keep the connection alive."""

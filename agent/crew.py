@@ -35,6 +35,7 @@ from .flows import OpenFlow
 from .latency import Latency
 from .sandbox import seccomp
 from .sandbox.cage import Cage
+from .wording import Message
 
 PING_S = 1.0
 REPORT_S = 1.0
@@ -254,7 +255,7 @@ class Crew:
         awake = [berth for berth in ready if berth.responsive]
         return min(awake or ready, key=lambda berth: len(berth.flows), default=None)
 
-    def broadcast(self, message: messages.Message, but: Berth | None = None) -> None:
+    def broadcast(self, message: Message, but: Berth | None = None) -> None:
         """Say something to every worker, `but` this one."""
         for berth in self.berths:
             if berth is not but:

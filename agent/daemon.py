@@ -16,15 +16,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, suppress
-from pathlib import Path
+from contextlib import AsyncExitStack
 
 import uvloop
 
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, Workloads
-from ..kernel import cgroups
-from ..kernel.errors import KernelError
 from ..kernel.hooks import code
 from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
@@ -46,10 +43,11 @@ from .control import Control, open_control
 from .crew import Crew, user_of
 from .desk import Desk
 from .dialling import Dialler
-from .enrolment import Enrolment
+from .enrolling import enrol
 from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
+from .halt import Halt
 from .handover import execute, unblock
 from .holds import Holds
 from .lease import Lease
@@ -61,13 +59,14 @@ from .names.keeper import Keeper
 from .namespaces import Namespaces
 from .notify import Notifier
 from .open_log import open_log
-from .paths import Paths, attach_point, made_cgroup, workload_path
+from .paths import Paths, attach_point
 from .powers import Powers
 from .predecessor import Predecessor, predecessor
 from .records import Records
 from .reload import Reload, uid_of, users_of
 from .resources import Resources
 from .restart import Parts, Restart
+from .restraint import Restraint
 from .retention import Retention
 from .rotation import finish, keys
 from .s3 import shipped
@@ -171,13 +170,14 @@ class Daemon:
         syncs = TimedSyncs()
         log = open_log(document, paths, syncs.syscalls)
         undo.callback(log.close)
+        restraint = await Restraint.open(paths, undo)
         sealing, witnesses = _open_seal(document, paths, log, undo)
         retention = Retention(paths.log, log, sealing, document.log, shipped(document, paths))
         redirect = attach(document, paths, left, HEARTBEAT_LIMIT_MS, undo)
         for remark in redirect.remarks:
             print(remark, flush=True)
         container = ContainerFiles()
-        enrolment = _enrol(document, workloads, redirect, container, undo)
+        enrolment = enrol(document, workloads, redirect, container, undo)
         attributor = Attributor(workloads, container)
         undo.callback(attributor.close)
         strays = Strays(redirect, log)
@@ -202,12 +202,15 @@ class Daemon:
         secrecy = Secrecy(document, paths, faults, crew, decider)
         secrecy.start(undo)
         most, choose = document.limits.max_flows, secrecy.logins.choose
+        stopped = names.barred = restraint.stops.why
         entrance = Entrance(
-            redirect, attributor, in_force, resources, names, crew, records, faults, unix, test.arrived, most, choose
+            redirect, attributor, in_force, resources, names, crew, records, faults, unix, test.arrived, most, choose, stopped
         )
         namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, unix, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
-        desk = Desk(crew, holds, Cancels(records, dialler, secrecy.logins), secrecy.logins, faults, dialler)
+        cancels = Cancels(records, dialler, secrecy.logins)
+        desk = Desk(crew, holds, cancels, secrecy.logins, faults, dialler, stopped)
+        halt = Halt(restraint.stops, decider, crew, holds, cancels, log)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
         _keep(undo, _beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
@@ -252,6 +255,7 @@ class Daemon:
             witnesses=witnesses,
             retention=retention,
             secrecy=secrecy,
+            stops=restraint.stops,
             started_at=started_at,
             taken_over=dict(left.details) if left else None,
         )
@@ -277,7 +281,12 @@ class Daemon:
             )
         )
         control = Control(
-            status=status.facts, holds=holds, is_guarded=enrolment.is_guarded, metrics=metrics.text, restart=restart.ask
+            status=status.facts,
+            holds=holds,
+            halt=halt,
+            is_guarded=enrolment.is_guarded,
+            metrics=metrics.text,
+            restart=restart.ask,
         )
         await open_control(control, paths.control, document.metrics.address, left.control() if left else None, undo)
         if left is not None:
@@ -338,46 +347,6 @@ async def _write_journals(
     writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure, living=living)
     undo.push_async_callback(writer.stop)
     return writer
-
-
-def _enrol(
-    document: Document, workloads: Workloads, redirect: Redirect, container: ContainerFiles, undo: AsyncExitStack
-) -> Enrolment:
-    """Make the kernel's maps say what the configuration says; numbers of an earlier run mean nothing any more."""
-    attach = attach_point(document)
-    for name in document.workloads:
-        path = made_cgroup(document, name)
-        if path is None:
-            continue
-        try:
-            if not path.exists():
-                undo.push(_remove_on_failure(path))
-            cgroups.create(path)
-        except (OSError, KernelError) as error:
-            raise Failure(f"the cgroup {path} can't be made: {error}") from None
-    try:
-        enrolment = Enrolment(redirect, workloads, attach, container)
-        undo.callback(enrolment.close)
-        # Before the numbers get another meaning: what one may do more must not become another's.
-        modes.tell(document, workloads, redirect)
-        # Then the paths: a cgroup that is removed and made again from here on is guarded when it is made.
-        redirect.set_paths({workload_path(document, path): number for path, number in workloads.paths.items()})
-        redirect.set_users(dict(workloads.users))
-        enrolment.start()
-    except KernelError as error:
-        raise Failure(f"the workloads can't be guarded: {error}") from None
-    return enrolment
-
-
-def _remove_on_failure(path: Path) -> Callable[..., None]:
-    """Takes a cgroup that this start made away again if the start fails; one that holds processes stays."""
-
-    def leave(kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            with suppress(OSError):
-                path.rmdir()
-
-    return leave
 
 
 def _keep(undo: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:

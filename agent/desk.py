@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 from . import messages
 from .berth import Berth
@@ -16,6 +16,7 @@ from .flows import OpenFlow
 from .holds import Holds
 from .logins import Logins
 from .messages import BadMessage
+from .wording import cut
 
 CATALOG_PAUSE_S = 0.2
 """Workers hear of a catalog's change at once, then again at most this often: to read one costs a database something."""
@@ -24,7 +25,18 @@ CATALOG_PAUSE_S = 0.2
 class Desk:
     """Carries out what `messages.FromWorker` asks for. Raises BadMessage for what no worker of ours would say."""
 
-    def __init__(self, crew: Crew, holds: Holds, cancels: Cancels, logins: Logins, faults: Faults, dialler: Dialler) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        holds: Holds,
+        cancels: Cancels,
+        logins: Logins,
+        faults: Faults,
+        dialler: Dialler,
+        stopped: Callable[[str], str],
+    ) -> None:
+        """`stopped`: why nothing of an agent's may go on; empty when it may."""
+        self._stopped = stopped
         self._dialler = dialler
         self._crew = crew
         self._logins = logins
@@ -93,16 +105,28 @@ class Desk:
 
     async def _connect(self, flow: OpenFlow) -> None:
         try:
+            self._check_stop(flow)
             link = self._logins.link(flow)
             sock, carried = await self._dialler.dial(flow), ""
             if flow.carried:
                 sock, carried = await self._logins.carry(flow, sock)
+            # It may have been stopped meanwhile.
+            try:
+                self._check_stop(flow)
+            except OSError:
+                sock.close()
+                raise
         except OSError as error:
             flow.dialling = False
-            flow.berth.say(messages.Dialled(flow.id, messages.cut(str(error))))
+            flow.berth.say(messages.Dialled(flow.id, cut(str(error))))
             return
         flow.dialling = False
         flow.berth.say(messages.Dialled(flow.id, "", carried, link), sock)
+
+    def _check_stop(self, flow: OpenFlow) -> None:
+        """Raises OSError, with the sentence for the agent, when it is stopped."""
+        if why := self._stopped(flow.agent):
+            raise OSError(f"hostguard does not connect to {flow.destination} for you: {why}")
 
     def _catalog(self, berth: Berth, message: messages.CatalogChanged) -> None:
         """Tell the other workers now or, if they have just heard it, a little later: the last change is always told."""

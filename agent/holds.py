@@ -219,7 +219,7 @@ class Holds:
         """A user's answer, carried out at once. Raises NotAllowed, UnknownRequest, AlreadyDecided."""
         user = self.users.user_of(uid)
         if user is None:
-            raise NotAllowed(f"UNIX user {_unix_name(uid)} is no user of hostguard, so it can't decide anything.")
+            raise NotAllowed(f"UNIX user {unix_name(uid)} is no user of hostguard, so it can't decide anything.")
         request = self._book.get(request_id)
         if not request.digest.startswith(digest.lower()):
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
@@ -312,7 +312,8 @@ class Holds:
                 self._watchers.discard(queue)
 
 
-def _unix_name(uid: int) -> str:
+def unix_name(uid: int) -> str:
+    """The name of a UNIX user; the number where the host has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

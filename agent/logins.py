@@ -18,6 +18,7 @@ from .broker.keeper import BrokerAway, Keeper
 from .flows import OpenFlow
 from .leaves import Roots
 from .messages import BadMessage
+from .wording import cut
 
 MAX_REQUESTS = 4
 """Of a server in one login: SASL, its continuation, its end, and that all is well (PostgreSQL 18 docs §54.3)."""
@@ -111,7 +112,7 @@ class Logins:
             found = await self._broker.log_in(flow.id, flow.variant, message.request, message.binding, begins=begins)
         except BrokerAway as error:
             login.over = True
-            flow.berth.say(messages.LoginFailed(flow.id, messages.cut(str(error))))
+            flow.berth.say(messages.LoginFailed(flow.id, cut(str(error))))
         else:
             login.over = found.done
             flow.berth.say(messages.Authenticated(flow.id, found.say, found.done))

@@ -36,10 +36,10 @@ from .flow import Flow, Tally
 from .gate import Gate
 from .latency import Latency
 from .login import Words
-from .messages import cut
 from .patience import Patience
 from .relay import Relay
 from .tls.material import Material
+from .wording import Message, cut, cut_all
 
 CLOSE_TIMEOUT_S = 10.0
 """A peer that doesn't take its last bytes in this time is cut off, so that it can't keep a closed flow in memory."""
@@ -57,7 +57,7 @@ class Loop:
         durable: Durability,
         tally: Tally,
         material: Material,
-        say: Callable[[messages.Message], None],
+        say: Callable[[Message], None],
     ) -> None:
         """`say`: to the supervisor."""
         limits = begin.document.limits
@@ -149,8 +149,8 @@ class Loop:
         if relay is None or relay.operation is None or relay.operation.id != message.operation:
             return
         judgement = relay.policy.decide(relay.operation, Approval(frozenset(message.by)))
-        decision, helped_by = judgement.decision, messages.cut_all(judgement.helped_by)
-        policies = messages.cut_all(decision.policies)
+        decision, helped_by = judgement.decision, cut_all(judgement.helped_by)
+        policies = cut_all(decision.policies)
         self.say(messages.Judged(message.flow, message.operation, decision.verdict, cut(decision.reason), policies, helped_by))
 
     def catalog_changed(self, message: messages.CatalogChanged) -> None:

@@ -16,38 +16,18 @@ from ..policy.document import Document
 from ..protocols.events import Operation, Verdict
 from .leaves import Leaf, Roots
 from .sandbox.cage import Applied, Cage
+from .wording import MAX_ITEMS, Bytes, Count, Message, Text, Texts
 
-MAX_TEXT = 8192
-"""Characters of a sentence, a name, a list's item. `cut` sees to it at the sender's."""
-MAX_ITEMS = 4096
 SPARE_BYTES = 1 << 20
 """Of a message, beside what an agent may make long: the text and the parameters of a held operation."""
 
-Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
-Texts = Annotated[tuple[Text, ...], msgspec.Meta(max_length=MAX_ITEMS)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Bytes = Annotated[bytes, msgspec.Meta(max_length=1024)]
 LATENCIES = 41
 """Buckets of `Latency`."""
-
-
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
-    """One thing said."""
 
 
 def max_from_worker(document: Document) -> int:
     """Bytes of a worker's longest message: a held operation, whose text and parameters may each be as long as may be sent."""
     return 2 * document.limits.max_message_bytes + SPARE_BYTES
-
-
-def cut(text: str) -> str:
-    """A text as it may stand in a message: not too long, and UTF-8 whatever an agent had a hand in it."""
-    return text[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()[:MAX_TEXT]
-
-
-def cut_all(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """`cut` for each of them."""
-    return tuple(cut(text) for text in texts[:MAX_ITEMS])
 
 
 # Supervisor to worker.
@@ -185,10 +165,11 @@ class Recall(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 class End(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """Close the flow."""
+    """Close the flow. `code`: SQLSTATE, where the agent is to be told the reason."""
 
     flow: int
     reason: str
+    code: bytes = b""
 
 
 class NewPolicy(Message, frozen=True, forbid_unknown_fields=True, tag=True):

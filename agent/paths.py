@@ -78,6 +78,11 @@ class Paths:
         return self.state / "ship.sqlite"
 
     @property
+    def restraint(self) -> Path:
+        """Who is stopped, and what else holds agents back beyond one decision (`restraint`)."""
+        return self.state / "restraint.sqlite"
+
+    @property
     def cursors(self) -> Path:
         """How far each forwarder has come."""
         return self.state / "forward"

@@ -38,6 +38,7 @@ from .retention import Retention
 from .sealing import Sealing
 from .secrecy import Secrecy
 from .selftest import SelfTest
+from .stops import Stops
 from .strays import Strays
 from .trust import link_facts
 from .witnesses import Witnesses
@@ -75,6 +76,7 @@ class Status:
         witnesses: Witnesses,
         retention: Retention,
         secrecy: Secrecy,
+        stops: Stops,
         started_at: float,
         taken_over: Mapping[str, str] | None,
     ) -> None:
@@ -101,6 +103,7 @@ class Status:
         self._witnesses = witnesses
         self._retention = retention
         self._secrecy = secrecy
+        self._stops = stops
         self._started_at = started_at
         self._taken_over = taken_over
 
@@ -160,6 +163,7 @@ class Status:
                 "shown": [flow.facts(told.get(flow.id)) for flow in self._crew.flows[:MAX_FLOWS_SHOWN]],
             },
             "operations": dataclasses.asdict(self._crew.tally),
+            "stops": self._stops.facts(),
             "requests": {"pending": self._holds.pending},
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
             "names": names | {"redirected": len(self._redirect.resolvers())},
@@ -260,6 +264,7 @@ class Status:
     def _problems(self, hooks: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[str]:
         found = [f"hook {hook['name']} is not attached: {hook['detail']}" for hook in hooks if not hook["attached"]]
         found += [f"workload {w['name']} is not guarded: {w['problem']}" for w in workloads if not w["guarded"]]
+        found += [stop["says"] for stop in self._stops.facts()]
         found += self._identity_problems()
         if self._test.failure:
             found.append(f"self-test: {self._test.failure}")

@@ -39,6 +39,7 @@ from .loop import Loop
 from .sandbox import cage
 from .sandbox.privileges import StillPrivileged
 from .tls.material import Material
+from .wording import Message
 
 BUG = 70
 """Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
@@ -106,7 +107,7 @@ class Worker:
         )
         await self._over.wait()
 
-    def _say(self, message: messages.Message) -> None:
+    def _say(self, message: Message) -> None:
         assert self._channel is not None
         self._channel.send(messages.encode(message))
 
@@ -200,6 +201,10 @@ def _to_relay(loop: Loop, message: messages.ToRelay) -> None:
             login.failed(relay, message)
         case messages.CredentialRead():
             login.read_again(relay, message)
+        case messages.End(_, reason, code) if code:
+            relay.withdraw(reason, code)
+            relay.terminate(reason, code)
+            relay.end(reason)
         case messages.End():
             relay.end(message.reason)
 

@@ -12,6 +12,7 @@ from .catalogs import BUILT_IN_TAGS
 from .decide import Policy
 from .entities import tag_chain
 from .names import OF_RESOURCE
+from .operators import HOST, ROOT
 from .paths import split
 from .rules import RESERVED_ID, Rule
 from .sql.functions import CONSEQUENCES
@@ -62,7 +63,7 @@ def _unknown(policy: Policy, kind: str, name: str) -> str:
     document = policy.document
     known: dict[str, Iterable[str]] = {
         "Role": {role for agent in document.agents.values() for role in agent.roles},
-        "Group": {group for user in document.users.values() for group in user.groups},
+        "Group": {ROOT, *(group for user in document.users.values() for group in user.groups)},
         "Agent": document.agents,
         "User": document.users,
         "Resource": document.resources,
@@ -70,6 +71,7 @@ def _unknown(policy: Policy, kind: str, name: str) -> str:
         "Tag": {part for tag in (*document.tags, *BUILT_IN_TAGS) for part in tag_chain(tag)},
         "FunctionClass": {*CONSEQUENCES, "unlocks"},
         "NameClass": {OF_RESOURCE[1]},
+        "Host": {HOST},
     }
     if kind in known:
         names = set(known[kind])
@@ -96,7 +98,7 @@ def _unserved(policy: Policy) -> Iterator[str]:
 
 def _for_agents(rule: Rule) -> bool:
     action = rule.node.action
-    return not (isinstance(action, pst.ActionEq) and action.entity.id == "approve")
+    return not (isinstance(action, pst.ActionEq) and action.entity.id in ("approve", "operate"))
 
 
 def _unseen(policy: Policy) -> Iterator[str]:

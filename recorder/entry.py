@@ -360,6 +360,32 @@ class PolicyLoad(Entry, tag="policy.load"):
     """Who asked for the reload; empty at start."""
 
 
+class AgentStopped(Entry, tag="agent.stop"):
+    """A user stopped an agent: its flows end, and nothing new of its goes on until it is resumed. Of no flow."""
+
+    agent: str
+    """Empty for all agents of this host, also those that are configured later."""
+    user: str
+    uid: int = -1
+    """Their UNIX user id, as the kernel tells it of the control socket's peer; -1 where there is none."""
+    reason: Text = ""
+    flows: int = 0
+    """Open flows that end by it."""
+    policies: Texts = ()
+    """Policies that permit the user to do so."""
+
+
+class AgentResumed(Entry, tag="agent.resume"):
+    """A user lifted a stop; written before it is lifted. Of no flow."""
+
+    agent: str
+    """Empty where the stop was that of all agents."""
+    user: str
+    uid: int = -1
+    reason: Text = ""
+    policies: Texts = ()
+
+
 class ProbeFailed(Entry, tag="probe.failed"):
     """A question of our own to the server or the kernel went unanswered."""
 

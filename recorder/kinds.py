@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from .entry import (
+    AgentResumed,
+    AgentStopped,
     Approval,
     Cancel,
     Captured,
@@ -37,6 +39,6 @@ from .entry import (
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Encrypted, Operation, Decision, Reply, Captured, Opaque,
-    Withdrawn, Request, Approval, Cancel, NameAsked, NameAnswered, RoadDenied, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut,
-    LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
+    Withdrawn, Request, Approval, Cancel, NameAsked, NameAnswered, RoadDenied, PolicyLoad, AgentStopped, AgentResumed,
+    ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
 )  # fmt: skip

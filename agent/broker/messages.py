@@ -12,8 +12,8 @@ import msgspec
 
 from ...policy.credential_sections import Aws, Credential, ServerTls, Vault
 from ..leaves import Leaf
-from ..messages import Message, Text
 from ..sandbox.cage import Applied
+from ..wording import Message, Text
 
 MAX_MESSAGE_BYTES = 4 << 20
 """The longest is all leaves: some kilobytes for each resource."""

@@ -23,9 +23,9 @@ import msgspec
 
 from ...policy.credentials import reference
 from ..channel import PACKET_BYTES, Channel
-from ..messages import cut
 from ..sandbox import cage
 from ..sandbox.privileges import StillPrivileged
+from ..wording import cut
 from . import messages
 from .carry import Carrier, NotCarried
 from .commands import commands

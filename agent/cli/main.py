@@ -18,6 +18,8 @@ COMMANDS = {
     "doctor": ("doctor", "What this host can and can't enforce, and how to mend it."),
     "daemon": ("daemon", "Guard this host, in the foreground; systemd runs this."),
     "restart": ("restart", "Upgrade or reconfigure the running daemon; open flows go on."),
+    "stop": ("stop", "Stop an agent, or all: end its connections, refuse new ones, at once."),
+    "resume": ("resume", "Let a stopped agent go on."),
     "exec": ("exec", "Run a command as a guarded workload."),
     "identity": ("whois", "Who a process is: its program, its workload, its agent."),
     "requests": ("requests", "Held operations: list, show, approve, deny, watch."),

@@ -26,14 +26,14 @@ import msgspec
 from ...policy import rules
 from ...policy.decide import Policy
 from ..channel import PACKET_BYTES, Channel
-from ..messages import cut
 from ..sandbox import cage
 from ..sandbox.privileges import StillPrivileged
+from ..wording import cut
 from . import messages
 from .asker import Asker
 from .edges import Source, Who
 from .forward import NoAnswer
-from .resolver import NameEntry
+from .resolver import Barred, NameEntry
 from .service import Names
 
 BUG = 70
@@ -96,8 +96,10 @@ class Resolving:
 
     async def put(self, asker: Asker, *entries: NameEntry) -> str:
         """See `resolver.Journal`."""
-        failure: str = await self._answer(lambda number: messages.Put(number, asker.ref, entries))
-        return failure
+        told: messages.Recorded = await self._answer(lambda number: messages.Put(number, asker.ref, entries))
+        if told.barred:
+            raise Barred(told.barred)
+        return told.failure
 
     def _who(self, index: int) -> Who:
         async def who(source: Source) -> Asker | None:
@@ -144,8 +146,8 @@ class Resolving:
                 self._begin(message)
             case messages.Told(number, asker):
                 self._resolve(number, asker)
-            case messages.Recorded(number, failure):
-                self._resolve(number, failure)
+            case messages.Recorded(number):
+                self._resolve(number, message)
             case messages.Opened(asker):
                 assert sock is not None
                 self._work(self._stream(asker, sock))

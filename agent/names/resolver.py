@@ -23,7 +23,7 @@ from ...protocols.dns.answer import Answer
 from ...protocols.dns.question import BadQuery, Query, Question, read_query
 from ...protocols.dns.reply import BLOCKED, NETWORK_ERROR, OTHER, PROHIBITED, answer_message, refusal_message
 from ...recorder import entry
-from ..messages import cut
+from ..wording import cut
 from .asker import Asker
 from .cache import Cache
 from .forward import Forwarder, NoAnswer, servers_of
@@ -37,11 +37,18 @@ TUNNEL_FLAGS = frozenset(["long_name", "coded_name", "many_names", "many_texts"]
 NameEntry = entry.NameAsked | entry.NameAnswered
 
 
+class Barred(Exception):
+    """The question must not be answered, whatever policy says of it; says why. That is on record."""
+
+
 class Journal(Protocol):
     """Where entries go on record."""
 
     async def put(self, asker: Asker, *entries: NameEntry) -> str:
-        """Put entries about a question of `asker` on record, as durably as is configured; returns why that failed, or ""."""
+        """Put entries about a question of `asker` on record, as durably as is configured; returns why that failed, or "".
+
+        Raises Barred.
+        """
         ...
 
 
@@ -96,6 +103,9 @@ class Resolver:
         self._in_flight[asker.agent] += 1
         try:
             return await self._reply(query, asker, tcp)
+        except Barred as error:
+            self.counts["denied"] += 1
+            return refusal_message(query, PROHIBITED, f"hostguard: {error}", tcp=tcp)
         finally:
             self._in_flight[asker.agent] -= 1
 

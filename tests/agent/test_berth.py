@@ -26,6 +26,7 @@ from hostguard.agent.logins import Logins
 from hostguard.agent.messages import BadMessage, encode, from_worker
 from hostguard.agent.records import Records
 from hostguard.agent.sandbox.cage import Applied
+from hostguard.agent.wording import MAX_TEXT, Message
 from hostguard.identity.paths import Pattern
 from hostguard.identity.process import Process
 from hostguard.identity.users import Users
@@ -63,9 +64,9 @@ class Everybody:
     """The part of a `Crew` that hears of catalogs."""
 
     def __init__(self) -> None:
-        self.heard: list[messages.Message] = []
+        self.heard: list[Message] = []
 
-    def broadcast(self, message: messages.Message, but: Berth | None = None) -> None:
+    def broadcast(self, message: Message, but: Berth | None = None) -> None:
         self.heard.append(message)
 
 
@@ -98,10 +99,11 @@ class Scene:
         book = RequestBook(timeout_s=300, max_held=2, seed=b"test")
         self.holds = Holds(book, self.records, Users(()), decider)
         self.broker = Everyone()
+        self.stopped = ""
         logins = Logins(self.broker, decider, tuple)  # type: ignore[arg-type]
         dialler = Dialler(lambda _cookie, _family: None)
         cancels = Cancels(self.records, dialler, logins)
-        desk = Desk(self.crew, self.holds, cancels, logins, self.faults, dialler)  # type: ignore[arg-type]
+        desk = Desk(self.crew, self.holds, cancels, logins, self.faults, dialler, lambda _: self.stopped)  # type: ignore[arg-type]
         self.berth = Berth("worker-1", self.drain, desk.handle, 1 << 20)
         number = self.berth.open_flow(FlowOpen(agent="support-bot", workload="support-bot", resource="shop"))
         origin = Origin("127.0.0.1", 40000, "127.0.0.1", 1, False, 1, 1, 0, 0, "psql", 1, 1, 1, 1, 1, 1, 1)
@@ -109,7 +111,7 @@ class Scene:
         self.flow = OpenFlow(number, origin, Process(1, 1, 0, 0, "psql"), rule, "shop", self.berth)
         self.berth.flows[number] = self.flow
 
-    def say(self, *said: messages.Message) -> str:
+    def say(self, *said: Message) -> str:
         """Why the worker was ended; empty while it lives."""
         for message in said:
             self.berth.heard(encode(message))
@@ -182,7 +184,7 @@ def test_a_login_is_of_the_flows_own_credential_and_begins_once(tmp_path: Path) 
 
 
 def test_a_flow_whose_secret_turned_out_to_be_another_may_dial_and_log_in_once_more(tmp_path: Path) -> None:
-    def play(scene: Scene) -> Iterator[messages.Message]:
+    def play(scene: Scene) -> Iterator[Message]:
         yield log_in(scene.flow.id, DONE)
         yield messages.CredentialRefused(scene.flow.id, "28P01")
         assert not scene.flow.dialled
@@ -201,7 +203,7 @@ def test_the_broker_forgets_a_flow_that_has_ended(tmp_path: Path) -> None:
     assert asked[-1] == (asked[0][0], "", b"", False)
 
 
-HOSTILE: dict[str, Callable[[Scene], list[messages.Message]]] = {
+HOSTILE: dict[str, Callable[[Scene], list[Message]]] = {
     "a login of another's flow": lambda scene: [log_in(scene.flow.id + 1)],
     "a login of a flow without a credential": lambda scene: [log_in(_dialled(_another(scene)).id)],
     "a second login": lambda scene: [log_in(scene.flow.id, DONE), log_in(scene.flow.id)],
@@ -236,7 +238,7 @@ def test_two_requests_at_a_time_end_a_worker(tmp_path: Path) -> None:
 
 
 def test_no_login_before_the_server_was_dialled(tmp_path: Path) -> None:
-    def play(scene: Scene) -> list[messages.Message]:
+    def play(scene: Scene) -> list[Message]:
         scene.flow.dialled = False
         return [log_in(scene.flow.id)]
 
@@ -244,7 +246,7 @@ def test_no_login_before_the_server_was_dialled(tmp_path: Path) -> None:
     assert ("was not dialled" in ended, asked) == (True, [])
 
 
-BAD: dict[str, Callable[[int], list[messages.Message]]] = {
+BAD: dict[str, Callable[[int], list[Message]]] = {
     "a flow that it does not have": lambda flow: [messages.Dial(flow + 1)],
     "a flow that has ended": lambda flow: [messages.Closed(flow), messages.Closed(flow)],
     "an answer to no question": lambda _: [msgspec.structs.replace(REPORT, number=7)],
@@ -253,7 +255,7 @@ BAD: dict[str, Callable[[int], list[messages.Message]]] = {
     "a cancel with words behind it": lambda flow: [messages.Cancel(flow, b"12345678", b"HEADERXX12345678 and more")],
     "two cancels": lambda flow: [messages.Cancel(flow, b"k2345678", b"HEADERXXk2345678")] * 2,
     "a fault that nobody has": lambda flow: [messages.Fault(flow, "nobody", "")],
-    "an endless reason": lambda flow: [messages.Withdraw(flow, 1, "x" * (messages.MAX_TEXT + 1))],
+    "an endless reason": lambda flow: [messages.Withdraw(flow, 1, "x" * (MAX_TEXT + 1))],
     "an endless key": lambda flow: [messages.CancelKey(flow, bytes(2000))],
     "what the supervisor says": lambda flow: [messages.End(flow, "")],
     "a negative count": lambda _: [msgspec.structs.replace(REPORT, allowed=-1)],
@@ -299,7 +301,7 @@ def _another(scene: Scene) -> OpenFlow:
 
 
 def test_catalog_changes_are_passed_on_but_not_more_often_than_may_be(tmp_path: Path) -> None:
-    def play(scene: Scene) -> list[messages.Message]:
+    def play(scene: Scene) -> list[Message]:
         for _ in range(100):
             scene.say(messages.CatalogChanged("shop", "shop", True))
         return scene.crew.heard
@@ -314,7 +316,7 @@ def test_bytes_are_a_message_or_bad(data: bytes) -> None:
         found = from_worker(data)
     except BadMessage:
         return
-    assert isinstance(found, messages.Message)
+    assert isinstance(found, Message)
 
 
 @given(st.data())
@@ -329,4 +331,4 @@ def test_a_damaged_message_is_a_message_or_bad(data: st.DataObject) -> None:
         found = from_worker(damaged)
     except BadMessage:
         return
-    assert isinstance(found, messages.Message)
+    assert isinstance(found, Message)
