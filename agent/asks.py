@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..policy.judgement import Judgement
 from ..protocols.events import Decision, Operation, Verdict
+from .clearing import exercised
 from .flow import Flow
 from .messages import Hold, Withdraw, encode
 from .wording import Message, cut, cut_all
@@ -31,6 +32,7 @@ class Asks:
             needs=cut_all(judgement.needs),
             summary=cut(judgement.summary),
             depends=judgement.depends,
+            duties=exercised(operation, judgement),
         )
         try:
             size = len(encode(hold))

@@ -23,7 +23,9 @@ from aiohttp import web
 from ..policy.approvals import AlreadyDecided, NotAllowed, UnknownRequest
 from .failures import Failure
 from .halt import Halt, NoSuchAgent, NotDone
+from .history import History
 from .holds import Holds
+from .ledger import LedgerUnavailable
 from .metrics import CONTENT_TYPE
 
 MAX_BODY_BYTES = 64 * 1024
@@ -49,6 +51,7 @@ class Control:
         status: Callable[[], Awaitable[dict[str, Any]]],
         holds: Holds,
         halt: Halt,
+        history: History,
         is_guarded: Callable[[int], bool],
         metrics: Callable[[], Awaitable[bytes]],
         restart: Callable[[bool], Awaitable[dict[str, Any]]],
@@ -60,6 +63,7 @@ class Control:
         self._sock: socket.socket | None = None
         self._holds = holds
         self._halt = halt
+        self._history = history
         self._is_guarded = is_guarded
         self._runner: web.AppRunner | None = None
         self._scraped: web.AppRunner | None = None
@@ -75,6 +79,7 @@ class Control:
         app.router.add_get("/v1/requests/{id}", self._get_request)
         app.router.add_post("/v1/requests/{id}/{answer:approve|deny}", self._decide)
         app.router.add_post("/v1/restart", self._do_restart)
+        app.router.add_get("/v1/duties", self._get_duties)
         app.router.add_post("/v1/{verb:stop|resume}", self._operate)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
         await self._runner.setup()
@@ -182,6 +187,14 @@ class Control:
         if peer.uid != 0:
             raise NotAllowed("only root restarts the daemon")
         return web.json_response(await self._restart(request.query.get("end_flows") == "1"))
+
+    async def _get_duties(self, request: web.Request) -> web.Response:
+        """Who has exercised which duties."""
+        self._known_peer(request)
+        try:
+            return web.json_response(await self._history.facts())
+        except LedgerUnavailable as error:
+            return _error(503, str(error))
 
     async def _operate(self, request: web.Request) -> web.Response:
         """Stop or resume the `agent` that the body names; null for all."""

@@ -58,7 +58,7 @@ class Crew:
 
     def __init__(self, document: Document, drain: Drain, epoch: int, hash_key: bytes) -> None:
         """`document`: the configuration, of which workers get what concerns them. Raises Failure."""
-        self.wanted = document.daemon.workers or min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+        self.wanted = wanted_workers(document)
         self.berths: list[Berth] = []
         self.deaths: collections.deque[tuple[float, str]] = collections.deque(maxlen=MAX_WORKERS)
         """When workers ended that should not have (monotonic), and why; the latest."""
@@ -372,6 +372,11 @@ class Crew:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def wanted_workers(document: Document) -> int:
+    """How many there are to be."""
+    return document.daemon.workers or min(len(os.sched_getaffinity(0)), MAX_WORKERS)
 
 
 def user_of(document: Document) -> tuple[int, int]:

@@ -40,7 +40,7 @@ from .beginning import record_start
 from .cancels import Cancels
 from .containerfiles import ContainerFiles
 from .control import Control, open_control
-from .crew import Crew, user_of
+from .crew import Crew, user_of, wanted_workers
 from .desk import Desk
 from .dialling import Dialler
 from .enrolling import enrol
@@ -170,7 +170,6 @@ class Daemon:
         syncs = TimedSyncs()
         log = open_log(document, paths, syncs.syscalls)
         undo.callback(log.close)
-        restraint = await Restraint.open(paths, undo)
         sealing, witnesses = _open_seal(document, paths, log, undo)
         retention = Retention(paths.log, log, sealing, document.log, shipped(document, paths))
         redirect = attach(document, paths, left, HEARTBEAT_LIMIT_MS, undo)
@@ -187,9 +186,10 @@ class Daemon:
             await strays.look()
             unix.close_all_but_open()
         decider = Decider(policy)
+        restraint = await Restraint.open(paths, decider, wanted_workers(document), undo)
         book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
-        holds = Holds(book, records, users, decider)
+        holds = Holds(book, records, users, decider, restraint.history)
         test = SelfTest(redirect, attach_point(document))
         record_start(log, document, policy, paths, left.details if left else ())
         journals = left.journals if left else ()
@@ -209,7 +209,7 @@ class Daemon:
         namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, unix, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
         cancels = Cancels(records, dialler, secrecy.logins)
-        desk = Desk(crew, holds, cancels, secrecy.logins, faults, dialler, stopped)
+        desk = Desk(crew, holds, cancels, secrecy.logins, faults, dialler, restraint)
         halt = Halt(restraint.stops, decider, crew, holds, cancels, log)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
         _keep(undo, _beat(redirect), holds.run(), strays.run())
@@ -255,7 +255,7 @@ class Daemon:
             witnesses=witnesses,
             retention=retention,
             secrecy=secrecy,
-            stops=restraint.stops,
+            restraint=restraint,
             started_at=started_at,
             taken_over=dict(left.details) if left else None,
         )
@@ -284,6 +284,7 @@ class Daemon:
             status=status.facts,
             holds=holds,
             halt=halt,
+            history=restraint.history,
             is_guarded=enrolment.is_guarded,
             metrics=metrics.text,
             restart=restart.ask,

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 
 from . import messages
 from .berth import Berth
+from .budgets import Exhausted
 from .cancels import Cancels
+from .clearance_messages import Clear, Cleared, Draw, Drawn
 from .crew import Crew
 from .dialling import Dialler
 from .faults import Faults
 from .flows import OpenFlow
+from .history import Deed
 from .holds import Holds
 from .logins import Logins
 from .messages import BadMessage
+from .restraint import Restraint
 from .wording import cut
 
 CATALOG_PAUSE_S = 0.2
@@ -33,10 +37,9 @@ class Desk:
         logins: Logins,
         faults: Faults,
         dialler: Dialler,
-        stopped: Callable[[str], str],
+        restraint: Restraint,
     ) -> None:
-        """`stopped`: why nothing of an agent's may go on; empty when it may."""
-        self._stopped = stopped
+        self._restraint = restraint
         self._dialler = dialler
         self._crew = crew
         self._logins = logins
@@ -66,6 +69,10 @@ class Desk:
                 self._holds.withdraw(flow, message.reason)
             case messages.Judged():
                 self._holds.judged(flow, message)
+            case Clear():
+                self._work(self._clear(flow, message))
+            case Draw():
+                self._work(self._draw(flow, message))
             case messages.CancelKey():
                 self._cancels.add(flow, message.key)
             case messages.Cancel():
@@ -123,9 +130,28 @@ class Desk:
         flow.dialling = False
         flow.berth.say(messages.Dialled(flow.id, "", carried, link), sock)
 
+    async def _clear(self, flow: OpenFlow, message: Clear) -> None:
+        """Have the duties on record that the operation exercises, or say why it may not."""
+        users = (self._holds.owner_of(flow.agent), *message.by)
+        deed = Deed(flow.agent, users, message.duties, flow.id, message.operation, time.time())
+        refusal = await self._restraint.history.exercise(deed)
+        if refusal is None:
+            flow.berth.say(Cleared(flow.id, message.operation))
+        else:
+            flow.berth.say(Cleared(flow.id, message.operation, refusal.reason, refusal.hint, refusal.policies))
+
+    async def _draw(self, flow: OpenFlow, message: Draw) -> None:
+        """Lend something of the budgets of the flow's agent, or say why nothing is left."""
+        found = await self._restraint.budgets.draw(flow.agent, message.owed)
+        if isinstance(found, Exhausted):
+            said = found.reason, found.hint, found.policies, found.hold
+            flow.berth.say(Drawn(flow.id, message.operation, (), *said))
+        else:
+            flow.berth.say(Drawn(flow.id, message.operation, found))
+
     def _check_stop(self, flow: OpenFlow) -> None:
         """Raises OSError, with the sentence for the agent, when it is stopped."""
-        if why := self._stopped(flow.agent):
+        if why := self._restraint.stops.why(flow.agent):
             raise OSError(f"hostguard does not connect to {flow.destination} for you: {why}")
 
     def _catalog(self, berth: Berth, message: messages.CatalogChanged) -> None:

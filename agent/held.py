@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..policy.asks import Approval
 from ..policy.judgement import Judgement
 from ..protocols.events import Decision, Verdict
 from ..recorder import entry
+from . import clearing
 from .gate import decision_entry, operation_entry
 
 if TYPE_CHECKING:
+    from .clearance_messages import Drawn
     from .messages import Filed
     from .relay import Relay
 
@@ -50,7 +54,23 @@ def approved(relay: Relay, approval: Approval, request: str) -> None:
     if decision.verdict is Verdict.HOLD:
         # The policy has changed since: what was approved no longer suffices, and a request is decided only once.
         decision = Decision(Verdict.DENY, reason=f"the policy changed after {request} was approved", hint="Ask again.")
+    if relay.meter is not None and decision.verdict is Verdict.ALLOW:
+        relay.meter.force()  # what users approve is no budget's to stop
+    if judgement.duties and decision.verdict is Verdict.ALLOW:
+        clearing.ask(relay, operation, judgement, decision, request, tuple(sorted(approval.by)))
+        return
     relay.decided(operation, judgement, decision, request)
+
+
+def beyond_budget(relay: Relay, judgement: Judgement, answer: Drawn) -> Judgement | None:
+    """The judgement by which an allowed operation is held because a budget is used up; None where nobody could approve it."""
+    actions = tuple(sorted({action for action, _ in judgement.accesses}))
+    helps = relay.loop.decider.policy.approvers.helps(relay.flow.agent, relay.flow.resource, actions)
+    if not helps:
+        return None
+    decision = Decision(Verdict.HOLD, reason=answer.refusal, policies=answer.policies)
+    helped_by = tuple(dict.fromkeys(help_.words for help_ in helps if (help_.approval.count or 1) == 1))
+    return msgspec.structs.replace(judgement, decision=decision, helped_by=helped_by, needs=actions)
 
 
 def refused(relay: Relay, reason: str, hint: str, code: bytes, request: str) -> None:
@@ -76,13 +96,14 @@ def given_up(relay: Relay, operation: int, reason: str) -> None:
     """Nobody wants the held operation any more, or the one whose record is being synced."""
     note_unfiled(relay)
     relay.loop.asks.withdraw(relay.flow, operation, reason)
-    relay.operation = relay.pending = None
+    relay.operation = relay.pending = relay.clearing = None
     relay.loop.gate.note(relay.flow, entry.Withdrawn(operation=operation, reason=reason))
 
 
 def note_unfiled(relay: Relay) -> None:
     """An operation that ends before its request was filed is on record nowhere yet."""
-    if relay.operation is not None and relay.pending is not None and not relay.flow.holding:
+    on_record = relay.flow.holding or (relay.clearing is not None and relay.clearing.request)
+    if relay.operation is not None and relay.pending is not None and not on_record:
         decided = decision_entry(relay.operation, relay.pending, relay.pending.decision, "")
         relay.loop.gate.note(relay.flow, operation_entry(relay.operation), decided)
 

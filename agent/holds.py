@@ -24,6 +24,8 @@ from ..protocols.events import Decision, Operation, Verdict
 from ..recorder import entry
 from . import messages
 from .flows import OpenFlow
+from .history import History, Items
+from .ledger import LedgerUnavailable
 from .messages import BadMessage
 from .records import Records
 from .requestview import request_facts
@@ -49,6 +51,8 @@ class Waiting:
         """Held while one user's answer is carried out: the next one counts with it."""
         self.answer: asyncio.Future[messages.Judged] | None = None
         """What the worker is being asked for."""
+        self.duties: Items = ()
+        """What it exercises if it runs."""
         self.judgement = _judgement(Verdict.DENY, "nobody has judged it yet", (), ())
         """What the worker said last."""
         self._policy = decider.open(flow.agent, flow.resource)
@@ -98,13 +102,15 @@ class HoldLeft(msgspec.Struct, frozen=True):
     flow: int
     """The flow that waits for it; 0 when none does."""
     operation: int
+    duties: tuple[tuple[str, str], ...] = ()
 
 
 class Holds:
     """Ties the book of requests to the flows that wait and to the log."""
 
-    def __init__(self, book: RequestBook, records: Records, users: Users, decider: Decider) -> None:
+    def __init__(self, book: RequestBook, records: Records, users: Users, decider: Decider, history: History) -> None:
         """`decider`: with the policy in force; of it only who may approve is asked."""
+        self._history = history
         self._book = book
         self._records = records
         self.users = users
@@ -143,6 +149,7 @@ class Holds:
             return
         flow.holding = request.id
         self._waiting[request.id] = waiting
+        waiting.duties = hold.duties
         digest, expires_ns = bytes.fromhex(request.digest), int(request.expires_at * 1e9)
         flow.berth.say(messages.Filed(flow.id, operation.id, request.id, digest, expires_ns))
         self._tell(request)
@@ -173,10 +180,14 @@ class Holds:
 
     def leave(self) -> list[HoldLeft]:
         """All requests, for the next supervisor."""
-        found = ((kept, self._waiting.get(kept.request.id)) for kept in self._book.leave())
-        return [
-            HoldLeft(kept, waiting.flow.id, waiting.operation) if waiting else HoldLeft(kept, 0, 0) for kept, waiting in found
-        ]
+        found = []
+        for kept in self._book.leave():
+            waiting = self._waiting.get(kept.request.id)
+            if waiting is None:
+                found.append(HoldLeft(kept, 0, 0))
+            else:
+                found.append(HoldLeft(kept, waiting.flow.id, waiting.operation, tuple(waiting.duties)))
+        return found
 
     def take_up(self, left: HoldLeft, flow: OpenFlow | None) -> None:
         """Go on with a request of an earlier supervisor's; `flow`: the one that waits for it."""
@@ -192,6 +203,7 @@ class Holds:
             self._record(flow, left.operation, request, "withdrawn")
             self._refuse(flow, left.operation, request, f"request {request.id} was withdrawn: {reason}", "Ask for it anew.")
             return
+        waiting.duties = left.duties
         flow.holding = kept.request.id
         self._waiting[flow.holding] = waiting
         self._book.take_up(kept, waiting)
@@ -229,12 +241,27 @@ class Holds:
             return self.show(request_id)
         async with waiting.answering:
             if approve and self._waiting.get(request_id) is waiting:
+                await self._keep_apart(user, waiting.duties)
                 await waiting.judge((*self._book.get(request_id).approved_by, user))
             request = self._decide(request, user, approve, reason)
             if self._waiting.get(request_id) is waiting:
                 self._carry_out(waiting, request, user, uid)
         self._tell(self._book.get(request_id))
         return self.show(request_id)
+
+    async def _keep_apart(self, user: str, duties: Items) -> None:
+        """Raises NotAllowed for a user who has taken part in what must be apart from this."""
+        try:
+            why = await self._history.objection(user, duties)
+        except LedgerUnavailable as error:
+            raise NotAllowed(f"whether duties are apart can't be told: {error}") from None
+        if why:
+            raise NotAllowed(f"{user} may not approve it: {why}")
+
+    def owner_of(self, agent: str) -> str:
+        """The user who answers for the agent; empty once the policy no longer knows it."""
+        facts = self._decider.policy.document.agents.get(agent)
+        return facts.owner if facts is not None else ""
 
     def _decide(self, request: Request, user: str, approve: bool, reason: str) -> Request:
         groups = self._decider.policy.document.users[user].groups

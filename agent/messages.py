@@ -14,6 +14,7 @@ import msgspec
 from ..policy.credential_sections import ServerTls
 from ..policy.document import Document
 from ..protocols.events import Operation, Verdict
+from .clearance_messages import ClearanceAnswer, ClearanceQuestion, Duties
 from .leaves import Leaf, Roots
 from .sandbox.cage import Applied, Cage
 from .wording import MAX_ITEMS, Bytes, Count, Message, Text, Texts
@@ -201,7 +202,7 @@ class Stop(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     grace_s: float
 
 
-ToRelay = Filed | Approved | Refuse | Recall | Authenticated | LoginFailed | CredentialRead | End
+ToRelay = Filed | ClearanceAnswer | Approved | Refuse | Recall | Authenticated | LoginFailed | CredentialRead | End
 ToWorker = Begin | Tls | NewFlow | Dialled | Deliver | Judge | NewPolicy | CatalogChanged | Ping | Stop | ToRelay
 
 # Worker to supervisor.
@@ -250,6 +251,8 @@ class Hold(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     needs: Texts
     summary: Text
     depends: tuple[str, ...]
+    duties: Duties = ()
+    """What it exercises if it runs."""
 
 
 class Withdraw(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -343,6 +346,7 @@ FromWorker = (
     | Hold
     | Withdraw
     | Judged
+    | ClearanceQuestion
     | CancelKey
     | Cancel
     | Closed

@@ -34,11 +34,11 @@ from .powers import Powers
 from .records import Records
 from .reload import Reload
 from .resources import Resources
+from .restraint import Restraint
 from .retention import Retention
 from .sealing import Sealing
 from .secrecy import Secrecy
 from .selftest import SelfTest
-from .stops import Stops
 from .strays import Strays
 from .trust import link_facts
 from .witnesses import Witnesses
@@ -76,7 +76,7 @@ class Status:
         witnesses: Witnesses,
         retention: Retention,
         secrecy: Secrecy,
-        stops: Stops,
+        restraint: Restraint,
         started_at: float,
         taken_over: Mapping[str, str] | None,
     ) -> None:
@@ -103,7 +103,7 @@ class Status:
         self._witnesses = witnesses
         self._retention = retention
         self._secrecy = secrecy
-        self._stops = stops
+        self._restraint = restraint
         self._started_at = started_at
         self._taken_over = taken_over
 
@@ -122,6 +122,7 @@ class Status:
         names = await self._names.facts()
         powers = await self._powers.facts()
         broker = await self._secrecy.broker.facts()
+        budgets = await self._restraint.budgets.facts()
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
@@ -163,7 +164,8 @@ class Status:
                 "shown": [flow.facts(told.get(flow.id)) for flow in self._crew.flows[:MAX_FLOWS_SHOWN]],
             },
             "operations": dataclasses.asdict(self._crew.tally),
-            "stops": self._stops.facts(),
+            "stops": self._restraint.stops.facts(),
+            "budgets": budgets,
             "requests": {"pending": self._holds.pending},
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
             "names": names | {"redirected": len(self._redirect.resolvers())},
@@ -264,7 +266,7 @@ class Status:
     def _problems(self, hooks: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[str]:
         found = [f"hook {hook['name']} is not attached: {hook['detail']}" for hook in hooks if not hook["attached"]]
         found += [f"workload {w['name']} is not guarded: {w['problem']}" for w in workloads if not w["guarded"]]
-        found += [stop["says"] for stop in self._stops.facts()]
+        found += [stop["says"] for stop in self._restraint.stops.facts()]
         found += self._identity_problems()
         if self._test.failure:
             found.append(f"self-test: {self._test.failure}")

@@ -11,6 +11,7 @@ from .asks import Ask
 from .catalogs import BUILT_IN_TAGS
 from .decide import Policy
 from .entities import tag_chain
+from .holders import matrix, opaque_calls
 from .names import OF_RESOURCE
 from .operators import HOST, ROOT
 from .paths import split
@@ -32,6 +33,8 @@ class Report(msgspec.Struct, frozen=True):
     """How many of each there are: workloads, agents, users, resources, tags, policies, base policies."""
     warnings: tuple[str, ...]
     """Sentences, each naming the place."""
+    conflicts: tuple[str, ...] = ()
+    """Who could exercise duties that must be apart, a sentence each."""
 
 
 def check(policy: Policy) -> Report:
@@ -47,7 +50,10 @@ def check(policy: Policy) -> Report:
         "policies": len(rules) - len(base),
         "base policies": len(base),
     }
-    return Report(counts, (*_matching_nothing(policy), *_unserved(policy), *_unseen(policy), *_unapproved(policy)))
+    if document.duties:
+        counts["duties"] = len(document.duties)
+    warnings = (*_matching_nothing(policy), *_unserved(policy), *_unseen(policy), *_unapproved(policy), *opaque_calls(policy))
+    return Report(counts, warnings, tuple(map(str, matrix(policy).conflicts)))
 
 
 def _matching_nothing(policy: Policy) -> Iterator[str]:

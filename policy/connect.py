@@ -14,6 +14,7 @@ import msgspec
 from ..protocols.events import Decision, Verdict
 from .addresses import parse_address
 from .asks import Approval, Ask
+from .duties import connected
 from .judge import Finding, Help, find
 from .judgement import AccessVerdict, Judgement
 from .memory import Memory
@@ -88,6 +89,7 @@ class ConnectScope:
         self._asker = policy.asker(agent)
         self._section = policy.document.resources[resource]
         self._names = server_names(self._section)
+        self._duties = connected(policy.document, resource)
         self._stats = stats
 
     def judge(self, text: str, approval: Approval | None, memory: Memory) -> Judgement:
@@ -126,6 +128,7 @@ class ConnectScope:
             self._policy.epoch,
             finding.helped_by if held else (),
             finding.needs if held else (),
+            duties=() if finding.verdict is Verdict.DENY else self._duties,
         )
 
     def _decision(self, finding: Finding, flags: dict[str, str]) -> Decision:

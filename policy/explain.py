@@ -116,7 +116,7 @@ def _make_scope(policy: Policy, agent: str, resource: str, database: str, catalo
         return ConnectScope(policy, agent, resource, Stats())
     session = Session(database=database, user="", search_path=SEARCH_PATH)
     disclosure = disclose(policy.document, policy.asker(agent), resource, database, catalog, b"", offline=True)
-    return Scope(policy, agent, resource, session, catalog, disclosure, Stats())
+    return Scope(policy, agent, resource, session, catalog, disclosure, Stats(), offline=True)
 
 
 def _relations(names: tuple[Name, ...]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..protocols.events import Decision, Verdict
+from .duties import Exercise
 from .sql.analysis import Analysis
 
 
@@ -44,6 +45,8 @@ class Judgement(msgspec.Struct, frozen=True):
     """Texts prepared earlier in the flow that this judgement rests on."""
     touches: bool = False
     """It may read columns that are hidden from the agent."""
+    duties: tuple[Exercise, ...] = ()
+    """Duties that it exercises if it runs, which may be kept apart from what others do."""
     moves_path: bool = False
     """It may change the schemas in which an unqualified name is looked for, by itself or by what was prepared before."""
     by_text: bool = False

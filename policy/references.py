@@ -10,6 +10,7 @@ from .addresses import UNIX_SCHEME, parse_address
 from .credential_checks import credential_mistakes
 from .detect import plugins
 from .detect.found import ENTITIES
+from .duty_checks import duty_mistakes
 from .paths import split
 from .sections import Tables
 from .strict import Mistake, suggest
@@ -32,6 +33,7 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _witnesses(tables)
     yield from _recipients(tables)
     yield from credential_mistakes(tables, raw)
+    yield from duty_mistakes(tables, raw)
 
 
 def _skipped(tables: Tables) -> Iterator[Mistake]:

@@ -149,5 +149,17 @@ def actions() -> frozenset[str]:
 
 
 @cache
+def members(action: str) -> frozenset[str]:
+    """The single actions that an action stands for: those of a group, else itself alone."""
+    found = {
+        name.strip()
+        for names, group in re.findall(r"^action ([^{;]*?) in \[(\w+)\]", schema_text(), re.MULTILINE)
+        for name in names.split(",")
+        if group == action
+    }
+    return frozenset(found or [action])
+
+
+@cache
 def entity_types() -> frozenset[str]:
     return frozenset(re.findall(r"^entity (\w+)", schema_text(), re.MULTILINE))

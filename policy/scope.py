@@ -11,6 +11,7 @@ from ..protocols.events import Decision, Session, Verdict
 from .accesses import Resolver, Unresolved, defines, moves_path, sets_path
 from .asks import Approval, Ask
 from .disclosure import Disclosure
+from .duties import DutyFinder, Exercise
 from .judge import Finding, Help, find
 from .judgement import AccessVerdict, Judgement
 from .lineage.follow import Flow
@@ -68,7 +69,10 @@ class Scope:
         catalog: Catalog | None,
         disclosure: Disclosure,
         stats: Stats,
+        *,
+        offline: bool = False,
     ) -> None:
+        """`offline`: nothing runs, so a catalog that is not known closes nothing."""
         self.agent = agent
         self.resource = resource
         self.session = session
@@ -81,6 +85,7 @@ class Scope:
         self._lost = Resolver(resource, msgspec.structs.replace(session, search_path=None), catalog)
         """For a text that moves the search_path: what its other names mean depends on how far it has come."""
         self.disclosure = disclosure
+        self._duties = DutyFinder(policy.document, resource, session.database, catalog, offline=offline)
         self._stats = stats
 
     def judge(self, text: str, approval: Approval | None, memory: Memory) -> Judgement:
@@ -99,7 +104,8 @@ class Scope:
         judgement = self._judge(analysis, text, approval, memory)
         if approval is None and not (analysis.executes or analysis.fetches or analysis.prepares or analysis.declares):
             self._keep(self.texts, text, judgement)
-            if form is not None and not analysis.literal_sensitive and not judgement.by_text:
+            by_text = judgement.by_text or any(each.by_literal for each in judgement.duties)
+            if form is not None and not analysis.literal_sensitive and not by_text:
                 self._keep(self._shapes, form, judgement)
         return judgement
 
@@ -185,6 +191,10 @@ class Scope:
             hint = self._with_where(asks, flags, approval) or self._hint()
         elif exposure.refusal:
             verdict, reason, hint, policies = Verdict.DENY, exposure.refusal, exposure.hint, ()
+        duties: tuple[Exercise, ...] = ()
+        if verdict is not Verdict.DENY:
+            lexical = self.session.standard_conforming_strings
+            duties = self._duties.find(asks, (text, *depends), standard_conforming_strings=lexical)
         decision = Decision(
             verdict,
             reason,
@@ -205,6 +215,7 @@ class Scope:
             finding.needs if verdict is Verdict.HOLD else (),
             depends,
             exposure.touches,
+            duties,
             moves,
             exposure.by_text,
         )

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from .budget_sections import Budget
 from .credential_sections import Aws, ClientTls, Credential, HostName, ServerTls, Tls, Vault
+from .duty_sections import Duty, Exclusion
 from .section import AbsolutePath, Name, Section
 
 Family = Literal[
@@ -395,4 +397,7 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     users: dict[Name, User] = {}
     resources: dict[Name, Resource] = {}
     tags: dict[Name, Tag] = {}
+    duties: dict[Name, Duty] = {}
+    exclusions: dict[Name, Exclusion] = {}
+    budgets: dict[Name, Budget] = {}
     witnesses: dict[Name, Witness] = {}

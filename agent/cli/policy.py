@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from ...policy.decide import Policy
 from ...policy.document import Document
+from .duties import duties
 from .output import config_option, configured, fail, json_option, out, print_json, table
 
 VERDICT_STYLES = {"allow": "green", "deny": "red", "hold": "yellow"}
@@ -36,7 +37,8 @@ def command() -> None:
 def check(config: Path, as_json: bool) -> None:
     """Read the configuration and the policies; report every mistake, and what looks unintended.
 
-    Exit code 2 when there is a mistake (nothing would start), 0 otherwise, warnings or not.
+    Exit code 2 when there is a mistake (nothing would start), 1 when somebody could exercise duties that must be apart, else 0,
+    warnings or not.
     """
     from ...policy.check import check as examine
 
@@ -44,12 +46,19 @@ def check(config: Path, as_json: bool) -> None:
     found = examine(Policy(document))
     if as_json:
         print_json({"file": document.file, **msgspec.to_builtins(found)})
-        return
+        sys.exit(1 if found.conflicts else 0)
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
     out.print(f"[green]✓[/] {escape(document.file)}: {counts}")
     for warning in found.warnings:
         out.print("[yellow]![/] ", end="")
         out.print(warning, markup=False)
+    for conflict in found.conflicts:
+        out.print("[red]✗[/] ", end="")
+        out.print(conflict, markup=False)
+    sys.exit(1 if found.conflicts else 0)
+
+
+command.add_command(duties)
 
 
 @command.command("schema")
