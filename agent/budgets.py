@@ -1,4 +1,4 @@
-"""How much agents have done, and what may be lent of the rest.
+"""What of budgets is left for agents, lent to workers part by part.
 
 What a worker is lent is used from that moment on: it is in the ledger, synced, before the worker hears of it. Neither a worker
 nor a kill can make a budget larger; what a worker did not use is lost.

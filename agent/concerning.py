@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
 from ..policy.credential_sections import Aws, Tls, Vault
 from ..policy.document import Document
 from ..policy.sections import Ship
+
+MAX_WORKERS = 16
 
 
 def concerning_workers(document: Document) -> Document:
@@ -14,3 +18,8 @@ def concerning_workers(document: Document) -> Document:
     return msgspec.structs.replace(
         document, ship=Ship(), forward={}, witnesses={}, tls=Tls(), credentials={}, vault=Vault(), aws=Aws()
     )
+
+
+def wanted_workers(document: Document) -> int:
+    """How many there are to be."""
+    return document.daemon.workers or min(len(os.sched_getaffinity(0)), MAX_WORKERS)

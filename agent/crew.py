@@ -28,7 +28,7 @@ from ..recorder.durable import LogUnavailable
 from . import messages
 from .bequest import CrewLeft
 from .berth import Berth, Handler
-from .concerning import concerning_workers
+from .concerning import MAX_WORKERS, concerning_workers, wanted_workers
 from .failures import Failure
 from .flow import Tally
 from .flows import OpenFlow
@@ -40,7 +40,6 @@ from .wording import Message
 PING_S = 1.0
 REPORT_S = 1.0
 """How long `status` waits for a worker before it shows what the worker said last."""
-MAX_WORKERS = 16
 MIN_LIFE_S = 10.0
 """A worker that lived longer is replaced at once."""
 MAX_PAUSE_S = 10.0
@@ -372,11 +371,6 @@ class Crew:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def wanted_workers(document: Document) -> int:
-    """How many there are to be."""
-    return document.daemon.workers or min(len(os.sched_getaffinity(0)), MAX_WORKERS)
 
 
 def user_of(document: Document) -> tuple[int, int]:

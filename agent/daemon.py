@@ -38,9 +38,10 @@ from .attaching import attach
 from .attribution import Attributor
 from .beginning import record_start
 from .cancels import Cancels
+from .concerning import wanted_workers
 from .containerfiles import ContainerFiles
 from .control import Control, open_control
-from .crew import Crew, user_of, wanted_workers
+from .crew import Crew, user_of
 from .desk import Desk
 from .dialling import Dialler
 from .enrolling import enrol

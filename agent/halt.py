@@ -87,7 +87,7 @@ class Halt:
         if stop is None:
             whole = self.stops.exactly(ALL)
             if whole is not None:
-                raise NotDone(f"{whole}; `hostguard resume --all` lifts that")
+                raise NotDone(str(whole))
             raise NotDone(
                 f"agent {name} is not stopped" if name else "there is no stop of all agents; `hostguard status` lists stops"
             )

@@ -1,4 +1,4 @@
-"""Who exercised which duty on what, and whether somebody may exercise another beside it.
+"""Who exercised which duty on what, whether somebody may exercise another beside it.
 
 Look-up and record are one: a duty is exercised by a row in the ledger, written and synced before the operation goes on, in the
 one thread that looks rows up. So two flows can't exercise both of two exclusive duties, whatever they race for. A crash then
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ..policy.decide import Decider
-from ..policy.duties import ANY
+from ..policy.duties import ANY, shown
 from ..policy.duty_sections import Exclusion
 from ..policy.strict import suggest
 from .ledger import Ledger, LedgerUnavailable
@@ -22,7 +22,6 @@ from .store import Store
 
 COARSE_S = 1.0
 """A row is not written again within this time: a window may count this much longer."""
-MAX_SHOWN = 60
 
 Items = Sequence[tuple[str, str]]
 """(duty, object), as `policy.duties` names objects."""
@@ -67,7 +66,8 @@ class History:
         try:
             return await self._store.do(lambda ledger: _exercise(ledger, exclusions, deed))
         except LedgerUnavailable as error:
-            return Refusal(f"the duties that this exercises can't be kept on disk, so it is refused: {error}")
+            why = f"the duties that this exercises can't be kept on disk, so it is refused: {error}"
+            return Refusal(why, "The disk of hostguard's state_dir must be writable.")
 
     async def objection(self, user: str, items: Items) -> str:
         """Why the user may not take part in this now, by approving it; empty when they may. Raises LedgerUnavailable."""
@@ -159,12 +159,3 @@ def _refusal(name: str, exclusion: Exclusion, subject: str, duty: str, thing: st
             "Have an agent of another owner do it, with the approval of others: nobody who took part in the one may in the other."
         )
     return Refusal(reason, hint, (f"exclusion {name}",))
-
-
-def shown(thing: str) -> str:
-    """An object as people read it."""
-    if thing == ANY:
-        return "an object that can't be told"
-    kind, text = thing[0], thing[1:]
-    cut = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
-    return {"@": cut, "#": f"the key with hash {cut[:16]}"}.get(kind, f"the key {cut}")

@@ -32,7 +32,8 @@ class Stop(msgspec.Struct, frozen=True):
         """A sentence for the agent and for whoever looks."""
         who = f"agent {self.agent} was" if self.agent else "all agents of this host were"
         when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.at))
-        return f"{who} stopped by {self.user} at {when}" + (f": {self.reason}" if self.reason else "")
+        said = f"{who} stopped by {self.user} at {when}" + (f": {self.reason}" if self.reason else "")
+        return f"{said}; `hostguard resume {self.agent or '--all'}` lifts that"
 
 
 class Stops:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAX_TEXTS = 1024
 """Judgements kept by text."""
 KEYS = ("sni", "asked", "alpn", "version", "hidden", "ja4")
+_FORM = "Write it as `connect sni=api.example.com alpn=h2`."
 _LISTS = ("asked", "alpn")
 
 
@@ -97,7 +98,8 @@ class ConnectScope:
         try:
             wanted = read(text)
         except Unreadable as error:
-            return Judgement(Decision(Verdict.DENY, reason=str(error)), None, (), (), (), str(error), self._policy.epoch)
+            decision = Decision(Verdict.DENY, reason=str(error), hint=_FORM)
+            return Judgement(decision, None, (), (), (), str(error), self._policy.epoch)
         judgement = self._judge(wanted, approval)
         if approval is None:
             if len(self.texts) >= MAX_TEXTS:
@@ -134,7 +136,9 @@ class ConnectScope:
     def _decision(self, finding: Finding, flags: dict[str, str]) -> Decision:
         hint = ""
         if finding.verdict is Verdict.DENY:
-            hint = "; ".join(flags.values())
+            hint = "; ".join(flags.values()) or (
+                f"`hostguard policy explain --agent {self.agent} --resource {self.resource} connect` tells which policies decide."
+            )
         return Decision(finding.verdict, finding.reason, hint, finding.policies)
 
     def _flags(self, wanted: Connect) -> Iterable[tuple[str, str]]:

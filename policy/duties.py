@@ -27,6 +27,7 @@ from .sql.keys import Value, canonical, keys_of
 
 ANY = "*"
 """Stands for every object; no object is called so."""
+MAX_SHOWN = 60
 MAX_KEY = 200
 """Characters of a key that is kept as it is."""
 SYSTEM = frozenset(["pg_catalog", "information_schema"])
@@ -151,6 +152,15 @@ def connected(document: Document, resource: str) -> tuple[Exercise, ...]:
         for name, duty in document.duties.items()
         if name in excluded and "connect" in duty.actions and any(span.path == (resource,) for span in spans(document, duty))
     )
+
+
+def shown(thing: str) -> str:
+    """An object as people read it."""
+    if thing == ANY:
+        return "an object that can't be told"
+    kind, text = thing[0], thing[1:]
+    cut = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+    return {"@": cut, "#": f"the key with hash {cut[:16]}"}.get(kind, f"the key {cut}")
 
 
 def _key(value: str) -> str:

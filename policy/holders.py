@@ -1,4 +1,4 @@
-"""Who could exercise which duty by the loaded policies, and who could exercise two that must be apart.
+"""Who could exercise which duty by the loaded policies, who could exercise two that must be apart.
 
 Theory of operation
 -------------------
@@ -114,7 +114,7 @@ def opaque_calls(policy: Policy) -> Iterator[str]:
     listed = [span for duty in policy.document.duties.values() for span in spans(policy.document, duty)]
     for rule in policy.rules:
         place = _function(rule)
-        if place and rule.node.effect == "permit" and _acts(rule, "call") and not any(span.path == place for span in listed):
+        if place and rule.node.effect == "permit" and acts(rule, "call") and not any(span.path == place for span in listed):
             yield (
                 f'{rule.file}:{rule.line}: policy "{rule.id}" lets agents call {path(*place)}, whose body is out of sight: '
                 "name it in the `objects` of the duties that it exercises"
@@ -151,11 +151,11 @@ def _holding(policy: Policy, agent: str, duty: str, span: Span, action: str) -> 
     """How the agent may do this in the span; nothing when it may not."""
     asker = policy.asker(agent)
     kinds = applies_to(action)
-    forbids = [rule for rule in asker.rules if rule.node.effect == "forbid" and _acts(rule, action)]
+    forbids = [rule for rule in asker.rules if rule.node.effect == "forbid" and acts(rule, action)]
     sure = [rule for rule in forbids if not rule.node.clauses]
     open_to: dict[tuple[str, tuple[str, ...]], list[Rule]] = {}
     for rule in asker.rules:
-        if rule.node.effect != "permit" or not _acts(rule, action):
+        if rule.node.effect != "permit" or not acts(rule, action):
             continue
         for kind, region in _regions(policy, rule.node.resource, span, kinds):
             if not any(_covers(policy, each.node.resource, kind, region) for each in sure):
@@ -200,7 +200,8 @@ def _clauses(rule: Rule) -> str:
     return rule.text.partition(")")[2] if rule.node.clauses else ""
 
 
-def _acts(rule: Rule, action: str) -> bool:
+def acts(rule: Rule, action: str) -> bool:
+    """Whether the policy's scope has the action."""
     scope = rule.node.action
     if isinstance(scope, pst.ActionEq):
         return action == scope.entity.id
@@ -226,12 +227,13 @@ def _regions(policy: Policy, scope: object, span: Span, kinds: Iterable[str]) ->
         depth = {"Resource": 1, "Database": 2, "Schema": 3}.get(kind, 4)
         if len(span.path) > depth:
             continue
-        region = _common(policy, scope, span, kind)
+        region = common(policy, scope, span, kind)
         if region is not None and len(region) <= depth:
             yield kind, region
 
 
-def _common(policy: Policy, scope: object, span: Span, kind: str) -> tuple[str, ...] | None:
+def common(policy: Policy, scope: object, span: Span, kind: str) -> tuple[str, ...] | None:
+    """What a permit's scope and the span have in common of this type of objects: a path with all below; None for nothing."""
     match scope:
         case pst.ScopeAny():
             return span.path
@@ -322,7 +324,7 @@ def _approves(policy: Policy, user: str, agent: str, holding: Holding, asked: bo
     """How the user takes part by approving what the agent may do so; None when they can't, or nobody asks them."""
     rules = policy.asker(agent).rules
     action = holding.example.partition(" on ")[0]
-    speaks = any("approval" in rule.text and rule.node.effect == "permit" and _acts(rule, action) for rule in rules)
+    speaks = any("approval" in rule.text and rule.node.effect == "permit" and acts(rule, action) for rule in rules)
     if not (speaks or asked):
         return None
     resource = split(holding.example.partition(" on ")[2])[0]

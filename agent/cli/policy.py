@@ -145,6 +145,15 @@ def _explain_batch(policy: Policy, agent: str, resource: str, database: str | No
         sys.exit(2)
 
 
+def _duty(duty: dict[str, Any]) -> str:
+    how = {"always": "", "object": " on one object", "window": " within {} s"}
+    apart = [
+        f"{', '.join(each['duties'])}{how[each['within']].format(each['window_s'])} for one {each['scope']} ({each['exclusion']})"
+        for each in duty["apart_from"]
+    ]
+    return f"{duty['duty']} on {', '.join(duty['objects'])}, apart from {'; '.join(apart)}"
+
+
 def _show(found: dict[str, Any]) -> None:
     out.print(f"[bold {VERDICT_STYLES[found['verdict']]}]{found['verdict']}[/]  ", end="")
     out.print(found["reason"], markup=False)
@@ -155,6 +164,17 @@ def _show(found: dict[str, Any]) -> None:
         if found.get(name):
             out.print(f"  {name.replace('_', ' '):<10}", end="")
             out.print(", ".join(found[name]), markup=False)
+    for remedy in found["remedies"]:
+        out.print("  would help  ", end="")
+        out.print(remedy, markup=False)
+    for duty in found["duties"]:
+        out.print("  duty      ", end="")
+        out.print(_duty(duty), markup=False)
+    for budget in found["budgets"]:
+        limits = ", ".join(f"{budget[word]} {word}" for word in ("operations", "rows", "bytes") if budget[word])
+        beyond = "then it is held" if budget["over"] == "hold" else "then it is denied"
+        out.print("  budget    ", end="")
+        out.print(f"{budget['budget']}: {limits} within {budget['window_s']} s, {beyond}", markup=False)
     if found["columns"]:
         shown = table("  COLUMN", "DEPENDS ON", "MASK")
         for column in found["columns"]:

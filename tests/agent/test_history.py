@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostguard.agent.history import COARSE_S, Deed, History, Refusal, shown
+from hostguard.agent.history import COARSE_S, Deed, History, Refusal
 from hostguard.agent.restraint import STEPS
 from hostguard.agent.store import Store
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import of_texts
-from hostguard.policy.duties import ANY
+from hostguard.policy.duties import ANY, shown
 
 CONFIGURATION = """
 [users.ann]

@@ -49,10 +49,13 @@ def test_the_first_stop_stays_and_is_there_after_whatever_comes(tmp_path: Path) 
         # Not closed: as after a kill.
         _, again = await opened(tmp_path)
         assert again.of("bot") == STOP
-        assert again.why("bot") == "agent bot was stopped by carol at 2025-11-30 10:53:20 UTC: it went mad"
+        said = "agent bot was stopped by carol at 2025-11-30 10:53:20 UTC: it went mad; `hostguard resume bot` lifts that"
+        assert again.why("bot") == said
         assert again.why("other") == ""
         await again.add(Stop(ALL, "dave", 3.0, ""))
-        assert again.why("other") == "all agents of this host were stopped by dave at 1970-01-01 00:00:03 UTC"
+        assert again.why("other").startswith(
+            "all agents of this host were stopped by dave at 1970-01-01 00:00:03 UTC; `hostguard"
+        )
         await again.lift("bot")
         _, third = await opened(tmp_path)
         assert third.exactly("bot") is None
