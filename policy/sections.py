@@ -10,6 +10,7 @@ from .budget_sections import Budget
 from .credential_sections import Aws, ClientTls, Credential, HostName, ServerTls, Tls, Vault
 from .duty_sections import Duty, Exclusion
 from .section import AbsolutePath, Name, Section
+from .witness_section import Witness
 
 Family = Literal[
     "unix", "inet", "inet6", "netlink", "packet", "rds", "can", "tipc", "bluetooth", "alg", "vsock", "kcm", "smc", "xdp"
@@ -320,24 +321,6 @@ class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Name of the credential that hostguard logs in with. Default none: the agent's own login passes through."""
     client_password: str = ""
     """Word, no secret, that agents are asked for by SCRAM. Default none: who they are is known from the kernel."""
-
-
-class Witness(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[witnesses.NAME]``: who else keeps the log's checkpoints; exactly one of `url`, `file`, `webhook`."""
-
-    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http or https URL")] = ""
-    """Submission prefix of a witness that speaks C2SP tlog-witness. Default none."""
-    key: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^([^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44})?\Z", description="a verifier key: <name>+<key id>+<base64>"
-        ),
-    ] = ""
-    """The verifier key of that witness. Required with `url`."""
-    file: Annotated[str, msgspec.Meta(pattern=r"^(/.+)?\Z", description="an absolute path")] = ""
-    """A file, on another mount, that is replaced with the newest checkpoint. Default none."""
-    webhook: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http or https URL")] = ""
-    """Where the newest checkpoint is POSTed as text. Default none."""
 
 
 JsonPath = Annotated[
