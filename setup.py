@@ -126,6 +126,7 @@ setup(
         "hostguard": ["py.typed"],
         "hostguard.agent.install": ["files/*"],
         "hostguard.agent.report": ["report.html"],
+        "hostguard.agent.web": ["pages/*"],
         "hostguard.kernel": ["bpf/*.c", "bpf/*.h", "bpf/*.o"],
         "hostguard.policy": ["*.cedarschema", "*.cedar"],
     },

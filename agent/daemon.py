@@ -76,6 +76,7 @@ from .strays import Strays
 from .unix_sockets import StandIns
 from .verifier.calls import Calls
 from .verifier.starting import vouch
+from .web.opening import open_page
 from .witnesses import Witnesses
 
 BEAT_S = 0.1
@@ -238,6 +239,7 @@ class Daemon:
         if left is None:
             entrance.listen()
         _keep(undo, enrolment.run(), namespaces.run())
+        page = await open_page(document, decider, holds, records, faults, secrecy, names, left, undo)
         await test.run()
         _keep(undo, test.repeat(EVERY_S), unix.run())
         reload = Reload(decider, in_force, crew, names, holds, log)
@@ -265,6 +267,7 @@ class Daemon:
             retention=retention,
             secrecy=secrecy,
             vouching=vouching,
+            page=page,
             started_at=started_at,
             taken_over=dict(left.details) if left else None,
         )
@@ -288,6 +291,7 @@ class Daemon:
                 test=test,
                 strays=strays,
                 vouching=vouching,
+                page=page,
             )
         )
         control = Control(

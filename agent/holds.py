@@ -26,7 +26,7 @@ from . import messages
 from .flows import OpenFlow
 from .messages import BadMessage
 from .records import Records
-from .requestview import request_facts
+from .requestview import request_brief, request_facts, request_texts
 
 INSUFFICIENT_PRIVILEGE = b"42501"
 TICK_S = 0.5
@@ -89,6 +89,16 @@ class Waiting:
 def _judgement(verdict: Verdict, reason: str, policies: tuple[str, ...], helped_by: tuple[str, ...]) -> Judgement:
     decision = Decision(verdict, reason=reason, policies=policies)
     return Judgement(decision, None, accesses=(), verdicts=(), flags=(), summary="", helped_by=helped_by)
+
+
+class _By(msgspec.Struct, frozen=True):
+    """Who answers."""
+
+    user: str = ""
+    uid: int = -1
+    """As the kernel tells it; -1 for who has signed in instead."""
+    provider: str = ""
+    """Where."""
 
 
 class HoldLeft(msgspec.Struct, frozen=True):
@@ -215,11 +225,31 @@ class Holds:
         """One request. Raises UnknownRequest."""
         return request_facts(self._book.get(request_id))
 
+    def briefly(self, *, everything: bool) -> list[dict[str, Any]]:
+        """As `list`, of each as much as fits on a line."""
+        return [request_brief(r) for r in (self._book.requests() if everything else self._book.pending())]
+
+    def show_to(self, request_id: str, user: str) -> dict[str, Any]:
+        """One request with its exact texts, and why this user's answer would not count (`objection`). Raises UnknownRequest."""
+        request = self._book.get(request_id)
+        objection = self._book.objection(request_id, user, self._groups(user))
+        return {**request_facts(request), **request_texts(request), "objection": objection}
+
     async def decide(self, request_id: str, *, uid: int, approve: bool, reason: str, digest: str) -> dict[str, Any]:
-        """A user's answer, carried out at once. Raises NotAllowed, UnknownRequest, AlreadyDecided."""
+        """As `decide_as`, by a UNIX user."""
         user = self.users.user_of(uid)
         if user is None:
             raise NotAllowed(f"UNIX user {_unix_name(uid)} is no user of hostguard, so it can't decide anything.")
+        return await self.decide_as(request_id, user=user, uid=uid, approve=approve, reason=reason, digest=digest)
+
+    async def decide_as(
+        self, request_id: str, *, user: str, approve: bool, reason: str, digest: str, uid: int = -1, provider: str = ""
+    ) -> dict[str, Any]:
+        """A user's answer, carried out at once. `provider`: who vouches for the user, where it is not the kernel by their `uid`.
+
+        Raises NotAllowed, UnknownRequest, AlreadyDecided.
+        """
+        by = _By(user, uid, provider)
         request = self._book.get(request_id)
         if not request.digest.startswith(digest.lower()):
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
@@ -232,22 +262,26 @@ class Holds:
                 await waiting.judge((*self._book.get(request_id).approved_by, user))
             request = self._decide(request, user, approve, reason)
             if self._waiting.get(request_id) is waiting:
-                self._carry_out(waiting, request, user, uid)
+                self._carry_out(waiting, request, by)
         self._tell(self._book.get(request_id))
         return self.show(request_id)
 
     def _decide(self, request: Request, user: str, approve: bool, reason: str) -> Request:
-        groups = self._decider.policy.document.users[user].groups
-        return self._book.decide(request.id, user, groups, approve, reason, request.digest, now=time.time())
+        return self._book.decide(request.id, user, self._groups(user), approve, reason, request.digest, now=time.time())
 
-    def _carry_out(self, waiting: Waiting, request: Request, user: str, uid: int) -> None:
+    def _groups(self, user: str) -> tuple[str, ...]:
+        """Those of the configuration in force; none for a user who is no longer in it."""
+        found = self._decider.policy.document.users.get(user)
+        return found.groups if found is not None else ()
+
+    def _carry_out(self, waiting: Waiting, request: Request, by: _By) -> None:
         verdict = {State.APPROVED: "approved", State.DENIED: "denied"}.get(request.state, "collected")
-        self._record(waiting.flow, waiting.operation, request, verdict, user, uid)
+        self._record(waiting.flow, waiting.operation, request, verdict, by)
         if request.state is State.PENDING:
             return
         flow = self._over(request.id)
         if request.state is State.DENIED:
-            reason = f"{user} denied request {request.id}" + (f": {request.reason}" if request.reason else "")
+            reason = f"{by.user} denied request {request.id}" + (f": {request.reason}" if request.reason else "")
             self._refuse(waiting.flow, waiting.operation, request, reason, "Ask the approver before trying again.")
             return
         approval = self._book.use(request.id, request.digest, time.time())
@@ -278,9 +312,16 @@ class Holds:
                         waiting.flow, waiting.operation, request, waited, "Ask an approver to watch `hostguard requests`."
                     )
 
-    def _record(self, flow: OpenFlow, operation: int, request: Request, verdict: str, user: str = "", uid: int = -1) -> None:
+    def _record(self, flow: OpenFlow, operation: int, request: Request, verdict: str, by: _By | None = None) -> None:
+        by = by or _By()
         approval = entry.Approval(
-            request=request.id, verdict=verdict, user=user, uid=uid, operation=operation, reason=request.reason
+            request=request.id,
+            verdict=verdict,
+            user=by.user,
+            uid=by.uid,
+            provider=by.provider,
+            operation=operation,
+            reason=request.reason,
         )
         self._records.note(flow.id, approval)
 

@@ -41,6 +41,7 @@ from .selftest import SelfTest
 from .strays import Strays
 from .trust import link_facts
 from .verifier.service import Vouching
+from .web.keeper import Keeper as Page
 from .witnesses import Witnesses
 
 MAX_FLOWS_SHOWN = 200
@@ -77,6 +78,7 @@ class Status:
         retention: Retention,
         secrecy: Secrecy,
         vouching: Vouching,
+        page: Page | None,
         started_at: float,
         taken_over: Mapping[str, str] | None,
     ) -> None:
@@ -104,6 +106,7 @@ class Status:
         self._retention = retention
         self._secrecy = secrecy
         self._vouching = vouching
+        self._page = page
         self._started_at = started_at
         self._taken_over = taken_over
 
@@ -122,6 +125,7 @@ class Status:
         names = await self._names.facts()
         powers = await self._powers.facts()
         broker = await self._secrecy.broker.facts()
+        page = await self._page.facts() if self._page is not None else None
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
@@ -169,6 +173,7 @@ class Status:
             "powers": powers,
             "broker": broker,
             "identity": self._vouching.facts(),
+            "page": page,
             "trust": self._secrecy.trust.facts(),
             "log": self._log(),
             "shipped": shipped,
@@ -282,6 +287,7 @@ class Status:
         found += self._name_problems()
         found += self._broker_problems()
         found += self._vouching.problems()
+        found += self._page.problems() if self._page is not None else []
         log = self._log()
         if log["failure"]:
             found.append(f"the log can't be written, operations are refused: {log['failure']}")

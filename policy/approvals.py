@@ -257,6 +257,17 @@ class RequestBook:
             request, Event.APPROVE, approved_by=approved_by, decided_by=user, reason=reason, rules=rules, policies=policies
         )
 
+    def objection(self, request_id: str, user: str, groups: tuple[str, ...]) -> str:
+        """Why the user's answer would not count, in a sentence; empty when it would. Raises `UnknownRequest`."""
+        request = self.get(request_id)
+        if request.state is not State.PENDING:
+            return f"{request_id} is {request.state.value} already."
+        live = self._live[request_id]
+        answer = live.flow.may_approve(user, groups, live.actions)
+        if not answer.allowed:
+            return _not_allowed(request, user, answer)
+        return f"{user} has approved it already; it needs another user's approval as well." if user in request.approved_by else ""
+
     def use(self, request_id: str, digest: str, now: float) -> Approval:
         """The approval, for the one caller that gets it; the operation is then judged with it once more.
 

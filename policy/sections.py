@@ -9,6 +9,7 @@ import msgspec
 from .credential_sections import Aws, ClientTls, Credential, HostName, ServerTls, Tls, Vault
 from .issuer_sections import Issuer, Requirement
 from .section import AbsolutePath, Name, Section
+from .web_sections import SignIn, Web
 
 Family = Literal[
     "unix", "inet", "inet6", "netlink", "packet", "rds", "can", "tipc", "bluetooth", "alg", "vsock", "kcm", "smc", "xdp"
@@ -395,6 +396,8 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     agents: dict[Name, Agent] = {}
     users: dict[Name, User] = {}
     issuers: dict[Name, Issuer] = {}
+    web: Web = Web()
+    sign_in: dict[Name, SignIn] = {}
     resources: dict[Name, Resource] = {}
     tags: dict[Name, Tag] = {}
     witnesses: dict[Name, Witness] = {}

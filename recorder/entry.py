@@ -248,9 +248,25 @@ class Approval(Entry, tag="approval"):
     user: str = ""
     """The user who decided; empty for withdrawn and expired."""
     uid: int = -1
-    """Their UNIX user id, as the kernel tells it of the control socket's peer."""
+    """Their UNIX user id, as the kernel tells it of the control socket's peer; -1 for who has signed in instead."""
     operation: int = 0
     reason: Text = ""
+    provider: str = ""
+    """The identity provider at which they signed in; empty for a UNIX user."""
+
+
+class SignedIn(Entry, tag="user.signed_in"):
+    """An identity provider vouched for somebody, who was let in or not; written before they are."""
+
+    user: str
+    """Empty when they were not."""
+    provider: str
+    subject: Text
+    """What the provider calls them."""
+    address: str
+    """Where they are, as hostguard sees it; ``uid N`` for the command line."""
+    refused: Text = ""
+    """Why they were not let in."""
 
 
 class Cancel(Entry, tag="cancel"):

@@ -35,11 +35,12 @@ from .entry import (
     Request,
     RoadDenied,
     Session,
+    SignedIn,
     Withdrawn,
 )
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Encrypted, Operation, Decision, Reply, Captured, Opaque,
-    Withdrawn, Request, Approval, Cancel, NameAsked, NameAnswered, RoadDenied, IdentityVerified, IdentityRefused,
+    Withdrawn, Request, Approval, SignedIn, Cancel, NameAsked, NameAnswered, RoadDenied, IdentityVerified, IdentityRefused,
     IdentityEnded, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
 )  # fmt: skip
