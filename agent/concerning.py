@@ -13,5 +13,14 @@ from ..policy.web_sections import Web
 def concerning_workers(document: Document) -> Document:
     """The document without what only the supervisor needs to know: where keys, logs and witnesses are is no worker's business."""
     return msgspec.structs.replace(
-        document, ship=Ship(), forward={}, witnesses={}, tls=Tls(), web=Web(), sign_in={}, credentials={}, vault=Vault(), aws=Aws()
+        document,
+        ship=Ship(),
+        forward={},
+        witnesses={},
+        tls=Tls(),
+        web=Web(),
+        sign_in={},
+        credentials={},
+        vault=Vault(),
+        aws=Aws(),
     )

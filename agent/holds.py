@@ -225,7 +225,7 @@ class Holds:
         """One request. Raises UnknownRequest."""
         return request_facts(self._book.get(request_id))
 
-    def briefly(self, *, everything: bool) -> list[dict[str, Any]]:
+    def briefly(self, *, everything: bool) -> Sequence[dict[str, Any]]:
         """As `list`, of each as much as fits on a line."""
         return [request_brief(r) for r in (self._book.requests() if everything else self._book.pending())]
 

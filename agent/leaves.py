@@ -6,7 +6,6 @@ from typing import Annotated
 
 import msgspec
 
-
 WEB = "[web]"
 """In the place of a resource's name, which can't be this: the page where users sign in."""
 

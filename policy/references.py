@@ -14,6 +14,7 @@ from .issuers import issuer_mistakes
 from .paths import split
 from .sections import Tables
 from .strict import Mistake, suggest
+from .web_checks import web_mistakes
 from .workloads import workload_mistakes
 
 RESERVED_TAG = "catalog"
@@ -34,6 +35,7 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _recipients(tables)
     yield from credential_mistakes(tables, raw)
     yield from issuer_mistakes(tables, raw)
+    yield from web_mistakes(tables, raw)
 
 
 def _skipped(tables: Tables) -> Iterator[Mistake]:

@@ -96,7 +96,7 @@ def compiled_asking() -> bytes:
 
 
 def compiled_serving() -> bytes:
-    """The same as `compiled_dialling` for a process that accepts connections, on a socket that listens already. Raises NoSeccomp."""
+    """The same as `compiled_dialling` for a process that accepts connections, on a socket that listens. Raises NoSeccomp."""
 
     def fill(made: Any, lib: Any) -> None:
         for name in FORBIDDEN:

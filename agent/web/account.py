@@ -36,7 +36,9 @@ MAX_SENTENCES = 12
 def sentences(request: Mapping[str, Any]) -> list[str]:
     """Who asks for what, where, how often; the texts in `request` are fit to be shown (`requestview.request_facts`)."""
     where = f"{request['resource']}, database {request['database']}" if request["database"] else request["resource"]
-    found = [f"{request['agent']}, for which {request['owner']} answers, wants this on {where}, as {request['user'] or 'itself'}."]
+    found = [
+        f"{request['agent']}, for which {request['owner']} answers, wants this on {where}, as {request['user'] or 'itself'}."
+    ]
     told = _told(request["accesses"])
     found += [f"It would {text}." for text in told[:MAX_SENTENCES]]
     if len(told) > MAX_SENTENCES:

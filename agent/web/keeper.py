@@ -1,4 +1,6 @@
-"""The supervisor's side of the page: its process, who has signed in, what they may do; of what it says only who people are is believed.
+"""The supervisor's side of the page: its process, who has signed in, what they may do.
+
+Of what the process says only who people are is believed.
 
 The listening socket is the supervisor's, so browsers that connect while the process is being replaced wait in it. Sessions are
 kept here: they outlive the process, end on time whatever it says, and every answer to a request is authorized here, by the same

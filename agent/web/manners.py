@@ -46,9 +46,7 @@ class Manners:
     @web.middleware
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Check, call, finish."""
-        response = self._objection(request)
-        if response is None:
-            response = await self._called(request, handler)
+        response: web.StreamResponse = self._objection(request) or await self._called(request, handler)
         if not response.prepared:
             response.headers.update(HEADERS)
         return response

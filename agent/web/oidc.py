@@ -6,6 +6,7 @@ PKCE (RFC 7636) and a nonce bind the code to this sign-in, `state` with a cookie
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -63,6 +64,7 @@ class Provider:
         """Why nobody could sign in last; empty when somebody could. Nothing that a browser said."""
         self._told = told
         self._fetching = fetching
+        self._verifying = asyncio.Lock()
         self._oidc = Oidc(trust_of(told.issuer), fetching.get)
         self._rules = user_rules(told.issuer)
         self._metadata: Metadata | None = None
@@ -111,7 +113,8 @@ class Provider:
         if not isinstance(token, str):
             raise self._failed("it gives no ID token")
         try:
-            found = await self._oidc.id_token(token.encode(), self._told.sign_in.client_id, nonce, now)
+            async with self._verifying:
+                found = await self._oidc.id_token(token.encode(), self._told.sign_in.client_id, nonce, now)
         except NotVerified as error:
             raise self._failed(f"its ID token is refused: {error}") from None
         users = given(self._rules, _without_doubtful(found))
@@ -176,6 +179,4 @@ def _without_doubtful(found: Verified) -> Verified:
     if found.claims.get("email_verified", True) is True:
         return found
     claims = {name: value for name, value in found.claims.items() if name != "email"}
-    return Verified(
-        found.kind, found.issuer, found.subject, found.expires_at, found.issued_at, found.token_id, found.key, claims
-    )
+    return Verified(found.kind, found.issuer, found.subject, found.expires_at, found.issued_at, found.token_id, found.key, claims)

@@ -43,7 +43,9 @@ def providers_of(document: Document) -> tuple[Provider, ...]:
 
 def _provider(document: Document, name: str, sign_in: SignIn) -> Provider:
     issuer, where = document.issuers[name], f"{document.file}: sign_in.{name}.client_secret_file"
-    secret = _read(where, Path(sign_in.client_secret_file)).decode("ascii", "replace").strip() if sign_in.client_secret_file else ""
+    secret = (
+        _read(where, Path(sign_in.client_secret_file)).decode("ascii", "replace").strip() if sign_in.client_secret_file else ""
+    )
     if sign_in.client_secret_file and not secret:
         raise Failure(f"{where}: {sign_in.client_secret_file} is empty")
     roots = Path(issuer.ca) if issuer.ca else system_bundle()

@@ -19,7 +19,7 @@ from .limits import Limits, Rate, caller_of
 from .line import Line, Reply
 from .manners import Manners
 from .messages import Changed, Figures
-from .oidc import NotSignedIn, Nobody, Provider
+from .oidc import Nobody, NotSignedIn, Provider
 from .signing import Begun, Signing, csrf, hashed, token
 from .statement import show
 from .views import STATIC, Views
@@ -165,7 +165,9 @@ class Server:
         form = await self._form(request)
         answer, digest, reason = form.get("answer"), form.get("digest", ""), form.get("reason", "").strip()
         if answer not in ("approve", "deny") or not _DIGEST.match(digest) or len(reason) > MAX_REASON:
-            return self._refused(400, f"An answer is a yes or a no, for what was shown, with at most {MAX_REASON} characters why.")
+            return self._refused(
+                400, f"An answer is a yes or a no, for what was shown, with at most {MAX_REASON} characters why."
+            )
         key = hashed(_secret(request))
         if not self._answers.take(key, time.monotonic()):
             return self._refused(429, "That many answers at once are not taken. Wait a little.")

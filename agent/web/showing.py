@@ -1,7 +1,7 @@
 """The certificate that browsers are shown, replaced without a restart by a process that has no files.
 
-The ssl module reads certificates only from files. What it gets is a memfd by its name in /proc/self/fd, which stays within reach of
-the process itself behind Landlock: it is in no file system that anybody can see. It is emptied once it was read.
+The ssl module reads certificates only from files. What it gets is a memfd by its name in /proc/self/fd, which stays within
+reach of the process itself behind Landlock: it is in no file system that anybody can see. It is emptied once it was read.
 """
 
 from __future__ import annotations
