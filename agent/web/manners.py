@@ -44,7 +44,7 @@ class Manners:
         self.calls = Limits(CALLS)
 
     @web.middleware
-    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Check, call, finish."""
         response: web.StreamResponse = self._objection(request) or await self._called(request, handler)
         if not response.prepared:

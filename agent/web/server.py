@@ -62,7 +62,7 @@ class Server:
 
     def application(self) -> web.Application:
         """To be served."""
-        app = web.Application(middlewares=[self._manners], client_max_size=MAX_BODY_BYTES)
+        app = web.Application(middlewares=[self._manners.middleware], client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/", self._inbox)
         app.router.add_get("/history", self._history)
         app.router.add_get("/requests/{id}", self._request)
