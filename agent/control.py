@@ -3,7 +3,7 @@
 Who asks is what the kernel says of the socket's peer (SO_PEERCRED, unix(7)), never what the request claims. A process in a
 guarded cgroup is refused whatever its uid: an agent must not be able to approve its own requests. uid 0 may look at and operate
 everything; other users see and decide requests for approval as far as the configuration maps their UNIX user to a user, and
-whether one may approve is a Cedar decision made in `holds`.
+whether one may approve is a Cedar decision made in `holds`. Who has signed in (`web.calls`) is the user of that sign-in instead.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from ..policy.approvals import AlreadyDecided, NotAllowed, UnknownRequest
 from .failures import Failure
 from .holds import Holds
 from .metrics import CONTENT_TYPE
+from .web.calls import SignIns, facts_of
+from .web.sessions import Session
 
 MAX_BODY_BYTES = 64 * 1024
 WATCH_PING_S = 15.0
@@ -33,9 +35,11 @@ BACKLOG = 128
 class Peer:
     """The process at the other end of the control socket."""
 
-    __slots__ = ("gid", "pid", "uid")
+    __slots__ = ("gid", "pid", "session", "uid")
 
     def __init__(self, sock: socket.socket) -> None:
+        self.session: Session | None = None
+        """By which it says that it is somebody else than its uid says."""
         self.pid, self.uid, self.gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
 
 
@@ -50,11 +54,13 @@ class Control:
         is_guarded: Callable[[int], bool],
         metrics: Callable[[], Awaitable[bytes]],
         restart: Callable[[bool], Awaitable[dict[str, Any]]],
+        sign_ins: SignIns,
     ) -> None:
         """`metrics`: the exposition for Prometheus. `restart`: as `Restart.ask`."""
         self._status = status
         self._metrics = metrics
         self._restart = restart
+        self._sign_ins = sign_ins
         self._sock: socket.socket | None = None
         self._holds = holds
         self._is_guarded = is_guarded
@@ -76,6 +82,8 @@ class Control:
         app.router.add_post("/v1/restart", self._do_restart)
         for add in self.more:
             add(app.router, self._known_peer)
+        app.router.add_get("/v1/who", self._get_who)
+        self._sign_ins.add_to(app.router, lambda request: self._peer(request).uid)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
         await self._runner.setup()
         self._path = path
@@ -138,11 +146,20 @@ class Control:
 
     def _known_peer(self, request: web.Request) -> Peer:
         peer = self._peer(request)
-        if peer.uid != 0 and self._holds.user_of(peer.uid) is None:
+        peer.session = self._sign_ins.session(request, peer.uid)
+        if peer.session is None and peer.uid != 0 and self._holds.user_of(peer.uid) is None:
             raise NotAllowed(
-                f"UNIX user {peer.uid} is no user of hostguard: add it to `unix` of a [users.NAME] in the configuration"
+                f"UNIX user {peer.uid} is no user of hostguard: add it to `unix` of a [users.NAME] in the configuration, "
+                "or sign in (`hostguard login`)"
             )
         return peer
+
+    async def _get_who(self, request: web.Request) -> web.Response:
+        peer = self._peer(request)
+        session = self._sign_ins.session(request, peer.uid)
+        user = session.user if session is not None else self._holds.user_of(peer.uid) or ""
+        facts = {"user": user, "provider": "", "until": 0.0} if session is None else facts_of(session)
+        return web.json_response({**facts, "unix": peer.uid})
 
     async def _get_status(self, request: web.Request) -> web.Response:
         self._known_peer(request)
@@ -174,7 +191,13 @@ class Control:
             return _error(400, "the body must be an object with the texts `reason` and `digest`, both optional")
         approve = request.match_info["answer"] == "approve"
         identifier, reason, digest = request.match_info["id"], body.get("reason", ""), body.get("digest", "")
-        answer = await self._holds.decide(identifier, uid=peer.uid, approve=approve, reason=reason, digest=digest)
+        if peer.session is None:
+            answer = await self._holds.decide(identifier, uid=peer.uid, approve=approve, reason=reason, digest=digest)
+            return web.json_response(answer)
+        user, provider = peer.session.user, peer.session.provider
+        answer = await self._holds.decide_as(
+            identifier, user=user, uid=peer.uid, provider=provider, approve=approve, reason=reason, digest=digest
+        )
         return web.json_response(answer)
 
     async def _do_restart(self, request: web.Request) -> web.Response:

@@ -36,6 +36,7 @@ from . import modes
 from .answering import answer_names
 from .attaching import attach
 from .attribution import Attributor
+from .beating import HEARTBEAT_LIMIT_MS, beat
 from .beginning import record_start
 from .cancels import Cancels
 from .containerfiles import ContainerFiles
@@ -76,12 +77,10 @@ from .strays import Strays
 from .unix_sockets import StandIns
 from .verifier.calls import Calls
 from .verifier.starting import vouch
+from .web.calls import SignIns
 from .web.opening import open_page
 from .witnesses import Witnesses
 
-BEAT_S = 0.1
-HEARTBEAT_LIMIT_MS = 2000
-"""A loop that did not turn for this long counts as hung: connects are refused until it turns again."""
 SWITCH_S = 0.0005
 """How long the log writer's thread keeps the GIL while a connection waits: Python's 5 ms are felt at each connect."""
 GRACE_S = 5.0
@@ -222,7 +221,7 @@ class Daemon:
         dialler = Dialler(namespaces.stream_socket)
         desk = Desk(crew, holds, Cancels(records, dialler, secrecy.logins), secrecy.logins, faults, dialler)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
-        _keep(undo, _beat(redirect), holds.run(), strays.run())
+        _keep(undo, beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
         lookout.start()
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
@@ -295,7 +294,12 @@ class Daemon:
             )
         )
         control = Control(
-            status=status.facts, holds=holds, is_guarded=enrolment.is_guarded, metrics=metrics.text, restart=restart.ask
+            status=status.facts,
+            holds=holds,
+            is_guarded=enrolment.is_guarded,
+            metrics=metrics.text,
+            restart=restart.ask,
+            sign_ins=SignIns(page),
         )
         control.more.append(Calls(vouching).add)
         await open_control(control, paths.control, document.metrics.address, left.control() if left else None, undo)
@@ -364,9 +368,3 @@ def _keep(undo: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:
     for work in works:
         task = asyncio.ensure_future(work)
         undo.callback(task.cancel)
-
-
-async def _beat(redirect: Redirect) -> None:
-    while True:
-        redirect.beat(time.monotonic_ns())
-        await asyncio.sleep(BEAT_S)

@@ -248,7 +248,7 @@ class Approval(Entry, tag="approval"):
     user: str = ""
     """The user who decided; empty for withdrawn and expired."""
     uid: int = -1
-    """Their UNIX user id, as the kernel tells it of the control socket's peer; -1 for who has signed in instead."""
+    """Their UNIX user id, as the kernel tells it of the control socket's peer; -1 on the web page."""
     operation: int = 0
     reason: Text = ""
     provider: str = ""

@@ -40,6 +40,7 @@ from .sessions import Session, Sessions
 FILES = 2048
 BACKLOG = 128
 FIGURES_S = 1.0
+DEVICE_S = 30.0
 NO_SOCKET = -1
 WATCH_PING_S = 60.0
 STATUS = {NotAllowed: 403, UnknownRequest: 404, AlreadyDecided: 409}
@@ -90,7 +91,7 @@ class Keeper(Kept):
         """Why it has no certificate to show; empty when it has."""
         self._shown = b""
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[messages.Figures]] = {}
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._works: set[asyncio.Task[None]] = set()
 
     # -- its process ------------------------------------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ class Keeper(Kept):
 
     async def facts(self) -> dict[str, Any]:
         """For ``status``: as the process tells now, or told last."""
-        await self._ask_figures()
+        await self._asked(messages.Ping, FIGURES_S)
         self.sessions.sweep(time.time())
         figures = self.figures
         return {
@@ -203,20 +204,50 @@ class Keeper(Kept):
             return ["the web page is not running: nobody can sign in"]
         return [f"the web page can't be served: {self.failure}"] if self.failure else []
 
-    async def _ask_figures(self) -> None:
+    @property
+    def only_provider(self) -> str:
+        """The one where users sign in; empty where there are several."""
+        return next(iter(self._rules)) if len(self._rules) == 1 else ""
+
+    async def begin_device(self, provider: str) -> messages.DeviceBegun:
+        """Have a sign-in begun for somebody without a browser. Raises NotAllowed."""
+        if provider not in self._rules:
+            known = ", ".join(self._rules) or "there is none"
+            raise NotAllowed(f"nobody signs in at {provider or 'no provider'}: the configuration has {known}")
+        begun = await self._asked(lambda number: messages.BeginDevice(number, provider), DEVICE_S)
+        if begun is None or begun.failure:
+            raise NotAllowed(begun.failure if begun else "the web page's process, which asks the provider, does not answer")
+        found: messages.DeviceBegun = begun
+        return found
+
+    async def ask_device(self, handle: str, key: str, uid: int) -> Session | None:
+        """The session, once the user has said yes at the provider; None while they have not. Raises NotAllowed."""
+        asked = await self._asked(lambda number: messages.AskDevice(number, handle), DEVICE_S)
+        if asked is None or asked.failure:
+            raise NotAllowed(asked.failure if asked else "the web page's process, which asks the provider, does not answer")
+        if not asked.user:
+            return None
+        fault = self._admit(asked.provider, asked.user, asked.subject, f"uid {uid}")
+        if fault:
+            raise NotAllowed(fault)
+        return self.sessions.open(key, asked.user, asked.provider, asked.subject, f"uid {uid}", time.time(), uid)
+
+    async def _asked(self, ask: Callable[[int], messages.ToWeb], limit_s: float) -> Any:
+        """Its answer; None when there is none in time."""
         if not self.ready.is_set():
-            return
+            return None
         number = next(self._numbers)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            self._say(messages.Ping(number))
-            async with asyncio.timeout(FIGURES_S):
-                await future
+            self._say(ask(number))
+            async with asyncio.timeout(limit_s):
+                return await future
         except TimeoutError:
-            return
+            return None
         except asyncio.CancelledError:
             if not future.cancelled():
                 raise
+            return None
         finally:
             del self._waiting[number]
 
@@ -249,35 +280,33 @@ class Keeper(Kept):
                 self._work(self._find(number, name))
             case messages.Pong(number, figures):
                 self.figures = figures
-                future = self._waiting.get(number)
-                if future is not None and not future.done():
-                    future.set_result(figures)
+                self._resolve(number, figures)
+            case messages.DeviceBegun(number) | messages.DeviceAsked(number):
+                self._resolve(number, message)
             case messages.Crashed(error):
                 self._faults.add(0, "", "internal", f"a call broke the web page: {error.splitlines()[-1:]}")
                 self._records.note(0, entry.Fault(where="web", error=error))
 
     def _enter(self, wanted: messages.Enter) -> None:
         """Open a session, once it is on record that there is one."""
-        if wanted.provider not in self._rules:
-            self._kill("it named a provider that there is none of")
-            return
-        fault = wanted.fault
-        if not fault and wanted.user not in self._rules[wanted.provider]:
-            fault = f"no rule of issuers.{wanted.provider}.users gives {wanted.user or 'a user'}"
-        if not fault and wanted.user not in self._decider.policy.document.users:
-            fault = f"{wanted.user} is no user any more"
-        signed_in = entry.SignedIn(
-            user="" if fault else wanted.user,
-            provider=wanted.provider,
-            subject=wanted.subject,
-            address=wanted.address,
-            refused=fault,
-        )
-        if not self._records.note(0, signed_in):
-            fault = fault or "the log can't be written, so nobody is let in"
+        fault = self._admit(wanted.provider, wanted.user, wanted.subject, wanted.address, wanted.fault)
         if not fault:
             self.sessions.open(wanted.key, wanted.user, wanted.provider, wanted.subject, wanted.address, time.time())
         self._say(messages.Entered(wanted.id, fault))
+
+    def _admit(self, provider: str, user: str, subject: str, address: str, fault: str = "") -> str:
+        """Put on record that somebody signs in, or not; returns why they may not."""
+        if not fault and user not in self._rules.get(provider, ()):
+            fault = f"no rule of issuers.{provider}.users gives {user or 'a user'}"
+        if not fault and user not in self._decider.policy.document.users:
+            fault = f"{user} is no user any more"
+        signed_in = entry.SignedIn("" if fault else user, provider, subject, address, fault)
+        return fault if self._records.note(0, signed_in) else fault or "the log can't be written, so nobody is let in"
+
+    def _resolve(self, number: int, value: object) -> None:
+        future = self._waiting.get(number)
+        if future is not None and not future.done():
+            future.set_result(value)
 
     def _tell(self, asked: messages.Ask) -> None:
         session = self.sessions.find(asked.key, time.time())

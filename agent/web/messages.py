@@ -95,6 +95,20 @@ class Found(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     failure: str
 
 
+class BeginDevice(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Somebody on the command line wants to sign in at this provider."""
+
+    id: int
+    provider: str
+
+
+class AskDevice(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Have they?"""
+
+    id: int
+    handle: str
+
+
 class Ping(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """Are you there, and how is it?"""
 
@@ -150,6 +164,29 @@ class Answer(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     reason: Text
 
 
+class DeviceBegun(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The answer to `BeginDevice`: as `device.Begun`, or why not."""
+
+    id: Number
+    handle: Name = ""
+    code: Text = ""
+    place: Text = ""
+    direct: Text = ""
+    interval_s: float = 0.0
+    until: float = 0.0
+    failure: Text = ""
+
+
+class DeviceAsked(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The answer to `AskDevice`: the user for whom the provider vouches, nobody yet (no `user`), or why it is over."""
+
+    id: Number
+    provider: Name = ""
+    user: Name = ""
+    subject: Text = ""
+    failure: Text = ""
+
+
 class LookUp(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """Which addresses a provider's host has."""
 
@@ -181,8 +218,8 @@ class Crashed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     error: Text
 
 
-ToWeb = Begin | Certificate | Entered | Told | Changed | Found | Ping
-FromWeb = Ready | Enter | Leave | Ask | Answer | LookUp | Pong | Crashed
+ToWeb = Begin | Certificate | Entered | Told | Changed | Found | BeginDevice | AskDevice | Ping
+FromWeb = Ready | Enter | Leave | Ask | Answer | DeviceBegun | DeviceAsked | LookUp | Pong | Crashed
 
 _encoder = msgspec.msgpack.Encoder()
 _to_web: msgspec.msgpack.Decoder[ToWeb] = msgspec.msgpack.Decoder(ToWeb)

@@ -60,6 +60,7 @@ class Provider:
     def __init__(self, told: messages.Provider, fetching: Fetching) -> None:
         self.name = told.name
         self.label = told.sign_in.label or told.name
+        self.scope = " ".join(told.sign_in.scopes)
         self.failure = ""
         """Why nobody could sign in last; empty when somebody could. Nothing that a browser said."""
         self._told = told
@@ -74,12 +75,12 @@ class Provider:
         """Where the browser is to go. Raises NotSignedIn."""
         metadata = await self.metadata(now)
         if not metadata.authorization_endpoint:
-            raise self._failed("it has no authorization_endpoint")
+            raise self.failed("it has no authorization_endpoint")
         asked = {
             "response_type": "code",
             "client_id": self._told.sign_in.client_id,
             "redirect_uri": redirect_uri,
-            "scope": " ".join(self._told.sign_in.scopes),
+            "scope": self.scope,
             "state": secrets.state,
             "nonce": secrets.nonce,
             "code_challenge": secrets.challenge,
@@ -111,12 +112,12 @@ class Provider:
     async def verified(self, token: Any, nonce: str | None, now: float) -> Person:
         """The user whom an ID token is about. Raises NotSignedIn."""
         if not isinstance(token, str):
-            raise self._failed("it gives no ID token")
+            raise self.failed("it gives no ID token")
         try:
             async with self._verifying:
                 found = await self._oidc.id_token(token.encode(), self._told.sign_in.client_id, nonce, now)
         except NotVerified as error:
-            raise self._failed(f"its ID token is refused: {error}") from None
+            raise self.failed(f"its ID token is refused: {error}") from None
         users = given(self._rules, _without_doubtful(found))
         if len(users) != 1:
             who = f"{quoted(found.subject)} of {self.label}"
@@ -128,14 +129,14 @@ class Provider:
         """What the token endpoint gives (RFC 6749 §5). Raises NotSignedIn."""
         status, found = await self.asked("token_endpoint", form, now)
         if status != 200:
-            raise self._failed(f"it gives no token: {quoted(found.get('error', status))}")
+            raise self.failed(f"it gives no token: {quoted(found.get('error', status))}")
         return found
 
     async def asked(self, endpoint: str, form: Mapping[str, str], now: float) -> tuple[int, dict[str, Any]]:
         """Status and JSON of one of the endpoints where the client says who it is (RFC 6749 §2.3.1). Raises NotSignedIn."""
         url = getattr(await self.metadata(now), endpoint)
         if not url:
-            raise self._failed(f"it has no {endpoint}")
+            raise self.failed(f"it has no {endpoint}")
         sign_in, headers = self._told.sign_in, {}
         if self._told.secret:
             pair = f"{quote(sign_in.client_id, safe='')}:{quote(self._told.secret, safe='')}"
@@ -144,11 +145,11 @@ class Provider:
             status, body = await self._fetching.post(url, {**form, "client_id": sign_in.client_id}, headers)
             found = json.loads(body)
         except FetchFailed as error:
-            raise self._failed(str(error)) from None
+            raise self.failed(str(error)) from None
         except (ValueError, RecursionError):
-            raise self._failed(f"its {endpoint} answers what is no JSON") from None
+            raise self.failed(f"its {endpoint} answers what is no JSON") from None
         if not isinstance(found, dict):
-            raise self._failed(f"its {endpoint} answers what is no JSON object")
+            raise self.failed(f"its {endpoint} answers what is no JSON object")
         return status, found
 
     async def metadata(self, now: float) -> Metadata:
@@ -157,11 +158,12 @@ class Provider:
             try:
                 self._metadata = await discover(self._told.issuer.issuer, self._fetching.get)
             except FetchFailed as error:
-                raise self._failed(str(error)) from None
+                raise self.failed(str(error)) from None
             self._metadata_at = now
         return self._metadata
 
-    def _failed(self, why: str) -> NotSignedIn:
+    def failed(self, why: str) -> NotSignedIn:
+        """Nobody can sign in there for this reason: ``status`` shows it until somebody does."""
         self.failure = why
         return NotSignedIn(f"{self.label}: {why}")
 

@@ -15,6 +15,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 import traceback
 from collections.abc import Coroutine
 from typing import Any
@@ -28,9 +29,10 @@ from ..messages import cut
 from ..sandbox import cage
 from ..sandbox.privileges import StillPrivileged
 from . import messages
+from .device import Devices
 from .fetching import Fetching
 from .line import Line, Names
-from .oidc import Provider
+from .oidc import NotSignedIn, Person, Provider
 from .server import Server
 from .showing import Showing
 from .views import Views
@@ -86,6 +88,8 @@ class Serving:
         self._views = views
         self._showing = showing
         self._applied = applied
+        self._providers: dict[str, Provider] = {}
+        self._devices = Devices()
         self._server: Server | None = None
         self._shown = asyncio.Event()
         self._works: set[asyncio.Task[None]] = set()
@@ -118,6 +122,10 @@ class Serving:
             case messages.Changed():
                 if self._server is not None:
                     self._server.changed(message)
+            case messages.BeginDevice(number, name):
+                self._work(self._begin_device(number, name))
+            case messages.AskDevice(number, handle):
+                self._work(self._ask_device(number, handle))
             case messages.Ping(number):
                 assert self._server is not None
                 self._say(messages.Pong(number, self._server.figures()))
@@ -134,8 +142,8 @@ class Serving:
 
     async def _begin(self, begin: messages.Begin) -> None:
         names = Names(self._line)
-        providers = {each.name: Provider(each, Fetching(names, each.roots)) for each in begin.providers}
-        self._server = Server(begin.public_url, begin.session_s, providers, self._line, self._views, self._crashed)
+        self._providers = {each.name: Provider(each, Fetching(names, each.roots)) for each in begin.providers}
+        self._server = Server(begin.public_url, begin.session_s, self._providers, self._line, self._views, self._crashed)
         if self._listener is not None:
             self._listener.setblocking(False)
             runner = web.AppRunner(
@@ -147,6 +155,24 @@ class Serving:
             await web.SockSite(runner, self._listener, ssl_context=self._showing.context).start()
         else:
             self._say(messages.Ready(self._applied))
+
+    async def _begin_device(self, number: int, name: str) -> None:
+        try:
+            begun = await self._devices.begin(self._providers[name], time.time())
+        except NotSignedIn as error:
+            self._say(messages.DeviceBegun(number, failure=cut(str(error))))
+            return
+        told = (cut(begun.code), cut(begun.place), cut(begun.direct))
+        self._say(messages.DeviceBegun(number, begun.handle, *told, begun.interval_s, begun.until))
+
+    async def _ask_device(self, number: int, handle: str) -> None:
+        try:
+            found = await self._devices.person(handle, time.time())
+        except NotSignedIn as error:
+            self._say(messages.DeviceAsked(number, failure=cut(str(error))))
+            return
+        provider, person = found if found is not None else ("", Person("", ""))
+        self._say(messages.DeviceAsked(number, provider, person.user, cut(person.subject)))
 
     def _crashed(self, error: Exception) -> None:
         self._say(messages.Crashed(cut("".join(traceback.format_exception(error))[-2000:])))
