@@ -23,7 +23,6 @@ import uvloop
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, Workloads
 from ..kernel.hooks import code
-from ..kernel.loader import Redirect
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document, load

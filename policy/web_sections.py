@@ -48,9 +48,11 @@ class SignIn(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[sign_in.ISSUER]``: users may sign in at ``[issuers.ISSUER]``, which says who they are."""
 
     client_id: _Word
-    """What hostguard is called there. Required."""
+    """What hostguard is called there: the client's id, for SAML the entity's. Required."""
     client_secret_file: _Path = ""
     """File with the client's secret. Default none: a public client."""
+    sso_url: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http or https URL")] = ""
+    """``saml``: where browsers are sent to sign in (HTTP-Redirect binding). Required there."""
     scopes: tuple[_Word, ...] = ("openid",)
     """What is asked for; ``openid`` must be among it. Default openid."""
     label: Annotated[str, msgspec.Meta(max_length=64)] = ""

@@ -37,7 +37,7 @@ class SignIns:
             uid_of(request)
             body = await _body(request)
             page = self._open()
-            begun = await page.begin_device(str(body.get("provider", "") or page.only_provider))
+            begun = await page.begin_device(str(body.get("provider", "")))
             facts = {"handle": begun.handle, "code": visible(begun.code), "place": visible(begun.place)}
             more = {"direct": visible(begun.direct), "interval_s": begun.interval_s, "until": begun.until}
             return web.json_response(facts | more)

@@ -6,8 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .oidc import NotSignedIn, Person, Provider
-from .signing import token
+from .oidc import OidcProvider
+from .signing import NotSignedIn, Person, token
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 MAX_BEGUN = 256
@@ -34,7 +34,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    provider: Provider
+    provider: OidcProvider
     device_code: str
     interval_s: float
     asked_at: float
@@ -47,7 +47,7 @@ class Devices:
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
 
-    async def begin(self, provider: Provider, now: float) -> Begun:
+    async def begin(self, provider: OidcProvider, now: float) -> Begun:
         """Raises NotSignedIn."""
         status, found = await provider.asked("device_authorization_endpoint", {"scope": provider.scope}, now)
         texts = {

@@ -204,16 +204,13 @@ class Keeper(Kept):
             return ["the web page is not running: nobody can sign in"]
         return [f"the web page can't be served: {self.failure}"] if self.failure else []
 
-    @property
-    def only_provider(self) -> str:
-        """The one where users sign in; empty where there are several."""
-        return next(iter(self._rules)) if len(self._rules) == 1 else ""
-
     async def begin_device(self, provider: str) -> messages.DeviceBegun:
-        """Have a sign-in begun for somebody without a browser. Raises NotAllowed."""
-        if provider not in self._rules:
-            known = ", ".join(self._rules) or "there is none"
-            raise NotAllowed(f"nobody signs in at {provider or 'no provider'}: the configuration has {known}")
+        """Have a sign-in begun for somebody without a browser; `provider` may be empty where there is one. Raises NotAllowed."""
+        known = [each.name for each in self._begin.providers if each.issuer.kind == "oidc"]
+        provider = provider or (known[0] if len(known) == 1 else "")
+        if provider not in known:
+            listed = ", ".join(known) or "there is none"
+            raise NotAllowed(f"say at which OpenID provider you sign in: {listed}")
         begun = await self._asked(lambda number: messages.BeginDevice(number, provider), DEVICE_S)
         if begun is None or begun.failure:
             raise NotAllowed(begun.failure if begun else "the web page's process, which asks the provider, does not answer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ HEADERS = {
     "Strict-Transport-Security": "max-age=31536000",
     "Cache-Control": "no-store",
 }
+ANSWER = re.compile(r"/sign-in/[^/]+/answer\Z")
 CALLS = Rate(burst=200, per_s=20.0)
 """Of one address: many people may share one."""
 
@@ -57,8 +59,9 @@ class Manners:
         # Another name that leads here (DNS rebinding) is not ours to answer to.
         if request.headers.getall("Host", []) != [self._host]:
             return self._refuse(421, f"This page is at {self._origin}.")
-        # Every browser says with a form's POST which page it is from.
-        if request.method not in ("GET", "HEAD") and request.headers.get("Origin") != self._origin:
+        # Every browser says with a form's POST which page it is from. A provider's answer is from the provider's own.
+        own = not ANSWER.match(request.path)
+        if own and request.method not in ("GET", "HEAD") and request.headers.get("Origin") != self._origin:
             return self._refuse(403, "This did not come from hostguard's own page.")
         return None
 

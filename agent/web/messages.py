@@ -13,8 +13,8 @@ import msgspec
 
 from ...policy.issuer_sections import Issuer
 from ...policy.web_sections import SignIn
-from ..messages import Message, Text
 from ..sandbox.cage import Applied
+from ..wording import Message, Text
 
 MAX_FROM_WEB_BYTES = 256 * 1024
 MAX_TO_WEB_BYTES = 256 << 20
@@ -37,6 +37,8 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The client's; empty for a public one."""
     roots: str
     """PEM: who may vouch for its server."""
+    certificates: str = ""
+    """PEM: what a SAML provider signs with."""
 
 
 # Supervisor to the page's process.

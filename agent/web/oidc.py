@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -23,39 +21,17 @@ from ...identity.verified import NotVerified, Verified, quoted
 from ...policy.issuers import trust_of, user_rules
 from . import messages
 from .fetching import Fetching
+from .signing import NotSignedIn, Person, Secrets, person_of
 
 METADATA_S = 300.0
 """Seconds for which a provider's endpoints are not asked for again."""
 
 
-class NotSignedIn(Exception):
-    """Nobody has signed in; the message says why, for whoever tried."""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who has signed in."""
-
-    user: str
-    subject: str
-
-
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """What one sign-in is recognised by; each from 32 random bytes, URL-safe."""
-
-    state: str
-    nonce: str
-    verifier: str
-
-    @property
-    def challenge(self) -> str:
-        """RFC 7636 §4.2."""
-        return base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
-
-
-class Provider:
+class OidcProvider:
     """One OpenID provider."""
+
+    posts = False
+    """Whether its answer comes as a form of its own page's."""
 
     def __init__(self, told: messages.Provider, fetching: Fetching) -> None:
         self.name = told.name
@@ -118,12 +94,8 @@ class Provider:
                 found = await self._oidc.id_token(token.encode(), self._told.sign_in.client_id, nonce, now)
         except NotVerified as error:
             raise self.failed(f"its ID token is refused: {error}") from None
-        users = given(self._rules, _without_doubtful(found))
-        if len(users) != 1:
-            who = f"{quoted(found.subject)} of {self.label}"
-            raise Nobody(f"{who} is {'several users' if users else 'no user'} of hostguard", found.subject)
         self.failure = ""
-        return Person(users[0], found.subject)
+        return person_of(found, given(self._rules, _without_doubtful(found)), self.label)
 
     async def tokens(self, form: Mapping[str, str], now: float) -> dict[str, Any]:
         """What the token endpoint gives (RFC 6749 §5). Raises NotSignedIn."""
@@ -166,14 +138,6 @@ class Provider:
         """Nobody can sign in there for this reason: ``status`` shows it until somebody does."""
         self.failure = why
         return NotSignedIn(f"{self.label}: {why}")
-
-
-class Nobody(NotSignedIn):
-    """The provider vouches for somebody who is no user: that goes on record."""
-
-    def __init__(self, message: str, subject: str) -> None:
-        super().__init__(message)
-        self.subject = subject
 
 
 def _without_doubtful(found: Verified) -> Verified:

@@ -24,17 +24,20 @@ import msgspec
 import pglast.parser
 from aiohttp import web
 
+from ...identity import saml_document
 from ..channel import PACKET_BYTES, Channel
-from ..messages import cut
 from ..sandbox import cage
 from ..sandbox.privileges import StillPrivileged
+from ..wording import cut
 from . import messages
 from .device import Devices
 from .fetching import Fetching
 from .line import Line, Names
-from .oidc import NotSignedIn, Person, Provider
+from .oidc import OidcProvider
+from .saml import SamlProvider
 from .server import Server
 from .showing import Showing
+from .signing import NotSignedIn, Person, Provider
 from .views import Views
 
 BUG = 70
@@ -76,6 +79,7 @@ def _warm() -> None:
     """Read what would otherwise be read when it is first needed: there are no files later."""
     "a".encode("idna")
     pglast.parser.scan("SELECT 1")
+    saml_document.warm()
 
 
 class Serving:
@@ -88,7 +92,7 @@ class Serving:
         self._views = views
         self._showing = showing
         self._applied = applied
-        self._providers: dict[str, Provider] = {}
+        self._openid: dict[str, OidcProvider] = {}
         self._devices = Devices()
         self._server: Server | None = None
         self._shown = asyncio.Event()
@@ -142,8 +146,12 @@ class Serving:
 
     async def _begin(self, begin: messages.Begin) -> None:
         names = Names(self._line)
-        self._providers = {each.name: Provider(each, Fetching(names, each.roots)) for each in begin.providers}
-        self._server = Server(begin.public_url, begin.session_s, self._providers, self._line, self._views, self._crashed)
+        self._openid = {
+            each.name: OidcProvider(each, Fetching(names, each.roots)) for each in begin.providers if each.issuer.kind == "oidc"
+        }
+        saml = {each.name: SamlProvider(each) for each in begin.providers if each.issuer.kind == "saml"}
+        providers: dict[str, Provider] = {each.name: (self._openid | saml)[each.name] for each in begin.providers}
+        self._server = Server(begin.public_url, begin.session_s, providers, self._line, self._views, self._crashed)
         if self._listener is not None:
             self._listener.setblocking(False)
             runner = web.AppRunner(
@@ -158,7 +166,7 @@ class Serving:
 
     async def _begin_device(self, number: int, name: str) -> None:
         try:
-            begun = await self._devices.begin(self._providers[name], time.time())
+            begun = await self._devices.begin(self._openid[name], time.time())
         except NotSignedIn as error:
             self._say(messages.DeviceBegun(number, failure=cut(str(error))))
             return

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pwd
 from pathlib import Path
 
+from ...identity.saml import Saml
 from ...policy.document import Document
+from ...policy.issuers import trust_of
 from ...policy.web_sections import SignIn
 from ..authority.bundle import system_bundle
 from ..crew import user_of
@@ -48,6 +50,15 @@ def _provider(document: Document, name: str, sign_in: SignIn) -> Provider:
     )
     if sign_in.client_secret_file and not secret:
         raise Failure(f"{where}: {sign_in.client_secret_file} is empty")
+    if issuer.kind == "saml":
+        pem = _read(f"{document.file}: issuers.{name}.certificates", Path(issuer.certificates)).decode("ascii", "replace")
+        try:
+            Saml(trust_of(issuer), issuer.recipient, pem.encode())
+        except ValueError:
+            raise Failure(
+                f"{document.file}: issuers.{name}.certificates: {issuer.certificates} is no certificate in PEM"
+            ) from None
+        return Provider(name, issuer, sign_in, secret, "", pem)
     roots = Path(issuer.ca) if issuer.ca else system_bundle()
     where = f"{document.file}: issuers.{name}.ca"
     pem = "" if roots is None else _read(where, roots).decode("utf-8", "replace")

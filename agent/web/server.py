@@ -19,13 +19,12 @@ from .limits import Limits, Rate, caller_of
 from .line import Line, Reply
 from .manners import Manners
 from .messages import Changed, Figures
-from .oidc import Nobody, NotSignedIn, Provider
-from .signing import Begun, Signing, csrf, hashed, token
+from .signing import Begun, Nobody, NotSignedIn, Provider, Signing, csrf, hashed, token
 from .statement import show
 from .views import STATIC, Views
 from .watching import Watching
 
-MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 128 * 1024
 MAX_REASON = 1000
 SESSION, SIGNING = "__Host-hostguard", "__Host-hostguard-sign-in"
 SIGN_INS = Rate(burst=30, per_s=0.5)
@@ -73,6 +72,7 @@ class Server:
         app.router.add_get("/sign-in", self._sign_in)
         app.router.add_get("/sign-in/{provider}", self._begin)
         app.router.add_get("/sign-in/{provider}/answer", self._signed_in)
+        app.router.add_post("/sign-in/{provider}/answer", self._signed_in)
         app.router.add_post("/sign-out", self._sign_out)
         app.router.add_get("/static/{name}", self._static)
         return app
@@ -223,14 +223,20 @@ class Server:
         except NotSignedIn as error:
             return self._refused(502, f"Signing in does not work at the moment. {error}")
         response = _lead(place)
-        response.set_cookie(SIGNING, cookie, max_age=600, secure=True, httponly=True, samesite="Lax", path="/")
+        # Another site's form brings no cookie that is not said to be for that.
+        same = "None" if provider.posts else "Lax"
+        response.set_cookie(SIGNING, cookie, max_age=600, secure=True, httponly=True, samesite=same, path="/")
         return response
 
     async def _signed_in(self, request: web.Request) -> web.Response:
         """Back from the provider."""
         provider, now = self._provider(request), time.time()
-        answer = {name: value for name, value in request.query.items() if len(request.query.getall(name)) == 1}
-        begun = self._signing.take(answer.get("state", ""), provider.name, request.cookies.get(SIGNING, ""), now)
+        if provider.posts is not (request.method == "POST"):
+            raise web.HTTPMethodNotAllowed(request.method, ["GET" if request.method == "POST" else "POST"])
+        told = await request.post() if provider.posts else request.query
+        answer = {name: value for name, value in told.items() if isinstance(value, str) and len(told.getall(name)) == 1}
+        state = answer.get("RelayState" if provider.posts else "state", "")
+        begun = self._signing.take(state, provider.name, request.cookies.get(SIGNING, ""), now)
         if begun is None:
             return self._refused(400, "This is no answer to a sign-in that was begun in this browser a moment ago. Begin anew.")
         address = caller_of(request.remote or "")[:64]

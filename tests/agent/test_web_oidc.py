@@ -14,7 +14,8 @@ from issuing import ISSUER, NOW, Site, run, signed
 from hostguard.agent.web import messages
 from hostguard.agent.web.device import GRANT, Devices
 from hostguard.agent.web.fetching import Fetching
-from hostguard.agent.web.oidc import Nobody, NotSignedIn, Person, Provider, Secrets
+from hostguard.agent.web.oidc import OidcProvider
+from hostguard.agent.web.signing import Nobody, NotSignedIn, Person, Secrets
 from hostguard.policy.issuer_sections import Issuer, UserRule
 from hostguard.policy.web_sections import SignIn
 
@@ -55,10 +56,10 @@ class World:
         status, body = self.answers[url.removeprefix(ISSUER)]
         return status, body if isinstance(body, bytes) else json.dumps(body).encode()
 
-    def provider(self, secret: str = "") -> Provider:
+    def provider(self, secret: str = "") -> OidcProvider:
         issuer = Issuer(issuer=ISSUER, audiences=("x",), users=RULES)
         told = messages.Provider("corp", issuer, SignIn(client_id="hostguard"), secret, "")
-        return Provider(told, cast("Fetching", self))
+        return OidcProvider(told, cast("Fetching", self))
 
 
 def token(**changes: Any) -> str:

@@ -7,9 +7,8 @@ import pytest
 from hostguard.agent.web import sessions as module
 from hostguard.agent.web import signing
 from hostguard.agent.web.limits import Limits, Rate, caller_of
-from hostguard.agent.web.oidc import Secrets
 from hostguard.agent.web.sessions import Sessions
-from hostguard.agent.web.signing import Signing, csrf, hashed
+from hostguard.agent.web.signing import Secrets, Signing, csrf, hashed
 
 NOW = 1_800_000_000.0
 
