@@ -190,6 +190,7 @@ setup(
             "pytest-timeout",
             "pytest-xdist",
             "ruff",
+            "selenium>=4.20",
             "sigstore>=3",
             "scapy>=2.6",
             "types-cffi",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import ssl
 import subprocess
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import guard
+from asserting import AUDIENCE, IDP
 from openid_provider import OpenId, openid
+from saml_idp import SUBJECT, SamlIdp, saml_idp
 from servers import Server, free_port
 
 from hostguard.agent.client import Client
@@ -43,6 +46,7 @@ class Page:
     guard: guard.Guard
     url: str
     provider: OpenId
+    idp: SamlIdp
     server: Server
 
     def ask(self, statement: str) -> subprocess.Popen[str]:
@@ -86,13 +90,13 @@ def page(server: Server, tables: str = "") -> Iterator[Page]:
     port = free_port()
     url = f"https://127.0.0.1:{port}"
     accounts = {"doubtful": {"verified": False}}
-    with openid([f"{url}/sign-in/corp/answer"], accounts) as provider:
+    with openid([f"{url}/sign-in/corp/answer"], accounts) as provider, saml_idp() as idp:
         setup = guard.Setup(
             agents={"bot": guard.Agent()},
             resources={"web": f"{server.host}:{server.port}"},
             policies=POLICIES,
             timeout_s=600,
-            tables=_tables(url, port, provider) + tables,
+            tables=_tables(url, port, provider) + _saml_tables(url, idp) + tables,
         )
         with (
             guard.prepared(setup) as prepared,
@@ -100,9 +104,11 @@ def page(server: Server, tables: str = "") -> Iterator[Page]:
         ):
             secret = prepared.folder / "client.secret"
             secret.write_text(provider.secret + "\n")
-            prepared.config.write_text(prepared.config.read_text().replace("SECRET", str(secret)))
+            (prepared.folder / "idp.pem").write_bytes(idp.certificate.chain)
+            text = prepared.config.read_text().replace("SECRET", str(secret))
+            prepared.config.write_text(text.replace("FOLDER", str(prepared.folder)))
             prepared.start()
-            yield Page(prepared, url, provider, server)
+            yield Page(prepared, url, provider, idp, server)
 
 
 def _tables(url: str, port: int, provider: OpenId) -> str:
@@ -123,6 +129,24 @@ client_id = "{provider.client_id}"
 client_secret_file = "SECRET"
 scopes = ["openid", "email"]
 label = "Example Corp"
+"""
+
+
+def _saml_tables(url: str, idp: SamlIdp) -> str:
+    return f"""
+[issuers.idp]
+kind = "saml"
+issuer = "{IDP}"
+audiences = ["{AUDIENCE}"]
+certificates = "FOLDER/idp.pem"
+recipient = "{url}/sign-in/idp/answer"
+[[issuers.idp.users]]
+claim = "sub"
+equals = "{SUBJECT}"
+user = "bob"
+[sign_in.idp]
+client_id = "{AUDIENCE}"
+sso_url = "{idp.url}"
 """
 
 
@@ -176,6 +200,11 @@ class Person:
     def sign_in(self, name: str) -> Answer:
         """At the provider, which takes any password; what the page then says."""
         return self.consent(self.get("/sign-in/corp"), name)
+
+    def saml_form(self) -> dict[str, str]:
+        """The form by which the SAML provider sends the browser back, not sent yet."""
+        shown = self.get("/sign-in/idp")
+        return {name: html.unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]+)"', shown.text)}
 
     def answer_of(self, name: str) -> str:
         """The URL by which the provider sends the browser back, not gone to yet."""

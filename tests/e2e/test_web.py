@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 import caged
 import pytest
 import web_page
+from asserting import certificate
 from servers import Server
 from web_page import Page, Person
 
@@ -142,6 +144,50 @@ def test_a_changed_answer_lets_nobody_in(page: Page, change: str) -> None:
     text = urllib.parse.urlencode(query) + (f"&state={query['state']}" if change == "two states" else "")
     refused = person.get(urllib.parse.urlunsplit(parts._replace(query=text)))
     assert refused.status in (400, 403)
+    assert person.session is None
+
+
+def test_a_saml_provider_lets_its_user_in(page: Page) -> None:
+    person = page.person()
+    shown = person.post("/sign-in/idp/answer", person.saml_form(), Origin=page.idp.url.removesuffix("/sso"))
+    assert "Waits for a yes or a no" in shown.text
+    (request,) = page.idp.requests[-1:]
+    assert request.get("Destination") == page.idp.url
+    last = entries(page, entry.SignedIn)[-1]
+    assert (last.user, last.provider, last.subject) == ("bob", "idp", "bob@corp.example")
+
+
+SAML_ATTACKS = ("another browser", "again", "unasked", "another's question", "changed", "another's key", "another user", "by GET")
+
+
+@pytest.mark.parametrize("attack", SAML_ATTACKS)
+def test_a_saml_answer_is_good_once_for_the_question_in_the_browser_that_asked(page: Page, attack: str) -> None:
+    person, other, place = page.person(), page.person(), "/sign-in/idp/answer"
+    form, back = person.saml_form(), f"{page.url}/sign-in/idp/answer"
+    asked = str(page.idp.requests[-1].get("ID"))
+    match attack:
+        case "another browser":
+            other.get("/sign-in/idp")
+            assert other.post(place, form).status == 400
+            assert other.session is None
+        case "again":
+            assert person.post(place, form).status == 200
+            person.jar.clear()
+        case "unasked":
+            form["SAMLResponse"] = page.idp.answer(back, "")
+        case "another's question":
+            other.get("/sign-in/idp")
+            form["SAMLResponse"] = page.idp.answer(back, str(page.idp.requests[-1].get("ID")))
+        case "changed":
+            document = base64.b64decode(form["SAMLResponse"]).replace(b"bob@corp", b"eve@corp")
+            form["SAMLResponse"] = base64.b64encode(document).decode()
+        case "another's key":
+            form["SAMLResponse"] = page.idp.answer(back, asked, by=certificate())
+        case "another user":
+            form["SAMLResponse"] = page.idp.answer(back, asked, "eve@corp.example")
+    refused = person.get(f"{place}?{urllib.parse.urlencode(form)}") if attack == "by GET" else person.post(place, form)
+    assert refused.status == (405 if attack == "by GET" else refused.status)
+    assert refused.status in (400, 403, 405)
     assert person.session is None
 
 

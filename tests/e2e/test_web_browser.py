@@ -153,6 +153,15 @@ def test_the_sessions_cookie_is_out_of_reach(page: Page, bob: Chrome) -> None:
     assert bob.execute_script("return document.cookie") == ""
 
 
+def test_a_saml_providers_form_brings_somebody_in(page: Page) -> None:
+    """Its cookies are for another site's form, the session's are not; a browser has to take both."""
+    with chromium() as window:
+        window.get(f"{page.url}/sign-in")
+        click(window, "a[href^='/sign-in/idp']")
+        says(window, "Waits for a yes or a no")
+        assert [(found["name"], found["sameSite"]) for found in window.get_cookies()] == [("__Host-hostguard", "Lax")]
+
+
 def test_another_page_of_the_same_host_can_neither_show_nor_use_it(page: Page, bob: Chrome) -> None:
     """Of the same site to browsers, so that the session's cookie goes along: what refuses is the page itself."""
     with page.held("DELETE FROM notes WHERE id = 6") as (request, _):
