@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import html
+import http.client
+import itertools
 import re
 import ssl
 import subprocess
@@ -37,6 +40,7 @@ when { context has approval && context.approval.count >= 1 };
 @id("four eyes") forbid (principal, action == Action::"approve", resource) when { principal == resource.owner };
 """
 LIMIT_S = 30.0
+_NUMBERS = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +169,12 @@ class Person:
 
     def __init__(self, url: str, authorities: str) -> None:
         self.url = url
+        self.address = f"127.0.1.{next(_NUMBERS)}"
+        """Each has one: who comes often is asked to wait."""
         self.jar = CookieJar()
         self._redirects = _Redirects()
         handlers = (
-            urllib.request.HTTPSHandler(context=ssl.create_default_context(cadata=authorities)),
+            _From(self.address, ssl.create_default_context(cadata=authorities)),
             urllib.request.HTTPCookieProcessor(self.jar),
             self._redirects,
         )
@@ -233,6 +239,18 @@ class Person:
     def form(self, place: str) -> dict[str, str]:
         """The hidden fields of the form for an answer."""
         return dict(re.findall(r'name="(csrf|digest)" value="([0-9a-f]+)"', self.get(place).text))
+
+
+class _From(urllib.request.HTTPSHandler):
+    """Connects from an address."""
+
+    def __init__(self, address: str, context: ssl.SSLContext) -> None:
+        super().__init__(context=context)
+        self._connection = functools.partial(http.client.HTTPSConnection, context=context, source_address=(address, 0))
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        found: http.client.HTTPResponse = self.do_open(self._connection, req)
+        return found
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

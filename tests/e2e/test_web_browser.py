@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import guard
 import pytest
 import web_page
 from browser import WAIT_S, chromium
@@ -160,6 +165,50 @@ def test_a_saml_providers_form_brings_somebody_in(page: Page) -> None:
         click(window, "a[href^='/sign-in/idp']")
         says(window, "Waits for a yes or a no")
         assert [(found["name"], found["sameSite"]) for found in window.get_cookies()] == [("__Host-hostguard", "Lax")]
+
+
+def test_login_on_the_command_line_by_any_browser(page: Page, tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+
+    def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [guard.HOSTGUARD, *arguments, "--config", str(page.guard.config)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+    assert "bob, as UNIX user 0" in cli("identity", "whoami").stdout
+    command = [guard.HOSTGUARD, "login", "--config", str(page.guard.config)]
+    with subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as login:
+        assert login.stderr is not None
+        assert login.stdout is not None
+        login.stderr.readline()
+        with chromium() as window:
+            window.get(login.stderr.readline().strip())
+            assert at(window, "code").text in login.stderr.readline()
+            click(window, "button[autofocus]")
+            at(window, "[name=login]")
+            press(window, "alice", Keys.TAB, "any", Keys.ENTER)
+            at(window, "[name=prompt][value=consent]")
+            press(window, Keys.ENTER)
+            WebDriverWait(window, WAIT_S).until(lambda _: "success" in window.page_source.lower())
+        assert login.stdout.readline().startswith("You are alice until")
+    (file,) = (tmp_path / "hostguard").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert cli("identity", "whoami").stdout.startswith("alice, signed in at corp until")
+    with page.held("DELETE FROM notes WHERE id = 8") as (request, agent):
+        refused = cli("requests", "approve", request)
+        assert "alice may not decide" in refused.stderr, "the owner may not, though root is bob here, who may"
+        # To another UNIX user the same secret is worth nothing.
+        stolen = {"XDG_STATE_HOME": str(tmp_path / "hers")}
+        (tmp_path / "hers").mkdir()
+        shutil.copytree(tmp_path / "hostguard", tmp_path / "hers" / "hostguard")
+        subprocess.run(["chown", "-R", "nobody", tmp_path / "hers"], check=True)
+        as_nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *command[:1], "identity", "whoami"]
+        tmp_path.chmod(0o755)
+        told = subprocess.run([*as_nobody, *command[2:]], capture_output=True, text=True, check=False, env=environment | stolen)
+        assert "your sign-in is over" in told.stderr
+        assert cli("identity", "logout").stdout == "You are not alice any more.\n"
+        assert list((tmp_path / "hostguard").iterdir()) == []
+        assert "it runs now" in cli("requests", "approve", request).stdout
+        assert "DELETE 1" in agent.communicate(timeout=WAIT_S)[0]
 
 
 def test_another_page_of_the_same_host_can_neither_show_nor_use_it(page: Page, bob: Chrome) -> None:
