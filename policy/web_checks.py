@@ -18,9 +18,8 @@ KINDS = ("oidc", "saml")
 
 def web_mistakes(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     """All of them. `raw` has the names that were declared, also where their tables have mistakes."""
-    yield from _page(tables)
-    declared = raw.get("issuers")
-    issuers = list(declared) if isinstance(declared, Mapping) else []
+    yield from _page(tables, _declared(raw, "web"))
+    issuers = _declared(raw, "issuers")
     for name, sign_in in tables.sign_in.items():
         if name not in issuers:
             yield Mistake(("sign_in", name), f'there is no issuer "{name}"' + suggest(name, issuers))
@@ -49,14 +48,18 @@ def _saml(place: Path, issuer: Issuer, sign_in: SignIn, web: Web) -> Iterator[Mi
         yield Mistake(("issuers", *place[1:], "recipient"), f'people are answered to at "{answer}"')
 
 
-def _page(tables: Tables) -> Iterator[Mistake]:
+def _declared(raw: Mapping[str, Any], section: str) -> list[str]:
+    table = raw.get(section)
+    return list(table) if isinstance(table, Mapping) else []
+
+
+def _page(tables: Tables, written: list[str]) -> Iterator[Mistake]:
+    """`written`: the keys that stand in the section, also those with mistakes of their own."""
     web = tables.web
-    if bool(web.listen) != bool(web.public_url):
-        missing, given = ("public_url", "listen") if web.listen else ("listen", "public_url")
-        yield Mistake(("web", missing), f"required with {given}, but missing")
-    if bool(web.certificate) != bool(web.key):
-        missing, given = ("key", "certificate") if web.certificate else ("certificate", "key")
-        yield Mistake(("web", missing), f"required with {given}, but missing")
+    for one, other in (("listen", "public_url"), ("certificate", "key")):
+        for given, missing in ((one, other), (other, one)):
+            if given in written and missing not in written:
+                yield Mistake(("web", missing), f"required with {given}, but missing")
     if web.address is not None:
         host, port = web.address
         try:

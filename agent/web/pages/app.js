@@ -43,10 +43,8 @@ async function refresh() {
 
 function put(part, html) {
   const made = new DOMParser().parseFromString(html, "text/html");
-  const before = part.querySelector("[data-state]");
-  const after = made.querySelector("[data-state]");
-  const writing = part.querySelector("#reason")?.value || document.activeElement?.closest(".decide");
-  if (writing && before && after && before.dataset.state === after.dataset.state) return;
+  const versions = [part, made].map((of) => of.querySelector("[data-version]")?.dataset.version);
+  if (versions[0] === versions[1]) return;
   const count = Number(made.querySelector("[data-count]")?.dataset.count ?? 0);
   const was = Number(part.querySelector("[data-count]")?.dataset.count ?? 0);
   const at = document.activeElement?.closest("[data-request]")?.dataset.request;
