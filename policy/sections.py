@@ -9,7 +9,7 @@ import msgspec
 from .credential_sections import Aws, ClientTls, Credential, HostName, ServerTls, Tls, Vault
 from .issuer_sections import Issuer, Requirement
 from .section import AbsolutePath, Name, Section
-from .web_sections import SignIn, Web
+from .web_sections import SignIn, User, Web
 
 Family = Literal[
     "unix", "inet", "inet6", "netlink", "packet", "rds", "can", "tipc", "bluetooth", "alg", "vsock", "kcm", "smc", "xdp"
@@ -261,15 +261,6 @@ class Agent(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Roles that policies can name. Default none."""
     identity: dict[Name, Requirement] = {}
     """Who must vouch for it, by the issuer's name. Default nobody: it is its workload."""
-
-
-class User(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[users.NAME]``: a human."""
-
-    unix: tuple[str, ...] = ()
-    """UNIX user names that are this user on the control socket. Default none."""
-    groups: tuple[Name, ...] = ()
-    """Groups that policies can name. Default none."""
 
 
 ServerName = Annotated[

@@ -1,4 +1,4 @@
-"""The sections about people: the web page, where they sign in."""
+"""The sections about people: who they are, where they sign in, the page that they see."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from typing import Annotated
 
 import msgspec
 
-from .section import Section
+from .section import Name, Section
 
 _Path = Annotated[str, msgspec.Meta(pattern=r"^(/.+)?\Z", description="an absolute path")]
 _Word = Annotated[str, msgspec.Meta(pattern=r"^[\x21-\x7e]{1,256}\Z", description="a word of 1 to 256 characters")]
+
+
+class User(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[users.NAME]``: a human."""
+
+    unix: tuple[str, ...] = ()
+    """UNIX user names that are this user on the control socket. Default none."""
+    groups: tuple[Name, ...] = ()
+    """Groups that policies can name. Default none."""
 
 
 class Web(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
