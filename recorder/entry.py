@@ -255,7 +255,7 @@ class Approval(Entry, tag="approval"):
     """The identity provider at which they signed in; empty for a UNIX user."""
 
 
-class SignedIn(Entry, tag="user.signed_in"):
+class SignedIn(Entry, tag="user.session"):
     """An identity provider vouched for somebody, who was let in or not; written before they are."""
 
     user: str
