@@ -167,6 +167,7 @@ def test_a_saml_providers_form_brings_somebody_in(page: Page) -> None:
         assert [(found["name"], found["sameSite"]) for found in window.get_cookies()] == [("__Host-hostguard", "Lax")]
 
 
+@pytest.mark.timeout(300)
 def test_login_on_the_command_line_by_any_browser(page: Page, tmp_path: Path) -> None:
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
 
