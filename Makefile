@@ -8,11 +8,12 @@ SOAK_TESTS := 14
 BENCH_ARGS ?=
 
 # cffi writes its C file beside the build script; those are products, not sources.
-GENERATED := kernel/_%.c protocols/postgres/_%.c recorder/_%.c
+GENERATED := kernel/_%.c protocols/postgres/_%.c recorder/_%.c agent/tls/_%.c
 NATIVE_SOURCES := $(filter-out $(GENERATED), \
 	$(wildcard kernel/bpf/*.c kernel/bpf/*.h kernel/*.c kernel/*.h kernel/*_build.py) \
 	$(wildcard protocols/postgres/*.c protocols/postgres/*.h protocols/postgres/*_build.py) \
-	$(wildcard recorder/*.c recorder/*_build.py))
+	$(wildcard recorder/*.c recorder/*_build.py) \
+	$(wildcard agent/tls/*.c agent/tls/*_build.py))
 # mypyc's extensions are imported in place of these: one that is older than its source would run old code in silence.
 COMPILED_SOURCES := compiled.txt $(shell cat compiled.txt)
 SHELL_SCRIPTS := scripts/provision .ci/run
@@ -71,7 +72,7 @@ wheel: setup ## dist/hostguard-*.whl, for scripts/provision --runtime
 
 clean: ## everything that was built; the next make starts from nothing
 	rm -rf .venv build dist tests/openid/node_modules hostguard.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f kernel/bpf/*.o kernel/_*_cffi.c protocols/postgres/_*_cffi.c recorder/_*_cffi.c compiled.sha256
+	rm -f kernel/bpf/*.o kernel/_*_cffi.c protocols/postgres/_*_cffi.c recorder/_*_cffi.c agent/tls/_*_cffi.c compiled.sha256
 	rm -f *.so
 	find kernel reassembly identity recorder protocols policy agent -name '*.so' -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

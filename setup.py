@@ -136,6 +136,7 @@ setup(
         "kernel/libbpf_build.py:ffibuilder",
         "protocols/postgres/rows_build.py:ffibuilder",
         "recorder/ring_build.py:ffibuilder",
+        "agent/tls/alpn_build.py:ffibuilder",
     ],
     setup_requires=["cffi>=1.16", "mypy>=2.4,<3", "msgspec>=0.18"],
     install_requires=[

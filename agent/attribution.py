@@ -88,15 +88,17 @@ class Attributor:
         process = process_of(pid, None)
         if process is None:
             return None, None, "it has ended"
+        ref = container_of(components(process.cgroup)) if self._workloads.knows_containers else None
+        container = self._container(ref) if ref is not None else None
+        who = Who(process.cgroup, process.uid, process.exe, False, "", container)
+        number = self._workloads.number_of(who)
+        if not number:
+            return process, None, "no workload's selectors hold of it"
         program = Program.of(process.pid, process.start_ticks)
         with closing(program) if program is not None else nullcontext():
             sha256 = await self._hash(program, HASH_LIMIT_S) if program is not None else ""
             here = program is not None and program.is_here
-        ref = container_of(components(process.cgroup)) if self._workloads.knows_containers else None
-        container = self._container(ref) if ref is not None else None
-        who = Who(process.cgroup, process.uid, process.exe, here, sha256, container)
-        number = self._workloads.number_of(who)
-        answer = self._workloads.workload_of(number, who) if number else Refusal("no workload's selectors hold of it")
+        answer = self._workloads.workload_of(number, dataclasses.replace(who, exe_here=here, sha256=sha256))
         return (process, None, answer.reason) if isinstance(answer, Refusal) else (process, answer, "")
 
     @contextmanager

@@ -6,7 +6,7 @@ import msgspec
 
 from ..policy.credential_sections import Aws, Tls, Vault
 from ..policy.document import Document
-from ..policy.sections import Ship
+from ..policy.outlet_sections import Ship
 from ..policy.web_sections import Web
 
 

@@ -11,36 +11,39 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from aiohttp import web
 
-from ..policy.approvals import AlreadyDecided, NotAllowed, UnknownRequest
+from ..policy.grants import NotThere, UnknownGrant
+from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, UnknownRequest
 from .failures import Failure
+from .grant_routes import MAX_REASON, GrantRoutes
+from .granting import MAX_USES, When
 from .holds import Holds
+from .ledger import LedgerUnavailable
 from .metrics import CONTENT_TYPE
+from .peer import Peer
 from .web.calls import SignIns, facts_of
-from .web.sessions import Session
 
 MAX_BODY_BYTES = 64 * 1024
 WATCH_PING_S = 15.0
 BACKLOG = 128
 
 
-class Peer:
-    """The process at the other end of the control socket."""
+class Answer(msgspec.Struct, forbid_unknown_fields=True):
+    """What a user says to a request. `uses`, `until` (seconds since 1970): as of `Holds.decide`."""
 
-    __slots__ = ("gid", "pid", "session", "uid")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.session: Session | None = None
-        """By which it says that it is somebody else than its uid says."""
-        self.pid, self.uid, self.gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    reason: str = ""
+    digest: str = ""
+    uses: Annotated[int, msgspec.Meta(ge=1, le=MAX_USES)] = 1
+    until: When = 0
 
 
 class Control:
@@ -79,6 +82,8 @@ class Control:
         app.router.add_get("/v1/requests/watch", self._watch)
         app.router.add_get("/v1/requests/{id}", self._get_request)
         app.router.add_post("/v1/requests/{id}/{answer:approve|deny}", self._decide)
+        app.router.add_post("/v1/requests/{id}/withdraw", self._withdraw)
+        GrantRoutes(self._holds.granting, self._known_peer, self._user).add_to(app)
         app.router.add_post("/v1/restart", self._do_restart)
         for add in self.more:
             add(app.router, self._known_peer)
@@ -130,10 +135,12 @@ class Control:
             return await handler(request)
         except NotAllowed as error:
             return _error(403, str(error))
-        except UnknownRequest as error:
+        except (UnknownRequest, UnknownGrant) as error:
             return _error(404, str(error))
-        except AlreadyDecided as error:
+        except (AlreadyDecided, NotThere, BookFull) as error:
             return _error(409, str(error))
+        except LedgerUnavailable as error:
+            return _error(503, str(error))
         except web.HTTPException as error:
             return _error(error.status, error.reason)
 
@@ -156,9 +163,8 @@ class Control:
 
     async def _get_who(self, request: web.Request) -> web.Response:
         peer = self._peer(request)
-        session = self._sign_ins.session(request, peer.uid)
-        user = session.user if session is not None else self._holds.user_of(peer.uid) or ""
-        facts = {"user": user, "provider": "", "until": 0.0} if session is None else facts_of(session)
+        session = peer.session = self._sign_ins.session(request, peer.uid)
+        facts = {"user": self._named(peer), "provider": "", "until": 0.0} if session is None else facts_of(session)
         return web.json_response({**facts, "unix": peer.uid})
 
     async def _get_status(self, request: web.Request) -> web.Response:
@@ -179,26 +185,42 @@ class Control:
 
     async def _decide(self, request: web.Request) -> web.Response:
         peer = self._known_peer(request)
-        try:
-            body = await request.json()
-        except ValueError:
-            return _error(400, "the body is no JSON object")
-        if (
-            not isinstance(body, dict)
-            or not isinstance(body.get("reason", ""), str)
-            or not isinstance(body.get("digest", ""), str)
-        ):
-            return _error(400, "the body must be an object with the texts `reason` and `digest`, both optional")
-        approve = request.match_info["answer"] == "approve"
-        identifier, reason, digest = request.match_info["id"], body.get("reason", ""), body.get("digest", "")
-        if peer.session is None:
-            answer = await self._holds.decide(identifier, uid=peer.uid, approve=approve, reason=reason, digest=digest)
-            return web.json_response(answer)
-        user, provider = peer.session.user, peer.session.provider
-        answer = await self._holds.decide_as(
-            identifier, user=user, uid=peer.uid, provider=provider, approve=approve, reason=reason, digest=digest
+        body = await _body(request)
+        answer = await self._holds.decide(
+            request.match_info["id"],
+            user=self._user(peer),
+            uid=peer.uid,
+            provider=peer.provider,
+            approve=request.match_info["answer"] == "approve",
+            reason=body.reason[:MAX_REASON],
+            digest=body.digest,
+            uses=body.uses,
+            until=body.until,
         )
         return web.json_response(answer)
+
+    async def _withdraw(self, request: web.Request) -> web.Response:
+        peer = self._known_peer(request)
+        body = await _body(request)
+        withdrawn = self._holds.withdraw_ticket(
+            request.match_info["id"],
+            user=self._named(peer),
+            uid=peer.uid,
+            provider=peer.provider,
+            reason=body.reason[:MAX_REASON],
+        )
+        return web.json_response(withdrawn)
+
+    def _named(self, peer: Peer) -> str:
+        """The user that has signed in, else the one of its uid; empty for nobody's."""
+        return peer.session.user if peer.session is not None else self._holds.user_of(peer.uid) or ""
+
+    def _user(self, peer: Peer) -> str:
+        """The user that decides. Raises NotAllowed."""
+        user = self._named(peer)
+        if not user:
+            raise NotAllowed(f"UNIX user {_unix_name(peer.uid)} is no user of hostguard, so it can't decide anything.")
+        return user
 
     async def _do_restart(self, request: web.Request) -> web.Response:
         peer = self._peer(request)
@@ -254,6 +276,21 @@ def _listening(path: Path) -> socket.socket:
 def exposition(text: bytes) -> web.Response:
     """Prometheus' text format as an answer."""
     return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
+
+
+async def _body(request: web.Request) -> Answer:
+    """The body as JSON; what is none is told to whoever sent it."""
+    try:
+        return msgspec.json.decode(await request.read() or b"{}", type=Answer)
+    except msgspec.DecodeError as error:
+        raise web.HTTPBadRequest(reason=f"the body is no answer: {error}") from None
+
+
+def _unix_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _error(status: int, message: str) -> web.Response:

@@ -23,7 +23,6 @@ import uvloop
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, Workloads
 from ..kernel.hooks import code
-from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document, load
 from ..policy.workloads import rule_of
@@ -33,6 +32,7 @@ from ..recorder.inheritance import LivingJournal
 from ..recorder.log import Log
 from . import modes
 from .answering import answer_names
+from .approving import open_holds
 from .attaching import attach
 from .attribution import Attributor
 from .beating import HEARTBEAT_LIMIT_MS, beat
@@ -48,7 +48,6 @@ from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
 from .handover import execute, unblock
-from .holds import Holds
 from .lease import Lease
 from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
@@ -185,9 +184,8 @@ class Daemon:
             await strays.look()
             unix.close_all_but_open()
         decider = Decider(policy)
-        book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
-        holds = Holds(book, records, users, decider)
+        holds = open_holds(document, paths, records, users, decider, faults, undo, taken_over=left is not None)
         test = SelfTest(redirect, attach_point(document))
         record_start(log, document, policy, paths, left.details if left else ())
         journals = left.journals if left else ()

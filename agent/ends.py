@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from . import unread
 from .tls.ends import Truncated
 
 if TYPE_CHECKING:
     from .relay import Relay
+
+
+CARRIED_AWAY: Final = (
+    "the link to the server has ended: hostguard's broker carried it, and such links end with it,"
+    " also when hostguard is restarted; connect again"
+)
+_CONNECTION_FAILURE: Final = b"08006"
 
 
 class ClientEnd(asyncio.Protocol):
@@ -58,6 +65,16 @@ class ServerEnd(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.relay.server_lost(_how(exc))
+
+
+class CarriedEnd(ServerEnd):
+    """The server's side where the broker carries the link. That it ended is said: the server may know nothing of it."""
+
+    __slots__ = ()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.relay.terminate(CARRIED_AWAY, _CONNECTION_FAILURE)
+        super().connection_lost(exc)
 
 
 def _how(exc: Exception | None) -> str:

@@ -25,10 +25,10 @@ from ..recorder.inheritance import LivingJournal
 from . import lease
 from .bequest import CrewLeft
 from .broker.environment import VARIABLE as SECRETS
-from .holds import HoldLeft
 from .namespaces import NamespaceLeft
 from .resources import NamesLeft
 from .verifier.service import Left as VouchedLeft
+from .waiting import HoldLeft
 from .web.sessions import Session
 
 VERSION = 1

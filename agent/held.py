@@ -15,7 +15,7 @@ from ..recorder import entry
 from .gate import decision_entry, operation_entry
 
 if TYPE_CHECKING:
-    from .messages import Filed
+    from .hold_messages import Filed, Granted
     from .relay import Relay
 
 
@@ -24,8 +24,14 @@ def filed(relay: Relay, answer: Filed) -> None:
     operation, judgement = relay.operation, relay.pending
     if operation is None or judgement is None or operation.id != answer.operation or relay.closing:
         return
+    if answer.refusal and answer.request:
+        refused = Decision(Verdict.DENY, reason=answer.refusal, hint=answer.hint)
+        refusal = relay.loop.gate.hold(relay.flow, operation, judgement, answer, "ticket")
+        relay.decided(operation, judgement, refusal or refused, answer.request if refusal is None else "")
+        return
     if answer.refusal:
-        refused = Decision(Verdict.DENY, reason=answer.refusal, hint="Try again once open requests are decided.")
+        hint = answer.hint or "Try again once open requests are decided."
+        refused = Decision(Verdict.DENY, reason=answer.refusal, hint=hint)
         relay.decided(operation, judgement, refused, "")
         return
     refusal = relay.loop.gate.hold(relay.flow, operation, judgement, answer)
@@ -51,6 +57,18 @@ def approved(relay: Relay, approval: Approval, request: str) -> None:
         # The policy has changed since: what was approved no longer suffices, and a request is decided only once.
         decision = Decision(Verdict.DENY, reason=f"the policy changed after {request} was approved", hint="Ask again.")
     relay.decided(operation, judgement, decision, request)
+
+
+def granted(relay: Relay, answer: Granted) -> None:
+    """A grant covers it: judge it once more, with its issuers' approval, and carry that out. No request was filed."""
+    operation = relay.operation
+    if operation is None or relay.pending is None or operation.id != answer.operation or relay.flow.holding or relay.closing:
+        return
+    judgement = relay.policy.decide(operation, Approval(frozenset(answer.by)))
+    decision = judgement.decision
+    if decision.verdict is Verdict.HOLD:
+        decision = Decision(Verdict.DENY, reason=f"the policy changed while grant {answer.grant} was used", hint="Ask again.")
+    relay.decided(operation, judgement, decision, "", answer.grant)
 
 
 def refused(relay: Relay, reason: str, hint: str, code: bytes, request: str) -> None:

@@ -26,16 +26,17 @@ from ..protocols.postgres.conversation import PostgresConversation
 from ..protocols.postgres.limits import Limits
 from ..protocols.tls.conversation import TlsConversation
 from ..recorder import entry
-from . import held, messages, securing, unread
+from . import held, hold_messages, messages, securing, unread
 from .asks import Asks
 from .drain import Drain
 from .durability import Durability
-from .ends import ClientEnd, ServerEnd
+from .ends import CarriedEnd, ClientEnd, ServerEnd
 from .facts import Facts
 from .flow import Flow, Tally
 from .gate import Gate
 from .latency import Latency
 from .login import Words
+from .patience import Patience
 from .relay import Relay
 from .tls.material import Material
 from .wording import Message, cut, cut_all
@@ -68,6 +69,7 @@ class Loop:
         self.facts = Facts(self.decider, gate, self._catalog_changed, limits.catalog_s)
         self.relays: dict[int, Relay] = {}
         self.drain = Drain()
+        self.patience = Patience(limits.begin_s, self.relays)
         self.added = Latency()
         """From an operation's decoding to its release."""
         self.material = material
@@ -129,6 +131,7 @@ class Loop:
         conversation.observe(flow.observed)
         relay = Relay(self, flow, policy, conversation, transport)
         self.relays[flow.id] = relay
+        self.patience.expect(flow.id)
         self.drain.enter()
         return relay
 
@@ -143,7 +146,7 @@ class Loop:
         else:
             waiting.set_result((sock, message))
 
-    def judge(self, message: messages.Judge) -> None:
+    def judge(self, message: hold_messages.Judge) -> None:
         """Say what would become of the held operation with these approvals. It is not carried out by that."""
         relay = self.relays.get(message.flow)
         if relay is None or relay.operation is None or relay.operation.id != message.operation:
@@ -151,7 +154,8 @@ class Loop:
         judgement = relay.policy.decide(relay.operation, Approval(frozenset(message.by)))
         decision, helped_by = judgement.decision, cut_all(judgement.helped_by)
         policies = cut_all(decision.policies)
-        self.say(messages.Judged(message.flow, message.operation, decision.verdict, cut(decision.reason), policies, helped_by))
+        reason = cut(decision.reason)
+        self.say(hold_messages.Judged(message.flow, message.operation, decision.verdict, reason, policies, helped_by))
 
     def catalog_changed(self, message: messages.CatalogChanged) -> None:
         """Another worker knows of a change in a database."""
@@ -200,7 +204,8 @@ class Loop:
         if how.link is not None:
             transport = await securing.server(relay, sock, how.link)
         elif sock.family == socket.AF_UNIX:
-            transport, _ = await loop.create_unix_connection(lambda: ServerEnd(relay), sock=sock)
+            end = CarriedEnd(relay) if how.carried else ServerEnd(relay)
+            transport, _ = await loop.create_unix_connection(lambda: end, sock=sock)
         else:
             transport, _ = await loop.create_connection(lambda: ServerEnd(relay), sock=sock)
         securing.carried(relay, how.carried)
@@ -261,6 +266,7 @@ class Loop:
         flow = relay.flow
         if self.relays.pop(flow.id, None) is None:
             return
+        self.patience.forget(flow.id)
         if relay.operation is not None and relay.pending is not None:
             held.note_unfiled(relay)
             self.asks.withdraw(flow, relay.operation.id, reason)

@@ -15,7 +15,6 @@ from ..kernel.errors import KernelError
 from ..policy.document import Document
 from ..policy.sections import Daemon
 from ..policy.workloads import place_of
-from ..recorder.handover import keys_of
 from ..recorder.note import BadNote, Signer, Verifier, parse_signer
 from . import wholefile
 from .failures import Failure
@@ -60,6 +59,8 @@ class Paths:
     @property
     def key_file(self) -> Path:
         """The file of the key that is in force: the next one's from the moment on at which the log is handed over to it."""
+        from ..recorder.handover import keys_of  # a third of the time in which a command starts, and few commands need it
+
         try:
             new = parse_signer(self.next_key.read_text(encoding="ascii", errors="replace")).verifier
             return self.next_key if any(each.new == new for each in keys_of(self.log, new).handovers) else self.key
@@ -75,6 +76,16 @@ class Paths:
     def ledger(self) -> Path:
         """What ``hostguard ship`` knows of the bucket."""
         return self.state / "ship.sqlite"
+
+    @property
+    def grants(self) -> Path:
+        """Grants and tickets."""
+        return self.state / "grants.sqlite"
+
+    @property
+    def held(self) -> Path:
+        """What is long about requests that wait."""
+        return self.state / "held"
 
     @property
     def cursors(self) -> Path:

@@ -168,6 +168,7 @@ class Status:
             },
             "operations": dataclasses.asdict(self._crew.tally),
             "requests": {"pending": self._holds.pending},
+            "channels": self._holds.announcer.facts(),
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
             "names": names | {"redirected": len(self._redirect.resolvers())},
             "powers": powers,

@@ -30,7 +30,7 @@ from ..policy.detect import scanner
 from ..protocols.postgres import encryption, scram
 from ..protocols.postgres.encodings import CODECS
 from ..recorder.journal import Journal
-from . import held, login, messages
+from . import held, hold_messages, login, messages
 from .channel import PACKET_BYTES, Channel
 from .durability import Durability
 from .flow import Tally
@@ -45,7 +45,6 @@ BUG = 70
 """Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 """From the supervisor, which is trusted: a configuration with all its policies."""
-NO_ALPN = "TLS without ALPN, for want of memory for a callback: agents can't begin with TLS at once (sslnegotiation=direct)"
 MAX_QUEUED_BYTES = 256 * 1024 * 1024
 
 
@@ -68,8 +67,6 @@ async def _run(channel: socket.socket, journal: Journal, material: Material, wan
     except StillPrivileged as error:
         print(f"a worker may not run: {error}", file=sys.stderr, flush=True)
         os._exit(1)
-    if not material.reception.names_protocol:
-        applied = msgspec.structs.replace(applied, missing=(*applied.missing, NO_ALPN))
     await Worker(channel, journal, material, applied).run()
     os._exit(0)
 
@@ -136,7 +133,7 @@ class Worker:
                 self._work(loop.open(message, sock))
             case messages.Dialled():
                 loop.dialled(message, sock)
-            case messages.Judge():
+            case hold_messages.Judge():
                 loop.judge(message)
             case messages.CatalogChanged():
                 loop.catalog_changed(message)
@@ -161,6 +158,7 @@ class Worker:
         self._loop = Loop(begin, gate, durable, tally, self._material, self._say)
         self._work(durable.run())
         self._work(self._loop.refresh())
+        self._work(self._loop.patience.run())
         self._say(messages.Ready(self._applied))
 
     async def _stop(self, loop: Loop, grace_s: float) -> None:
@@ -189,11 +187,13 @@ def _to_relay(loop: Loop, message: messages.ToRelay) -> None:
     if relay is None:
         return
     match message:
-        case messages.Filed():
+        case hold_messages.Filed():
             held.filed(relay, message)
-        case messages.Approved():
+        case hold_messages.Granted():
+            held.granted(relay, message)
+        case hold_messages.Approved():
             held.approved(relay, Approval(frozenset(message.by)), message.request)
-        case messages.Refuse():
+        case hold_messages.Refuse():
             held.refused(relay, message.reason, message.hint, message.code, message.request)
         case messages.Recall():
             relay.withdraw(message.reason, message.code)

@@ -6,6 +6,7 @@ looked up among the issuer's, of the algorithm's own kind, and a token that brin
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
@@ -59,6 +60,8 @@ async def open_token(token: bytes, algorithms: Collection[str], types: Collectio
         header = signed.headers()
     except (JoseError, ValueError, TypeError, AttributeError, RecursionError):
         raise NotVerified("malformed", "it is no signed token (JWS in compact form)") from None
+    if any(not _is_canonical(part) for part in token.split(b".")):
+        raise NotVerified("malformed", "its base64 has bits that mean nothing, so it is not what was issued")
     algorithm, kid = _checked(header, algorithms, types)
     key = await key_of(kid, algorithm)
     try:
@@ -74,6 +77,19 @@ async def open_token(token: bytes, algorithms: Collection[str], types: Collectio
     if not isinstance(claims, dict):
         raise NotVerified("malformed", "what is signed is no JSON object")
     return Opened(header, claims, key.thumbprint())
+
+
+def _is_canonical(part: bytes) -> bool:
+    """Whether no other text stands for the same bytes (RFC 4648 3.5): one token must not look like many."""
+    try:
+        return base64.urlsafe_b64encode(base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))).rstrip(b"=") == part
+    except ValueError:
+        return False
+
+
+def signed_part(token: bytes) -> bytes:
+    """What the signature is over: of two tokens with the same, one may have been made of the other without any key."""
+    return token.rsplit(b".", 1)[0]
 
 
 def _checked(header: Any, algorithms: Collection[str], types: Collection[str | None]) -> tuple[str, str | None]:

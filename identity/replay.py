@@ -11,11 +11,11 @@ MAX_SEEN = 100_000
 """Tokens of about 100 bytes each; when so many are remembered, and none has expired, further ones are refused."""
 
 
-def token_mark(verified: Verified) -> str:
+def token_mark(issuer: str, token_id: str) -> str:
     """What tells a token from all others of all issuers. Raises NotVerified (``replayed``) for one that has no id."""
-    if not verified.token_id:
+    if not token_id:
         raise NotVerified("replayed", "it has no id (jti), so it can't be seen whether it was used before")
-    return hashlib.sha256(f"{verified.issuer}\0{verified.token_id}".encode()).hexdigest()
+    return hashlib.sha256(f"{issuer}\0{token_id}".encode()).hexdigest()
 
 
 class Seen:
@@ -33,7 +33,7 @@ class Seen:
         """`holder` uses it, be it again; nobody else can from now on. Raises NotVerified (``replayed``)."""
         while self._ends and self._ends[0][0] <= now:
             del self._holders[heapq.heappop(self._ends)[1]]
-        mark = token_mark(verified)
+        mark = token_mark(verified.issuer, verified.token_id)
         if mark in self._holders:
             if self._holders[mark] != holder:
                 raise NotVerified("replayed", "it was used before, by another")

@@ -106,7 +106,7 @@ def _most(policy: Policy, agent: str) -> Bearer:
 
 def _for_agents(rule: Rule) -> bool:
     action = rule.node.action
-    return not (isinstance(action, pst.ActionEq) and action.entity.id == "approve")
+    return not (isinstance(action, pst.ActionEq) and action.entity.id in ("approve", "issue"))
 
 
 def _unseen(policy: Policy) -> Iterator[str]:

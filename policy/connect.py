@@ -127,6 +127,7 @@ class ConnectScope:
             self._policy.epoch,
             finding.helped_by if held else (),
             finding.needs if held else (),
+            asks=(ask,) if held else (),
         )
 
     def _decision(self, finding: Finding, flags: dict[str, str]) -> Decision:

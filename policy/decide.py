@@ -211,12 +211,12 @@ class FlowPolicy:
         self._remember(operation, judgement)
         return judgement
 
-    def may_approve(self, user: str, groups: Sequence[str], actions: Sequence[str]) -> Answer:
+    def may_approve(self, user: str, groups: Sequence[str], actions: Sequence[str], escalation: int = 0) -> Answer:
         """Whether the user may approve these actions of the flow's agent. `groups`: those that the user is known to be in."""
         policy = self._decider.policy
         if self.agent not in policy.document.agents or self.resource not in policy.document.resources:
             return Answer(False, (), f"the policy no longer knows agent {self.agent} on {self.resource}")
-        return policy.approvers.may_approve(user, groups, self.agent, self.resource, actions)
+        return policy.approvers.may_approve(user, groups, self.agent, self.resource, actions, escalation)
 
     def _judge(self, operation: Operation, approval: Approval | None) -> Judgement:
         if operation.kind is OperationKind.FUNCTION_CALL:

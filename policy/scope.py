@@ -100,9 +100,10 @@ class Scope:
         analysis = analyse(text, standard_conforming_strings=self.session.standard_conforming_strings)
         judgement = self._judge(analysis, text, approval, memory)
         if approval is None and not (analysis.executes or analysis.fetches or analysis.prepares or analysis.declares):
-            self._keep(self.texts, text, judgement)
             if form is not None and not analysis.literal_sensitive and not judgement.by_text:
+                judgement = msgspec.structs.replace(judgement, shared=True)
                 self._keep(self._shapes, form, judgement)
+            self._keep(self.texts, text, judgement)
         return judgement
 
     def flow(self, text: str) -> Flow:
@@ -207,8 +208,9 @@ class Scope:
             finding.needs if verdict is Verdict.HOLD else (),
             depends,
             exposure.touches,
-            moves,
-            exposure.by_text,
+            tuple(asks) if verdict is Verdict.HOLD else (),
+            moves_path=moves,
+            by_text=exposure.by_text,
         )
 
     def _with_where(self, asks: list[Ask], flags: tuple[str, ...], approval: Approval | None) -> str:

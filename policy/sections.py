@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from .channel_sections import Channel
 from .credential_sections import Aws, ClientTls, Credential, HostName, ServerTls, Tls, Vault
 from .issuer_sections import Issuer, Requirement
+from .outlet_sections import Forward, Metrics, Ship, Witness
 from .section import AbsolutePath, Name, Section
 from .web_sections import SignIn, User, Web
 
@@ -72,10 +74,22 @@ class Policies(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Approvals(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[approvals]``: how long a held operation waits."""
+    """``[approvals]``: how a held operation waits, and for how long."""
 
+    mode: Literal["wait", "ticket"] = "wait"
+    """``wait``: the statement waits; ``ticket``: it is refused with a request's id, and goes through once that is approved.
+
+    A policy's ``@hold("…")`` wins. Default ``wait``."""
     timeout_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
-    """Seconds that a held operation waits for a user's yes or no. Default 300."""
+    """Seconds that a held operation waits for a user's yes or no, from its filing and anew from each yes. Default 300."""
+    ticket_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 86_400
+    """Seconds that a ticket waits for it. Default 86400."""
+    use_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] = 3600
+    """Seconds from its approval on in which a ticket's operation can be run, once. Default 3600."""
+    escalate_s: tuple[Annotated[int, msgspec.Meta(ge=1, le=31_536_000)], ...] = ()
+    """Seconds after its filing at which a request that is still open escalates, once for each. Default none."""
+    max_grants: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    """Grants, with tickets, that may be open at one time. Default 10000."""
 
 
 class Limits(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,6 +101,8 @@ class Limits(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of the largest protocol message; larger ones are refused. Default 16777216."""
     max_held: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
     """Operations that wait for a user at one time; further ones are denied. Default 1000."""
+    begin_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
+    """Seconds that an agent has from its connection to its start-up packet, its TLS included, or to its TLS hello. Default 60."""
     catalog_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 30
     """Seconds that a database's catalog is trusted before it is read again. Default 30."""
 
@@ -135,60 +151,6 @@ class Dns(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same for names with a piece of random looks. Default 20."""
     texts_per_minute: _Often = 30
     """Questions for TXT and the like in a minute, above which they have the flag ``many_texts``; 0 for never. Default 30."""
-
-
-class Metrics(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[metrics]``: figures for Prometheus."""
-
-    listen: Annotated[
-        str,
-        msgspec.Meta(pattern=r"^((127\.\d+\.\d+\.\d+|\[::1\]):\d{1,5})?\Z", description="a loopback address with its port"),
-    ] = ""
-    """A loopback address that answers ``GET /metrics``; the control socket always does. Default none."""
-
-    @property
-    def address(self) -> tuple[str, int] | None:
-        """Host and port; None for none."""
-        host, _, port = self.listen.rpartition(":")
-        return (host.strip("[]"), int(port)) if host else None
-
-
-class Ship(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[ship]``: the S3 bucket that ``hostguard ship`` copies the log to."""
-
-    bucket: str = ""
-    """Name of the bucket. Default none."""
-    prefix: str = "{host}"
-    """Prefix of all keys; ``{host}`` is this host's name. Default ``{host}``."""
-    endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http or https URL")] = ""
-    """URL of an S3 that is not Amazon's. Default Amazon's."""
-    region: str = ""
-    """Region of the bucket. Default what boto3 finds."""
-    retain_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 0
-    """Days for which Object Lock keeps each object; 0 sets no lock. Default 0."""
-    lock: Literal["compliance", "governance"] = "compliance"
-    """``compliance``: nobody can shorten it; ``governance``: who has the permission can. Default ``compliance``."""
-    tiles: bool = False
-    """Whether the tree's tiles go along, so that the bucket is a C2SP tlog-tiles log. Default false."""
-    every_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
-    """Seconds between passes. Default 60."""
-
-
-class Forward(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[forward.NAME]``: a SIEM that ``hostguard forward`` sends entries to."""
-
-    to: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^((udp|tcp)://\S+:\d{1,5}|unix:///\S+|https?://\S+)\Z",
-            description="udp://HOST:PORT, tcp://HOST:PORT, unix:///PATH or http(s)://…/v1/logs",
-        ),
-    ]
-    """``udp://``, ``tcp://``, ``unix://`` for syslog; ``http://``, ``https://`` for OTLP. Required."""
-    kinds: tuple[str, ...] = ()
-    """Kinds of entries to send. Default all."""
-    max_bytes: Annotated[int, msgspec.Meta(ge=480, le=1_048_576)] = 8192
-    """Bytes of one message; longer texts in it are cut. Default 8192."""
 
 
 class ContainerSelector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -313,24 +275,6 @@ class Resource(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Word, no secret, that agents are asked for by SCRAM. Default none: who they are is known from the kernel."""
 
 
-class Witness(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[witnesses.NAME]``: who else keeps the log's checkpoints; exactly one of `url`, `file`, `webhook`."""
-
-    url: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http or https URL")] = ""
-    """Submission prefix of a witness that speaks C2SP tlog-witness. Default none."""
-    key: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^([^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44})?\Z", description="a verifier key: <name>+<key id>+<base64>"
-        ),
-    ] = ""
-    """The verifier key of that witness. Required with `url`."""
-    file: Annotated[str, msgspec.Meta(pattern=r"^(/.+)?\Z", description="an absolute path")] = ""
-    """A file, on another mount, that is replaced with the newest checkpoint. Default none."""
-    webhook: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http or https URL")] = ""
-    """Where the newest checkpoint is POSTed as text. Default none."""
-
-
 JsonPath = Annotated[
     str, msgspec.Meta(pattern=r"^[^.]+(\.[^.]+)*\Z", description="keys with single dots between them, such as a.b")
 ]
@@ -392,3 +336,4 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resources: dict[Name, Resource] = {}
     tags: dict[Name, Tag] = {}
     witnesses: dict[Name, Witness] = {}
+    channels: dict[Name, Channel] = {}

@@ -108,6 +108,11 @@ class Passage(Wordless):
         return []
 
     @property
+    def begun(self) -> bool:
+        """Who speaks first is not known."""
+        return True
+
+    @property
     def idle(self) -> bool:
         """Not to anybody's knowledge."""
         return False

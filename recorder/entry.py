@@ -175,6 +175,8 @@ class Decision(Entry, tag="decision"):
     """The request for approval that this decision waits for or follows from."""
     would: str = ""
     """The workload was only observed: what the verdict would have been, with this reason; it is ``allow``. Else empty."""
+    grant: str = ""
+    """The grant that it follows from, whose issuers' approval it was judged with; its use is on record before this."""
 
 
 class Reply(Entry, tag="reply"):
@@ -244,9 +246,9 @@ class Approval(Entry, tag="approval"):
 
     request: str
     verdict: str
-    """``approved``, ``denied``, ``withdrawn`` or ``expired``."""
+    """``approved``, ``denied``, ``withdrawn`` or ``expired``; ``collected`` for a yes that does not suffice alone."""
     user: str = ""
-    """The user who decided; empty for withdrawn and expired."""
+    """The user who decided; empty where nobody did."""
     uid: int = -1
     """Their UNIX user id, as the kernel tells it of the control socket's peer; -1 on the web page."""
     operation: int = 0
@@ -267,6 +269,56 @@ class SignedIn(Entry, tag="user.session"):
     """Where they are, as hostguard sees it; ``uid N`` for the command line."""
     refused: Text = ""
     """Why they were not let in."""
+
+
+class GrantIssued(Entry, tag="grant.issued"):
+    """A user permits something in advance; on record before it can be used. Once more for each further user who does."""
+
+    grant: str
+    user: str
+    """Who stands for it now."""
+    uid: int = -1
+    agent: str = ""
+    resource: str = ""
+    form: str = ""
+    """``operation``, ``statement``, ``shape``."""
+    digest: bytes = b""
+    """Of what it is good for (approvals.md)."""
+    text: Text = ""
+    """The statement, as it was when the grant was issued."""
+    parameters: Texts = ()
+    """Its bound values as people read them."""
+    uses: int = 0
+    not_before_ns: int = 0
+    """Wall time from which it may be used, nanoseconds."""
+    until_ns: int = 0
+    request: str = ""
+    """The request for approval that it came from."""
+    reason: Text = ""
+
+
+class GrantUsed(Entry, tag="grant.used"):
+    """One use of a grant is counted, durably; the operation's decision follows. A crash in between loses the use."""
+
+    grant: str
+    operation: int
+    """Number of the operation in its flow."""
+    users: Texts = ()
+    """Whose approval it came to."""
+    left: int = 0
+    """Uses that are left after this one."""
+
+
+class GrantRevoked(Entry, tag="grant.revoked"):
+    """A user ended a grant: nothing is released by it from before this entry on."""
+
+    grant: str
+    user: str
+    """Empty for root without a user of its own."""
+    uid: int = -1
+    left: int = 0
+    """Uses that nobody has any more."""
+    reason: Text = ""
 
 
 class Cancel(Entry, tag="cancel"):

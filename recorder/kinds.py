@@ -15,6 +15,9 @@ from .entry import (
     FlowClose,
     FlowOpen,
     FlowRefused,
+    GrantIssued,
+    GrantRevoked,
+    GrantUsed,
     IdentityEnded,
     IdentityRefused,
     IdentityVerified,
@@ -41,6 +44,7 @@ from .entry import (
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Encrypted, Operation, Decision, Reply, Captured, Opaque,
-    Withdrawn, Request, Approval, SignedIn, Cancel, NameAsked, NameAnswered, RoadDenied, IdentityVerified, IdentityRefused,
-    IdentityEnded, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
+    Withdrawn, Request, Approval, SignedIn, GrantIssued, GrantUsed, GrantRevoked, Cancel, NameAsked, NameAnswered, RoadDenied,
+    IdentityVerified, IdentityRefused, IdentityEnded, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
+    LogKey, JournalOpen, JournalEnd,
 )  # fmt: skip

@@ -56,6 +56,6 @@ def postgres15() -> Iterator[servers.Server]:
 
 @pytest.fixture(scope="session")
 def encrypted15() -> Iterator[servers.Server]:
-    """PostgreSQL 15 that speaks TLS once `logins.show` gave it a certificate; the wheel's 18 is built without."""
+    """PostgreSQL 15 that speaks TLS once `logins.show` gave it a certificate."""
     with servers.server(15) as running:
         yield running

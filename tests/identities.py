@@ -13,7 +13,7 @@ from pathlib import Path
 from guard import Guard
 from servers import Server
 
-from hostguard.agent.client import Client
+from hostguard.agent.client import Client, DaemonDown
 
 SELECT = "SELECT 40 + 2"
 ASK = """
@@ -105,6 +105,15 @@ class Place:
 
 def control(running: Guard) -> Client:
     return Client(running.folder / "run" / "control.sock")
+
+
+def verifier(running: Guard) -> int:
+    """Process id of the verifier that serves; 0 while there is none, or no daemon."""
+    try:
+        facts = control(running).get("/v1/identity")
+    except DaemonDown:
+        return 0
+    return int(facts["pid"]) if facts["running"] else 0
 
 
 def tokens(running: Guard, agent: str) -> list[dict[str, object]]:

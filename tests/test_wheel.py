@@ -84,7 +84,13 @@ def test_data_files_are_in(names: list[str], pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "extension", ["hostguard/kernel/_libbpf_cffi", "hostguard/protocols/postgres/_rows_cffi", "hostguard/recorder/_ring_cffi"]
+    "extension",
+    [
+        "hostguard/kernel/_libbpf_cffi",
+        "hostguard/protocols/postgres/_rows_cffi",
+        "hostguard/recorder/_ring_cffi",
+        "hostguard/agent/tls/_alpn_cffi",
+    ],
 )
 def test_extensions_are_in(names: list[str], extension: str) -> None:
     assert [name for name in names if name.startswith(extension) and name.endswith(".so")] != []

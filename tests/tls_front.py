@@ -1,8 +1,6 @@
-"""TLS in front of a server that has none: each connection is deciphered and passed on.
+"""TLS in front of a server that has none: each connection is counted, deciphered and passed on.
 
-The wheel's PostgreSQL 18 is built without TLS; behind this it is what a server with TLS is to its clients, but for channel
-binding.
-What a test wants to go wrong goes wrong here.
+To its clients it is what a server with TLS is, but for channel binding. What a test wants to go wrong goes wrong here.
 """
 
 from __future__ import annotations

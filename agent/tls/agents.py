@@ -1,22 +1,22 @@
 """TLS sessions with agents, in which hostguard shows a certificate of its own.
 
-By pyOpenSSL, because the standard library reads certificates from files only, and who speaks with agents can open none. There is
-one context for all: the callbacks that a context has take executable memory (libffi), which has to be had before the cage
-closes. So a session gets its certificate by itself.
+By pyOpenSSL, because the standard library reads certificates from files only, and who speaks with agents can open none. A context
+is dear, so there is one for all, and a session gets its certificate by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from OpenSSL import SSL
 
 from ...protocols.postgres.binding import end_point
 from ..leaves import Leaf
+from ._alpn_cffi import lib as alpn
 from .session import READ_BYTES, Facts, Over, Session, TlsFault
 
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -31,12 +31,11 @@ _WORDS = {
     "wrong version number": "it speaks no TLS",
     "unsupported protocol": "it offers no version of TLS from 1.2 on",
     "no shared cipher": "it offers no cipher that hostguard takes",
+    "no application protocol": "it offers protocols (ALPN), but not {protocol}",
 }
 """What to say for what OpenSSL calls it."""
-
-
-class Unoffered(Exception):
-    """The client's list of protocols (ALPN) lacks the one that is spoken here."""
+_CHOOSER = "int (*)(SSL *, const unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *)"
+"""The type of what ``SSL_CTX_set_alpn_select_cb`` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +64,26 @@ class Reception:
 
     def __init__(self, protocol: str) -> None:
         """`protocol`: its name in ALPN (RFC 7301)."""
-        self._protocol = protocol.encode()
+        self._protocol = protocol
         self._context = context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_cipher_list(CIPHERS)
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        self.names_protocol = self._answers_alpn()
-        """Whether it can answer ALPN. Where it can't, an agent that begins with TLS at once is turned away."""
+        self._wanted = self._choose(context, protocol.encode("ascii"))
 
-    def _answers_alpn(self) -> bool:
-        try:
-            self._context.set_alpn_select_callback(self._choose)
-        except MemoryError:  # libffi's closure wants memory that is written and executed: MemoryDenyWriteExecute= of a unit
-            return False
-        return True
+    @staticmethod
+    def _choose(context: SSL.Context, name: bytes) -> object:
+        """A client that lists protocols and not this one means another service (PostgreSQL 18 docs §54.2.10).
 
-    def _choose(self, _: SSL.Connection, offered: Sequence[bytes]) -> bytes:
-        """A client that lists protocols and not this one means another service (PostgreSQL 18 docs §54.2.10)."""
-        if self._protocol not in offered:
-            raise Unoffered(f"it offers protocols (ALPN), but not {self._protocol.decode()}")
-        return self._protocol
+        The choice is made in C (`alpn.c`): pyOpenSSL's way takes memory that is written and executed. Returns what has to live
+        as long as the context.
+        """
+        bindings = Binding()  # pyOpenSSL's own: the two have to mean the same OpenSSL
+        wanted = bindings.ffi.new("unsigned char[]", [len(name), *name])
+        chooser = bindings.ffi.cast(_CHOOSER, alpn.hg_protocol_chooser())
+        bindings.lib.SSL_CTX_set_alpn_select_cb(context._context, chooser, wanted)
+        return wanted
 
     def session(self, shown: Shown) -> Session:
         """A new one, in which the agent is shown this certificate."""
@@ -93,12 +91,13 @@ class Reception:
         connection.use_certificate(shown.certificate)
         connection.use_privatekey(shown.key)
         connection.set_accept_state()
-        return Session(_Engine(connection, shown.der))
+        return Session(_Engine(connection, shown.der, self._protocol))
 
 
 class _Engine:
-    def __init__(self, connection: SSL.Connection, certificate: bytes) -> None:
+    def __init__(self, connection: SSL.Connection, certificate: bytes, protocol: str) -> None:
         self._connection = connection
+        self._protocol = protocol
         self._certificate = certificate
 
     def put(self, data: bytes) -> None:
@@ -117,10 +116,8 @@ class _Engine:
             self._connection.do_handshake()
         except SSL.WantReadError:
             return False
-        except Unoffered as error:
-            raise TlsFault(f"no TLS with the agent: {error}") from None
         except SSL.Error as error:
-            raise TlsFault(f"no TLS with the agent: {_reason(error)}") from None
+            raise TlsFault(f"no TLS with the agent: {_reason(error).format(protocol=self._protocol)}") from None
         return True
 
     def read(self) -> bytes:

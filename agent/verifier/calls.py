@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ...kernel import cgroups
 from ...kernel.errors import KernelError
-from ...policy.approvals import NotAllowed
+from ...policy.requests import NotAllowed
 from ..ledger import LedgerUnavailable
 from .bindings import Binding, binding_facts
 from .service import Vouching

@@ -26,7 +26,7 @@ from . import messages
 FILES = 4096
 VERIFY_S = 25.0
 """An issuer's documents are two, of ten seconds at most each."""
-MAX_TAKEN = 64
+MAX_TAKEN = 256
 """Agents that present a token at one time."""
 
 Take = Callable[[str, messages.Verdict], str]

@@ -50,7 +50,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is to be said of one token."""
 
     digest: Digest
-    """SHA-256 of it."""
+    """SHA-256 of it; of a JWT, of what its signature is over."""
     vouched: Vouched | None = None
     fault: Annotated[str, msgspec.Meta(max_length=32)] = ""
     """As `identity.verified.Fault`; empty when somebody vouches."""

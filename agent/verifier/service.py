@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ...identity.replay import token_mark
-from ...identity.verified import NotVerified, Verified
+from ...identity.verified import NotVerified
 from ...kernel import cgroups
 from ...policy.decide import Decider
 from ...policy.document import Document
@@ -36,7 +36,7 @@ LOOK_S = 0.2
 TIDY_S = 5.0
 YOUNG_S = 60.0
 """A cgroup of `hostguard exec` may be empty for so long: its program has not entered it yet."""
-MAX_A_MINUTE = 60
+MAX_A_MINUTE = 20
 """Tokens of one agent that are looked at in a minute, however often it presents some."""
 
 
@@ -230,11 +230,10 @@ class Vouching:
         if not set(vouched.roles) <= {rule.role for rule in issuer.roles}:
             return "claim", "it has roles that no rule gives"
         try:
-            if self._remembered.is_revoked(digest):
+            if any(self._remembered.is_revoked(mark) for mark in _marks(digest, vouched)):
                 return "revoked", "it was revoked"
             if issuer.once or issuer.kind == "saml":
-                until = vouched.expires_at
-                mark = token_mark(Verified(issuer.kind, vouched.issuer, "", until, None, vouched.token_id, "", {}))
+                mark, until = token_mark(vouched.issuer, vouched.token_id), vouched.expires_at
                 if why := self._remembered.use(mark, f"{agent} {cgroup_id}", until, now):
                     return "replayed", why
         except NotVerified as error:
@@ -265,7 +264,8 @@ class Vouching:
 
     def revoke(self, chosen: Sequence[Binding], user: str) -> None:
         """Have these count no more, nor their tokens if they come again. Raises LedgerUnavailable."""
-        self._remembered.revoke({binding.digest: binding.vouched.expires_at for binding in chosen}, time.time())
+        marks = {mark: b.vouched.expires_at for b in chosen for mark in _marks(b.digest, b.vouched)}
+        self._remembered.revoke(marks, time.time())
         for binding in chosen:
             self.end(binding.key, "it was revoked", user)
 
@@ -361,6 +361,11 @@ class Vouching:
         task = asyncio.get_running_loop().create_task(work)
         self._works.add(task)
         task.add_done_callback(self._works.discard)
+
+
+def _marks(digest: str, vouched: messages.Vouched) -> list[str]:
+    """What a token is known by, however it is written: by what is signed, by its id if it has one."""
+    return [digest, *([token_mark(vouched.issuer, vouched.token_id)] if vouched.token_id else [])]
 
 
 def _lives(cgroup: str, cgroup_id: int, *, made: bool, now: float) -> bool:

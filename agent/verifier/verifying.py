@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from ...identity.jwks import Published
+from ...identity.jws import signed_part
 from ...identity.mapping import given
 from ...identity.oidc import Oidc
 from ...identity.saml import Saml
@@ -49,7 +50,9 @@ class Verifying:
     async def verdict(self, name: str, token: bytes) -> messages.Verdict:
         """What is to be said of the token. Never raises for any token."""
         token = token.strip()
-        digest = hashlib.sha256(token).hexdigest()
+        site = self._sites.get(name)
+        whole = site is None or site.issuer.kind == "saml"
+        digest = hashlib.sha256(token if whole else signed_part(token)).hexdigest()
         try:
             if name not in self._issuers:
                 raise NotVerified("issuer", f"there is no issuer {name}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ...policy.approvals import NotAllowed
+from ...policy.requests import NotAllowed
 from ...recorder.visible import visible
 from .keeper import Keeper
 from .sessions import Session

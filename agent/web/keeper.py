@@ -20,15 +20,16 @@ from typing import Any
 
 import msgspec
 
-from ...policy.approvals import AlreadyDecided, NotAllowed, RequestError, UnknownRequest
 from ...policy.decide import Decider
 from ...policy.document import Document
+from ...policy.requests import AlreadyDecided, BookFull, NotAllowed, RequestError, UnknownRequest
 from ...recorder import entry
 from ..failures import Failure
 from ..faults import Faults
 from ..holds import Holds
 from ..kept import Kept
 from ..leaves import Leaf
+from ..ledger import LedgerUnavailable
 from ..names.forward import NoAnswer
 from ..records import Records
 from ..sandbox import seccomp
@@ -43,7 +44,7 @@ FIGURES_S = 1.0
 DEVICE_S = 30.0
 NO_SOCKET = -1
 WATCH_PING_S = 60.0
-STATUS = {NotAllowed: 403, UnknownRequest: 404, AlreadyDecided: 409}
+STATUS = {NotAllowed: 403, UnknownRequest: 404, AlreadyDecided: 409, BookFull: 409, LedgerUnavailable: 503}
 
 LookUp = Callable[[str], Awaitable[Sequence[str]]]
 
@@ -331,7 +332,7 @@ class Keeper(Kept):
             self._say(messages.Told(answer.id, 401))
             return
         try:
-            decided = await self._holds.decide_as(
+            decided = await self._holds.decide(
                 answer.request,
                 user=session.user,
                 provider=session.provider,
@@ -339,7 +340,7 @@ class Keeper(Kept):
                 reason=answer.reason,
                 digest=answer.digest,
             )
-        except RequestError as error:
+        except (RequestError, LedgerUnavailable) as error:
             self._say(_told(answer.id, session, STATUS.get(type(error), 409), str(error)))
             return
         self._say(_told(answer.id, session, body=decided))

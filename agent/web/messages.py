@@ -72,7 +72,7 @@ class Told(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
     id: int
     status: int
-    """As HTTP has it: 200; 401 for no session (any more); 403, 404, 409 with a sentence in `error`."""
+    """As HTTP has it: 200; 401 for no session (any more); 403, 404, 409, 503 with a sentence in `error`."""
     user: str = ""
     provider: str = ""
     until: float = 0.0

@@ -1,4 +1,4 @@
--- A small shop. It belongs to the role `shop`, which the agents log in as: without a guard they could drop every table of it.
+-- A small shop. It belongs to the role `shop`, which hostguard logs in as for the agents: it could drop every table of it.
 
 CREATE ROLE shop LOGIN;
 GRANT ALL ON SCHEMA public TO shop;

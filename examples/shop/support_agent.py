@@ -42,7 +42,14 @@ def correct(connection: psycopg.Connection) -> None:
     print(f"COMMIT was answered: {connection.execute('COMMIT').statusmessage}")
 
 
-ERRANDS = {errand.__name__: errand for errand in (customers, tidy, forget, correct)}
+def stay(connection: psycopg.Connection) -> None:
+    """Keep the session open until somebody says that it is enough."""
+    customers(connection)
+    print("connected", flush=True)
+    sys.stdin.readline()
+
+
+ERRANDS = {errand.__name__: errand for errand in (customers, tidy, forget, correct, stay)}
 
 
 def main() -> None:

@@ -8,11 +8,13 @@ A catalog is a snapshot: whoever holds one must fetch it anew after DDL, and mus
 
 Dependencies of views are those that PostgreSQL keeps itself in ``pg_depend`` (by relation and column). A view that uses a whole
 row has no column-level entry for it, so views whose stored query holds a whole-row reference count as depending on every
-column. Functions called by a view are not looked into; `calls_functions` names those views.
+column. Functions called by a view are not looked into; `calls_functions` names those views. Of a function that is a text in SQL
+the text is kept, unless it has defaults, which may call anything, or settings of its own, under which names mean something else.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -86,6 +88,63 @@ SELECT 'calls', r.ev_class::pg_catalog.text, '', '', ''
  WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
    AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
    AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+UNION ALL
+SELECT 'constraint', i.indrelid::pg_catalog.text,
+       pg_catalog.concat_ws(' ', i.indkey::pg_catalog.text,
+         (SELECT pg_catalog.string_agg(d.refobjsubid::pg_catalog.text, ' ')
+            FROM pg_catalog.pg_depend d
+           WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+             AND d.objid OPERATOR(pg_catalog.=) i.indexrelid
+             AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+             AND d.refobjid OPERATOR(pg_catalog.=) i.indrelid)),
+       CASE WHEN i.indisprimary THEN 'primary key' WHEN i.indisunique THEN 'unique index'
+            WHEN i.indisexclusion THEN 'exclusion constraint'
+            WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL THEN 'index of expressions' ELSE 'index' END, ''
+  FROM pg_catalog.pg_index i
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast'])
+   AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
+UNION ALL
+SELECT CASE WHEN k.contype::pg_catalog.text OPERATOR(pg_catalog.=) 'f' THEN 'foreign' ELSE 'constraint' END,
+       k.conrelid::pg_catalog.text, coalesce(k.conkey::pg_catalog.text, ''),
+       CASE WHEN k.contype::pg_catalog.text OPERATOR(pg_catalog.=) 'f' THEN k.confrelid::pg_catalog.text
+            ELSE 'check constraint' END, coalesce(k.confkey::pg_catalog.text, '')
+  FROM pg_catalog.pg_constraint k
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) k.connamespace
+ WHERE k.contype::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'f'])
+   AND k.conrelid::pg_catalog.int8 OPERATOR(pg_catalog.>) 0
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+UNION ALL
+SELECT 'constraint', a.attrelid::pg_catalog.text,
+       pg_catalog.concat_ws(' ', a.attnum::pg_catalog.text,
+         (SELECT pg_catalog.string_agg(d.refobjsubid::pg_catalog.text, ' ')
+            FROM pg_catalog.pg_attrdef e JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) e.oid
+           WHERE e.adrelid OPERATOR(pg_catalog.=) a.attrelid AND e.adnum OPERATOR(pg_catalog.=) a.attnum
+             AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid
+             AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+             AND d.refobjid OPERATOR(pg_catalog.=) a.attrelid)),
+       'generated column', ''
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE a.attgenerated::pg_catalog.text OPERATOR(pg_catalog.<>) '' AND NOT a.attisdropped
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+UNION ALL
+SELECT 'function', p.oid::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text, l.lanname::pg_catalog.text
+  FROM pg_catalog.pg_proc p
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+ WHERE n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+UNION ALL
+SELECT 'body', p.oid::pg_catalog.text, p.prosrc, coalesce(pg_catalog.array_to_string(p.proargnames, ','), ''), ''
+  FROM pg_catalog.pg_proc p
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+ WHERE n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+   AND l.lanname::pg_catalog.text OPERATOR(pg_catalog.=) 'sql' AND p.prokind::pg_catalog.text OPERATOR(pg_catalog.=) 'f'
+   AND p.prosqlbody IS NULL AND p.proconfig IS NULL AND p.pronargdefaults::pg_catalog.int4 OPERATOR(pg_catalog.=) 0
+   AND pg_catalog.length(p.prosrc) OPERATOR(pg_catalog.<) 10000
 """
 """One text for the simple protocol, PostgreSQL 15 to 18: rows of five texts, the first of which says what the row is."""
 
@@ -117,8 +176,40 @@ class Relation(msgspec.Struct, frozen=True):
     """pg_class.relkind: r table, p partitioned, v view, m materialized view, f foreign table, S sequence."""
 
 
+class Constraint(msgspec.Struct, frozen=True):
+    """What the server checks or computes when a row is written, and may fail."""
+
+    oid: int
+    """The table's."""
+    columns: frozenset[int]
+    """Attribute numbers of the columns that it looks at; of a generated column also its own."""
+    what: str
+    """``primary key``, ``unique index``, ``exclusion constraint``, ``index of expressions``, ``index``, ``check constraint``,
+    ``generated column``."""
+
+
+class ForeignKey(msgspec.Struct, frozen=True):
+    """Columns of one table whose values have to be in columns of another."""
+
+    oid: int
+    columns: frozenset[int]
+    parent: int
+    keys: frozenset[int]
+
+
+class Function(msgspec.Struct):
+    """A function, procedure or aggregate that PostgreSQL did not bring."""
+
+    schema: str
+    name: str
+    language: str
+    text: str | None = None
+    """Its body, where that is SQL and all that it depends on."""
+    parameters: tuple[str, ...] = ()
+
+
 class Catalog:
-    """The relations of one database, their columns, inheritance, views."""
+    """The relations of one database, their columns, inheritance, views, constraints."""
 
     def __init__(self) -> None:
         self._relations: dict[int, Relation] = {}
@@ -133,6 +224,10 @@ class Catalog:
         self._views: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
         self._above: defaultdict[int, set[int]] = defaultdict(set)
         self._calling: set[int] = set()
+        self._functions: dict[int, Function] = {}
+        self._functions_named: defaultdict[str, list[Function]] = defaultdict(list)
+        self._constraints: list[Constraint] = []
+        self._foreign: list[ForeignKey] = []
         self._trees: dict[int, str] = {}
         self._tree_characters = 0
 
@@ -148,7 +243,7 @@ class Catalog:
                 raise CatalogTooLarge(f"more than {MAX_ROWS} rows of catalog")
             try:
                 catalog._add(*row)
-            except (TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 raise CatalogMalformed(f"catalog row {row!r}") from error
         return catalog
 
@@ -180,6 +275,16 @@ class Catalog:
                 self._trees[oid] = second
         elif kind == "calls":
             self._calling.add(oid)
+        elif kind == "constraint":
+            self._constraints.append(Constraint(oid, _numbers(second), third))
+        elif kind == "foreign":
+            self._foreign.append(ForeignKey(oid, _numbers(second), int(third), _numbers(fourth)))
+        elif kind == "function":
+            self._functions[oid] = Function(second, third, fourth)
+            self._functions_named[third].append(self._functions[oid])
+        elif kind == "body":
+            self._functions[oid].text = second
+            self._functions[oid].parameters = tuple(filter(None, third.split(",")))
         else:
             raise ValueError(kind)
 
@@ -207,6 +312,11 @@ class Catalog:
     def generated(self, oid: int) -> frozenset[int]:
         """Attribute numbers of the columns that are computed from others (GENERATED ALWAYS AS)."""
         return frozenset(self._generated.get(oid, ()))
+
+    def computed_from(self, oid: int, number: int) -> frozenset[int]:
+        """Attribute numbers of the columns that a generated column is computed from; none where that isn't known."""
+        found = (c.columns for c in self._constraints if c.oid == oid and c.what == "generated column" and number in c.columns)
+        return next(found, frozenset()) - {number}
 
     def attnum(self, oid: int, column: str) -> int | None:
         """The attribute number of a relation's column."""
@@ -238,6 +348,27 @@ class Catalog:
         first = {view for view, column in self._views.get(oid, ()) if column in (0, attnum)}
         return frozenset(first).union(*(_reachable(view, self._above) for view in first))
 
+    def views_of(self, oid: int) -> frozenset[int]:
+        """Views, at any depth, over a relation."""
+        first = {view for view, _ in self._views.get(oid, ())}
+        return frozenset(first).union(*(_reachable(view, self._above) for view in first))
+
+    def constraints(self) -> list[Constraint]:
+        """What is checked when rows are written."""
+        return self._constraints
+
+    def foreign_keys(self) -> list[ForeignKey]:
+        """All foreign keys."""
+        return self._foreign
+
+    def functions(self) -> Iterable[Function]:
+        """All functions."""
+        return self._functions.values()
+
+    def functions_named(self, schema: str | None, name: str) -> list[Function]:
+        """The functions that a call may mean; None: in any schema."""
+        return [found for found in self._functions_named.get(name, ()) if schema in (None, found.schema)]
+
     def tree(self, view: int) -> str | None:
         """The tree of a view's query as the server stored it; None for what is no view, or where it is not known."""
         return self._trees.get(view)
@@ -245,6 +376,11 @@ class Catalog:
     def calls_functions(self) -> frozenset[int]:
         """Views, at any depth, that call a function PostgreSQL did not bring: what they read can't be told."""
         return frozenset(self._calling).union(*(_reachable(view, self._above) for view in self._calling))
+
+
+def _numbers(text: str) -> frozenset[int]:
+    """The attribute numbers in ``{1,2}`` or ``1 2``; 0 stands for an expression, negative ones for system columns."""
+    return frozenset(int(number) for number in re.findall(r"(?<![-\d])\d+", text)) - {0}
 
 
 def _reachable(start: int, links: dict[int, set[int]]) -> frozenset[int]:

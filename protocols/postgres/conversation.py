@@ -174,6 +174,11 @@ class PostgresConversation:
         return self._link.out.take()
 
     @property
+    def begun(self) -> bool:
+        """The StartupMessage is here, with all that hostguard asks of the client before it passes on."""
+        return self._link.phase >= STARTED
+
+    @property
     def idle(self) -> bool:
         """Nothing is in flight, asked about or half sent, and no transaction is open."""
         link = self._link

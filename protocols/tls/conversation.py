@@ -132,6 +132,11 @@ class TlsConversation(Wordless):
         return self._refuse(Close(reason), alerts.INTERNAL_ERROR)
 
     @property
+    def begun(self) -> bool:
+        """The hello is here."""
+        return self._phase is not _Phase.HELLO
+
+    @property
     def idle(self) -> bool:
         """The client has said nothing yet."""
         return self._phase is _Phase.HELLO and not len(self._client)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -27,3 +29,10 @@ def test_every_command_and_option_says_what_it_does(name: str) -> None:
         for option in each.params:
             if isinstance(option, click.Option):
                 assert option.help, f"{each.name} {option.opts} has no help"
+
+
+def test_a_command_starts_without_what_few_commands_need() -> None:
+    """Commands are typed by people, and run by the hundred in scripts: what reads the log takes longer to import than they do."""
+    slow = "hostguard.recorder.handover", "hostguard.agent.daemon", "asyncio"
+    code = f"import sys, hostguard.agent.cli.main, hostguard.agent.cli.status; print([n for n in {slow} if n in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

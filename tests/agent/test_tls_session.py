@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import ssl
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -217,6 +219,53 @@ def drive(client: SSL.Connection, server: Session) -> list[bytes]:
 def test_a_client_that_offers_other_protocols_meant_another_service() -> None:
     with pytest.raises(TlsFault, match=r"it offers protocols \(ALPN\), but not postgresql"):
         RECEPTION.session(GOOD).receive(Dialling("", "h2").session("require", "").begin())
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        (["h2", ALPN, "http/1.1"], ALPN),
+        (["postgresq", "postgresqll", ALPN], ALPN),
+        (["x" * 255, ALPN], ALPN),
+        (["postgresq", "postgresqll"], None),
+        (["POSTGRESQL"], None),
+    ],
+)
+def test_a_protocol_is_chosen_by_its_whole_name(offered: list[str], chosen: str | None) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(offered)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client, server = context.wrap_bio(incoming, outgoing), RECEPTION.session(GOOD)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    if chosen is None:
+        with pytest.raises(TlsFault, match="but not postgresql"):
+            server.receive(outgoing.read())
+    else:
+        incoming.write(server.receive(outgoing.read())[1])
+        client.do_handshake()
+        server.receive(outgoing.read())
+        assert client.selected_alpn_protocol() == server.facts.alpn == chosen
+
+
+NO_NEW_CODE = """
+import ctypes
+assert ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) == 0  # PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN (Linux 6.3)
+from OpenSSL import SSL
+try:
+    SSL.Context(SSL.TLS_SERVER_METHOD).set_alpn_select_callback(lambda *_: b"")
+except MemoryError:
+    from hostguard.agent.tls.agents import Reception
+    Reception("postgresql")
+    print("chosen without")
+"""
+
+
+def test_it_takes_no_memory_that_is_written_and_executed() -> None:
+    """As MemoryDenyWriteExecute= of the unit demands, under which the library's own way fails."""
+    done = subprocess.run([sys.executable, "-c", NO_NEW_CODE], capture_output=True, text=True, check=True)
+    assert done.stdout == "chosen without\n", done.stderr
 
 
 def test_material_keeps_what_did_not_change_and_forgets_what_is_gone() -> None:

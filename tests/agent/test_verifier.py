@@ -33,6 +33,7 @@ from hostguard.policy.document import load
 NOBODY = 65534
 FIRST = rsa("r1")
 KEYS: list[Key] = [FIRST, ec("e1")]
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 T = TypeVar("T")
 TABLES = """
 [agents.bot.identity.corp]
@@ -126,6 +127,16 @@ def attacks(corp: Provider) -> dict[str, tuple[bytes, str]]:
     }
 
 
+def two_signatures(corp: Provider) -> tuple[bytes, bytes]:
+    """One token, signed by the provider's second key, in two ways."""
+    claims = {"iss": corp.issuer, "sub": "bot", "aud": "https://hostguard.example", "exp": time.time() + 60}
+    token = signed(KEYS[1], claims, "ES256")
+    content, _, signature = token.rpartition(b".")
+    raw = base64.urlsafe_b64decode(signature + b"==")
+    s = P256_ORDER - int.from_bytes(raw[32:], "big")
+    return token, content + b"." + b64(raw[:32] + s.to_bytes(32, "big"))
+
+
 def _json(part: bytes) -> Any:
     return json.loads(base64.urlsafe_b64decode(part + b"=="))
 
@@ -141,6 +152,10 @@ def test_real_tokens_in_the_cage(tmp_path: Path, corp: Provider, partner: SamlPr
         assert good.vouched.key == FIRST.thumbprint()
         found = {name: (await keeper.verify("corp", token)).fault for name, (token, _) in made.items()}
         assert found == {name: fault for name, (_, fault) in made.items()}
+        # An ECDSA signature can be made another right one without the key (s to n - s): it is the same token all the same.
+        one, other = [await keeper.verify("corp", token) for token in two_signatures(corp)]
+        assert one == other
+        assert one.vouched is not None
         said = await keeper.verify("partner", partner.response())
         assert said.vouched is not None, said
         assert (said.vouched.subject, said.vouched.roles) == ("bot@corp.example", ("support",))

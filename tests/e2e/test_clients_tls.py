@@ -5,18 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import guard
-import logins
 import pytest
 import servers
 from certificates import Authority
 from comparison import CLIENTS, PROGRAMS, both_ways, everything_on, psqls
 from guard import Guard
 from servers import Server
-from tls_front import front
 
 RESOURCE = """
 [resources.pg{version}]
@@ -30,16 +27,6 @@ QUICK = ("asyncpg_tour.py", "pg8000_tour.py", "psycopg_simple.py")
 """What is run over TLS each time; the rest of the matrix is in the soak."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fronted(Server):
-    """A server whose clients go through something before it; what the test itself does with it does not."""
-
-    front: int
-
-    def environment(self, database: str = "postgres", user: str = "postgres") -> dict[str, str]:
-        return {**Server.environment(self, database, user), "PGPORT": str(self.front)}
-
-
 class Encrypted:
     """Both servers with TLS, a guard before them that insists on it, what clients are told about it."""
 
@@ -50,26 +37,23 @@ class Encrypted:
 
 
 @pytest.fixture(scope="module")
-def encrypted(postgres18: Server) -> Iterator[Encrypted]:
+def encrypted() -> Iterator[Encrypted]:
     authority = Authority()
-    certificate = authority.issue("127.0.0.1")
     setup = guard.Setup(agents={"matrix": guard.Agent(("matrix",))}, resources={}, policies=everything_on(("pg15", "pg18")))
     with ExitStack() as stack:
-        fifteen = stack.enter_context(servers.server(15))
-        logins.show(fifteen, certificate)
-        before = stack.enter_context(front((postgres18.host, postgres18.port), certificate))
+        found = {
+            version: stack.enter_context(servers.server(version, certificate=authority.issue("127.0.0.1")))
+            for version in (15, 18)
+        }
         prepared = stack.enter_context(guard.prepared(setup))
         roots = prepared.folder / "authority.pem"
         roots.write_text(authority.pem)
-        ports = {15: fifteen.port, 18: before.port}
-        sections = [RESOURCE.format(version=version, port=port, folder=prepared.folder) for version, port in ports.items()]
+        sections = [
+            RESOURCE.format(version=version, port=server.port, folder=prepared.folder) for version, server in found.items()
+        ]
         prepared.config.write_text(prepared.config.read_text() + "".join(sections))
         prepared.start()
-        yield Encrypted(
-            prepared,
-            {15: fifteen, 18: Fronted(18, postgres18.bin, postgres18.host, postgres18.port, postgres18.folder, before.port)},
-            roots,
-        )
+        yield Encrypted(prepared, found, roots)
 
 
 def agree(encrypted: Encrypted, version: int, program: list[str | Path], minimum: int) -> int:
@@ -80,14 +64,17 @@ RUNS = [
     pytest.param(program, version, marks=() if program in QUICK else pytest.mark.soak)
     for program in PROGRAMS
     for version in (18, 15)
-    # What is before 18 here passes cancels on in its own time; `test_tls` has them with 18.
-    if (program, version) != ("psycopg_cancel.py", 18)
 ]
 
 
 @pytest.mark.parametrize(("program", "version"), RUNS)
 def test_a_driver_observes_the_same_over_tls(encrypted: Encrypted, program: str, version: int) -> None:
     assert agree(encrypted, version, [sys.executable, CLIENTS / program], 10) == 0
+
+
+@pytest.mark.parametrize("version", [18, pytest.param(15, marks=pytest.mark.soak)])
+def test_pgjdbc_observes_the_same_over_tls(encrypted: Encrypted, pgjdbc: list[str | Path], version: int) -> None:
+    assert agree(encrypted, version, pgjdbc, 60) == 0
 
 
 @pytest.mark.parametrize("script", ["psql_tour.sql", pytest.param("psql_stop.sql", marks=pytest.mark.soak)])

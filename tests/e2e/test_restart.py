@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 
 import guard
 import pytest
+import servers
+from certificates import Authority
 from e2e.talk import guarded
 from servers import Server
 
@@ -28,6 +31,8 @@ POLICY = """
 permit (principal in Role::"worker", action, resource) unless { action == Action::"delete" };
 @id("calls")
 permit (principal in Role::"worker", action, resource == Function::"pg/postgres/pg_catalog/pg_backend_pid");
+@id("calls by TLS")
+permit (principal in Role::"worker", action, resource == Function::"secured/postgres/pg_catalog/pg_backend_pid");
 @id("sleeps")
 permit (principal in Role::"worker", action, resource == Function::"pg/postgres/pg_catalog/pg_sleep");
 @id("deletes with an approval")
@@ -39,15 +44,35 @@ permit (principal in Group::"dba", action == Action::"approve", resource);
 SCRIPT = "CREATE TABLE t (n int); INSERT INTO t VALUES (1), (2); CREATE TABLE copied (n int)"
 
 
-def setup_for(server: Server) -> guard.Setup:
+SECURED = """
+[resources.secured]
+protocol = "postgres"
+addresses = ["{server.host}:{server.port}"]
+client_tls = "require"
+server_tls = "verify-full"
+server_roots = "{server.roots}"
+"""
+
+
+def setup_for(server: Server, tables: str = "") -> guard.Setup:
     agents, resources = {"one": guard.Agent(("worker",))}, {"pg": f"{server.host}:{server.port}"}
-    return guard.Setup(agents=agents, resources=resources, policies=POLICY, workers=1)
+    return guard.Setup(agents=agents, resources=resources, policies=POLICY, workers=1, tables=tables)
 
 
 @pytest.fixture(scope="module")
-def running(postgres18: Server) -> Iterator[guard.Guard]:
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """PostgreSQL 18 with TLS that its clients verify."""
+    authority = Authority()
+    roots = tmp_path_factory.mktemp("roots") / "roots.pem"
+    roots.write_text(authority.pem)
+    with servers.server(18, certificate=authority.issue("127.0.0.1")) as started:
+        yield dataclasses.replace(started, roots=roots)
+
+
+@pytest.fixture(scope="module")
+def running(postgres18: Server, secured: Server) -> Iterator[guard.Guard]:
     """A guard that the tests restart one after the other; each leaves it serving."""
-    with guard.guarding(setup_for(postgres18)) as started:
+    with guard.guarding(setup_for(postgres18, SECURED.format(server=secured))) as started:
         yield started
 
 
@@ -102,44 +127,62 @@ def ended_unnoticed(pid: int) -> list[str]:
 def test_flows_go_on_and_nobody_is_refused(
     running: guard.Guard, postgres18: Server, database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    found, visits = flows_go_on(running, postgres18, database, RESTARTS, capsys)
+    assert texts(found).count("SELECT 1") == visits
+
+
+def test_flows_in_tls_go_on_and_nobody_is_refused(
+    running: guard.Guard, secured: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sessions of TLS are their worker's, on both sides; new ones meanwhile wait for the new daemon's certificate."""
+    with secured.database("restarted", SCRIPT) as database:
+        found, visits = flows_go_on(running, secured, database, 2, capsys)
+    sides = [one.side for one in found if isinstance(one, entry.Encrypted)]
+    assert sides.count("client") == sides.count("server") == visits + 2, "the visits, the talk, the copy"
+
+
+def flows_go_on(
+    running: guard.Guard, server: Server, database: str, restarts: int, capsys: pytest.CaptureFixture[str]
+) -> tuple[list[entry.Entry], int]:
+    """Restart under a transaction, a COPY and new connections; what is on record of it, and how many connections there were."""
     assert running.process is not None
     pid, first, before = running.process.pid, running.workers(), len(entries(running))
-    environment = postgres18.environment(database)
+    environment = server.environment(database)
     arrivals = running.begin("one", [sys.executable, AGENTS / "arrivals.py"], environment)
     copier = running.begin("one", [sys.executable, AGENTS / "copier.py"], environment)
     assert copier.stdout is not None
     assert copier.stderr is not None
     assert copier.stdout.readline() == "copying\n", copier.stderr.read()
     took = []
-    with guarded(running, "one", postgres18, database) as talk:
+    with guarded(running, "one", server, database) as talk:
         assert talk("BEGIN") == ["BEGIN"]
         (backend,) = talk("SELECT pg_backend_pid()")
-        for number in range(RESTARTS):
+        for number in range(restarts):
             told = restart(running)
             assert (told["pid"], told["flows_end"], told["refused"]) == (pid, False, "")
             took.append(told["took_s"])
             assert talk(f"INSERT INTO t VALUES ({number + 10})") == ["INSERT 0 1"]
             assert talk("SELECT pg_backend_pid()") == [backend]
         assert talk("COMMIT") == ["COMMIT"]
-        assert talk("SELECT count(*) FROM t") == [str(2 + RESTARTS)]
+        assert talk("SELECT count(*) FROM t") == [str(2 + restarts)]
         copied = copier.communicate("over\n", timeout=60)[0].strip()
         assert talk("SELECT count(*) FROM copied") == [copied]
     visits = [line.partition(" ") for line in arrivals.communicate(timeout=60)[0].splitlines()]
     assert {outcome for _, _, outcome in visits} == {"ok", "over"}
     longest_s = max(int(milliseconds) for milliseconds, _, _ in visits) / 1000
     with capsys.disabled():
-        print(f"\n{RESTARTS} restarts of {took} s under {len(visits) - 1} connections: 0 refused, the longest took {longest_s} s")
+        print(f"\n{restarts} restarts of {took} s under {len(visits) - 1} connections: 0 refused, the longest took {longest_s} s")
     assert longest_s < LONGEST_WAIT_S
     retired(running, first)
     assert ended_unnoticed(pid) == []
     found = check_record(running)[before:]
     asked = texts(found)
-    for number in range(RESTARTS):
+    for number in range(restarts):
         assert asked.count(f"INSERT INTO t VALUES ({number + 10})") == 1
-    assert asked.count("SELECT 1") == len(visits) - 1
     starts = [dict(one.details) for one in found if isinstance(one, entry.DaemonStart)]  # type: ignore[arg-type]
-    assert ["flows taken over" in start for start in starts] == [True] * RESTARTS
+    assert ["flows taken over" in start for start in starts] == [True] * restarts
     assert not [one for one in found if isinstance(one, entry.FlowClose) and one.fault]
+    return found, len(visits) - 1
 
 
 def test_what_is_held_is_approved_after_the_restart(running: guard.Guard, postgres18: Server, database: str) -> None:

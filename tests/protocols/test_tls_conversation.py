@@ -178,6 +178,15 @@ def test_cut_at_every_byte_the_same_is_said() -> None:
         assert flow.to_client == AGAIN + CCS + ANSWER
 
 
+def test_it_has_begun_with_a_whole_hello() -> None:
+    for (client,) in streams(HELLO):
+        conversation = TlsConversation()
+        for piece in client:
+            assert not conversation.begun
+            conversation.from_client(piece)
+        assert conversation.begun
+
+
 def test_a_refused_client_gets_the_alert_and_the_server_nothing() -> None:
     for (client,) in streams(HELLO):
         flow = Flow(DENY)
