@@ -1,4 +1,4 @@
-"""The sections of where the log, its checkpoints and hostguard's figures go beside the state folder."""
+"""The sections of where the log, its checkpoints, its figures go beside the state folder."""
 
 from __future__ import annotations
 

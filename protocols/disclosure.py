@@ -1,4 +1,4 @@
-"""What of a reply is shown, and how: masks by column, in plain data that needs no policy object for each row."""
+"""What of a reply is shown: masks by column, in plain data that needs no policy object for each row."""
 
 from __future__ import annotations
 

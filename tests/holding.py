@@ -28,11 +28,12 @@ from hostguard.identity.process import Process
 from hostguard.identity.users import UserRule, Users
 from hostguard.identity.workload import WorkloadRule
 from hostguard.kernel.layouts import Origin
+from hostguard.policy.approval_sections import Approvals
 from hostguard.policy.asks import Approval
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import Document, load
 from hostguard.policy.rules import Source, base_source
-from hostguard.policy.sections import Approvals, Limits
+from hostguard.policy.sections import Limits
 from hostguard.policy.web_sections import User
 from hostguard.protocols.events import Operation, OperationKind, Session, Verdict
 from hostguard.recorder import entry

@@ -18,11 +18,11 @@ from hostguard.agent.granting import Wanted
 from hostguard.agent.grants import SCHEMA, Grants
 from hostguard.agent.hold_messages import Approved, Filed, Granted, Refuse
 from hostguard.agent.ledger import Ledger
+from hostguard.policy.approval_sections import Approvals
 from hostguard.policy.decide import Policy
 from hostguard.policy.grants import Grant
 from hostguard.policy.requests import AlreadyDecided, BookFull, NotAllowed
 from hostguard.policy.rules import Source
-from hostguard.policy.sections import Approvals
 from hostguard.policy.web_sections import User
 from hostguard.recorder import entry
 
