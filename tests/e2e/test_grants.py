@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import guard
 import pytest
@@ -35,6 +35,8 @@ from servers import Server
 from hostguard.agent.client import Refused
 from hostguard.recorder.entry import Decision, GrantIssued, GrantUsed
 from hostguard.recorder.reader import Reader
+
+OfGrant = TypeVar("OfGrant", GrantIssued, GrantUsed, Decision)
 
 
 @pytest.fixture(scope="module")
@@ -216,14 +218,21 @@ def test_a_window_is_kept(running: guard.Guard, talk: Talk) -> None:
     assert revoke(running, grant)["left"] == 1
 
 
+def on_record(running: guard.Guard, kind: type[OfGrant], grant: str) -> list[OfGrant]:
+    entries = (entry for _, entry in Reader(running.folder / "state" / "log").entries())
+    return [entry for entry in entries if isinstance(entry, kind) and entry.grant == grant]
+
+
 def test_what_a_grant_released_is_on_record_with_it(running: guard.Guard, talk: Talk) -> None:
     issuing = running.cli("grants", "issue", *OPTIONS, "--uses", "2", "--until", "1h", "DELETE FROM t WHERE n = 11", "--json")
     grant = json.loads(issuing.stdout)
     assert talk("DELETE FROM t WHERE n = 11") == ["DELETE 1"]
-    entries = [entry for _, entry in Reader(running.folder / "state" / "log").entries()]
-    issuance = [entry for entry in entries if isinstance(entry, GrantIssued) and entry.grant == grant["id"]]
-    used = [entry for entry in entries if isinstance(entry, GrantUsed) and entry.grant == grant["id"]]
-    decided = [entry for entry in entries if isinstance(entry, Decision) and entry.grant == grant["id"]]
+    # The decision comes by its worker's journal, which the log takes up a little later.
+    until = time.monotonic() + 15
+    while not (decided := on_record(running, Decision, grant["id"])):
+        assert time.monotonic() < until, "the decision is not on record"
+        time.sleep(0.05)
+    issuance, used = on_record(running, GrantIssued, grant["id"]), on_record(running, GrantUsed, grant["id"])
     assert [(entry.user, entry.text, entry.uses) for entry in issuance] == [("bob", "DELETE FROM t WHERE n = 11", 2)]
     assert [(entry.left, entry.users) for entry in used] == [(1, ("bob",))]
     assert [(entry.verdict, entry.operation) for entry in decided] == [("allow", used[0].operation)]
