@@ -194,6 +194,8 @@ def test_login_on_the_command_line_by_any_browser(page: Page, tmp_path: Path) ->
     (file,) = (tmp_path / "hostguard").iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     assert cli("identity", "whoami").stdout.startswith("alice, signed in at corp until")
+    where = ("--agent=bot", "--resource=web", "--database=postgres", "--user=postgres", "--until=1h", "--uses=1")
+    assert "alice may not issue" in cli("grants", "issue", *where, "DELETE FROM notes WHERE id = 9").stderr
     with page.held("DELETE FROM notes WHERE id = 8") as (request, agent):
         refused = cli("requests", "approve", request)
         assert "alice may not decide" in refused.stderr, "the owner may not, though root is bob here, who may"
