@@ -11,15 +11,20 @@ from .attribution import Attributor
 from .failures import Failure
 from .kept import START_S
 from .names.keeper import Keeper
-from .origins import who_asks
+from .origins import StandingOf, who_asks
 from .resources import Resources
 
 
 async def answer_names(
-    names: Keeper, redirect: Redirect, attributor: Attributor, resources: Resources, undo: AsyncExitStack
+    names: Keeper,
+    redirect: Redirect,
+    attributor: Attributor,
+    standing: StandingOf,
+    resources: Resources,
+    undo: AsyncExitStack,
 ) -> None:
     """Have a resolver, and look up what the resources' names lead to before anybody connects. Raises Failure."""
-    undo.callback(asyncio.ensure_future(names.run(who_asks(redirect, attributor))).cancel)
+    undo.callback(asyncio.ensure_future(names.run(who_asks(redirect, attributor, standing))).cancel)
     try:
         async with asyncio.timeout(START_S):
             await names.ready.wait()

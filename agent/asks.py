@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..policy.judgement import Judgement
+from ..policy.sql.shape import shape
 from ..protocols.events import Decision, Operation, Verdict
 from .clearing import exercised
 from .flow import Flow
-from .messages import Hold, Withdraw, encode
-from .wording import Message, cut, cut_all
+from .hold_messages import Hold, Withdraw
+from .messages import encode
+from .wording import MAX_ITEMS, Message, cut, cut_all
 
 
 class Asks:
@@ -33,6 +35,8 @@ class Asks:
             summary=cut(judgement.summary),
             depends=judgement.depends,
             duties=exercised(operation, judgement),
+            asks=judgement.asks[:MAX_ITEMS],
+            form=_form(operation, judgement),
         )
         try:
             size = len(encode(hold))
@@ -47,6 +51,13 @@ class Asks:
         """The flow no longer waits for it."""
         flow.holding = ""
         self._say(Withdraw(flow.id, operation, cut(reason)))
+
+
+def _form(operation: Operation, judgement: Judgement) -> str:
+    """Its shape, if whatever has that shape is judged as it is."""
+    if not judgement.shared or operation.text is None:
+        return ""
+    return shape(operation.text) or ""
 
 
 def _unfit(why: str) -> Decision:

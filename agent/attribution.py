@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from ..identity.containers import Container, ContainerRef, container_of
@@ -82,6 +82,24 @@ class Attributor:
         with self._seen(origin) as (process, program, replaced):
             who = self._who(origin, process, program)
         return _attribution(process, who, self._workloads.workload_of(origin.workload, who), replaced)
+
+    async def attribute_peer(self, pid: int) -> tuple[Process | None, WorkloadRule | None, str]:
+        """The process with this number, its workload, why it has none: as `attribute`, without a record of the kernel's."""
+        process = process_of(pid, None)
+        if process is None:
+            return None, None, "it has ended"
+        ref = container_of(components(process.cgroup)) if self._workloads.knows_containers else None
+        container = self._container(ref) if ref is not None else None
+        who = Who(process.cgroup, process.uid, process.exe, False, "", container)
+        number = self._workloads.number_of(who)
+        if not number:
+            return process, None, "no workload's selectors hold of it"
+        program = Program.of(process.pid, process.start_ticks)
+        with closing(program) if program is not None else nullcontext():
+            sha256 = await self._hash(program, HASH_LIMIT_S) if program is not None else ""
+            here = program is not None and program.is_here
+        answer = self._workloads.workload_of(number, dataclasses.replace(who, exe_here=here, sha256=sha256))
+        return (process, None, answer.reason) if isinstance(answer, Refusal) else (process, answer, "")
 
     @contextmanager
     def _seen(self, origin: Origin) -> Iterator[tuple[Process, Program | None, bool]]:

@@ -184,8 +184,8 @@ class Berth:
         """Hand a connection over."""
         self.flows[flow.id] = flow
         unread = cut(flow.unread)
-        new = messages.NewFlow(flow.id, flow.agent, flow.rule.name, flow.resource, flow.user, flow.credential, unread, flow.names)
-        self.say(new, sock)
+        facts = flow.id, flow.agent, flow.rule.name, flow.resource, flow.user, flow.credential, unread, flow.names, flow.bearer
+        self.say(messages.NewFlow(*facts), sock)
 
     def ping(self) -> None:
         """Ask for a sign of life; one that owes an answer for too long is killed."""

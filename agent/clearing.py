@@ -31,6 +31,8 @@ class Waiting:
     decision: Decision
     request: str
     """Its request for approval; empty when it was not held."""
+    grant: str
+    """The grant that released it; empty for none."""
     limit: asyncio.TimerHandle
 
 
@@ -40,11 +42,12 @@ def waits(relay: Relay, operation: Operation, judgement: Judgement) -> bool:
     if decision.verdict is not Verdict.ALLOW or operation.kind is OperationKind.PREPARE:
         return False
     if relay.meter is not None and not relay.meter.take():
-        _wait(relay, operation, judgement, decision, "", "its budgets could not be asked about")
+        limit = _limit(relay, operation, "its budgets could not be asked about")
+        _wait(relay, operation, judgement, Waiting(decision, "", "", limit))
         relay.meter.draw(operation.id)
         return True
     if judgement.duties:
-        ask(relay, operation, judgement, decision, "", ())
+        ask(relay, operation, judgement, decision, ())
     return bool(judgement.duties)
 
 
@@ -68,21 +71,34 @@ def drawn(relay: Relay, answer: Drawn) -> None:
     else:
         relay.meter.force()
         if judgement.duties:
-            ask(relay, operation, judgement, waiting.decision, "", ())
+            ask(relay, operation, judgement, waiting.decision, ())
         else:
             relay.decided(operation, judgement, waiting.decision, "")
 
 
-def ask(relay: Relay, operation: Operation, judgement: Judgement, decision: Decision, request: str, by: tuple[str, ...]) -> None:
-    """Ask whether the operation may go on by this decision; `request` names its hold, `by` who approved it."""
-    _wait(relay, operation, judgement, decision, request, "its duties could not be kept")
+def ask(
+    relay: Relay,
+    operation: Operation,
+    judgement: Judgement,
+    decision: Decision,
+    by: tuple[str, ...],
+    *,
+    request: str = "",
+    grant: str = "",
+) -> None:
+    """Ask whether the operation may go on by this decision; `request` names its hold, `grant` its grant, `by` who approved."""
+    limit = _limit(relay, operation, "its duties could not be kept")
+    _wait(relay, operation, judgement, Waiting(decision, request, grant, limit))
     relay.loop.say(Clear(relay.flow.id, operation.id, exercised(operation, judgement), cut_all(by)))
 
 
-def _wait(relay: Relay, operation: Operation, judgement: Judgement, decision: Decision, request: str, else_: str) -> None:
+def _limit(relay: Relay, operation: Operation, else_: str) -> asyncio.TimerHandle:
     late = Cleared(relay.flow.id, operation.id, f"{else_} within {LIMIT_S:.0f} s", "Try again.")
-    limit = asyncio.get_running_loop().call_later(LIMIT_S, cleared, relay, late)
-    relay.operation, relay.pending, relay.clearing = operation, judgement, Waiting(decision, request, limit)
+    return asyncio.get_running_loop().call_later(LIMIT_S, cleared, relay, late)
+
+
+def _wait(relay: Relay, operation: Operation, judgement: Judgement, waiting: Waiting) -> None:
+    relay.operation, relay.pending, relay.clearing = operation, judgement, waiting
 
 
 def exercised(operation: Operation, judgement: Judgement) -> tuple[tuple[str, str], ...]:
@@ -103,4 +119,4 @@ def cleared(relay: Relay, answer: Cleared) -> None:
     if answer.refusal:
         decision = Decision(Verdict.DENY, reason=answer.refusal, hint=answer.hint, policies=answer.policies)
         relay.loop.gate.turned(relay.flow)
-    relay.decided(operation, judgement, decision, waiting.request)
+    relay.decided(operation, judgement, decision, waiting.request, waiting.grant)

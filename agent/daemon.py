@@ -23,8 +23,6 @@ import uvloop
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, Workloads
 from ..kernel.hooks import code
-from ..kernel.loader import Redirect
-from ..policy.approvals import RequestBook
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document, load
 from ..policy.workloads import rule_of
@@ -34,8 +32,10 @@ from ..recorder.inheritance import LivingJournal
 from ..recorder.log import Log
 from . import modes
 from .answering import answer_names
+from .approving import open_holds
 from .attaching import attach
 from .attribution import Attributor
+from .beating import HEARTBEAT_LIMIT_MS, beat
 from .beginning import record_start
 from .cancels import Cancels
 from .concerning import wanted_workers
@@ -50,7 +50,6 @@ from .failures import Failure
 from .faults import Faults
 from .halt import Halt
 from .handover import execute, unblock
-from .holds import Holds
 from .lease import Lease
 from .logwriter import LogWriter, TimedSyncs
 from .lookout import Lookout
@@ -77,11 +76,12 @@ from .selftest import EVERY_S, SelfTest
 from .status import Status
 from .strays import Strays
 from .unix_sockets import StandIns
+from .verifier.calls import Calls
+from .verifier.starting import vouch
+from .web.calls import SignIns
+from .web.opening import open_page
 from .witnesses import Witnesses
 
-BEAT_S = 0.1
-HEARTBEAT_LIMIT_MS = 2000
-"""A loop that did not turn for this long counts as hung: connects are refused until it turns again."""
 SWITCH_S = 0.0005
 """How long the log writer's thread keeps the GIL while a connection waits: Python's 5 ms are felt at each connect."""
 GRACE_S = 5.0
@@ -181,16 +181,16 @@ class Daemon:
         attributor = Attributor(workloads, container)
         undo.callback(attributor.close)
         strays = Strays(redirect, log)
-        unix = StandIns(redirect, document, paths.control)
+        unix = StandIns(redirect, document, paths.control, paths.identity)
         # What was connected before it was guarded ends before anything is said to be guarded.
         if left is None:
             await strays.look()
             unix.close_all_but_open()
         decider = Decider(policy)
         restraint = await Restraint.open(paths, decider, wanted_workers(document), undo)
-        book = RequestBook(timeout_s=document.approvals.timeout_s, max_held=document.limits.max_held, seed=os.urandom(16))
         faults, records = Faults(), Records(log)
-        holds = Holds(book, records, users, decider, restraint.history)
+        taken = left is not None
+        holds = open_holds(document, paths, records, users, decider, restraint.history, faults, undo, taken_over=taken)
         test = SelfTest(redirect, attach_point(document))
         record_start(log, document, policy, paths, left.details if left else ())
         journals = left.journals if left else ()
@@ -202,10 +202,24 @@ class Daemon:
         lookout = Lookout(redirect, workloads, records, strays)
         secrecy = Secrecy(document, paths, faults, crew, decider)
         secrecy.start(undo)
-        most, choose = document.limits.max_flows, secrecy.logins.choose
+        vouched = left.vouched if left else None
+        vouching = await vouch(document, paths, decider, records, attributor, faults, crew, names, vouched, undo)
         stopped = names.barred = restraint.stops.why
         entrance = Entrance(
-            redirect, attributor, in_force, resources, names, crew, records, faults, unix, test.arrived, most, choose, stopped
+            redirect=redirect,
+            attributor=attributor,
+            modes=in_force,
+            resources=resources,
+            names=names,
+            crew=crew,
+            records=records,
+            faults=faults,
+            stand_ins=unix,
+            self_test=test.arrived,
+            max_flows=document.limits.max_flows,
+            choose=secrecy.logins.choose,
+            stopped=stopped,
+            standing=vouching.standing,
         )
         namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, unix, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
@@ -213,7 +227,7 @@ class Daemon:
         desk = Desk(crew, holds, cancels, secrecy.logins, faults, dialler, restraint)
         halt = Halt(restraint.stops, decider, crew, holds, cancels, log)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
-        _keep(undo, _beat(redirect), holds.run(), strays.run())
+        _keep(undo, beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
         lookout.start()
         _keep(undo, sealing.run(), witnesses.run(), retention.run())
@@ -226,10 +240,11 @@ class Daemon:
             # These have waited long enough; what names lead to is known from before.
             entrance.listen(left.listeners())
         await secrecy.have()
-        await answer_names(names, redirect, attributor, resources, undo)
+        await answer_names(names, redirect, attributor, vouching.standing, resources, undo)
         if left is None:
             entrance.listen()
         _keep(undo, enrolment.run(), namespaces.run())
+        page = await open_page(document, decider, holds, records, faults, secrecy, names, left, undo)
         await test.run()
         _keep(undo, test.repeat(EVERY_S), unix.run())
         reload = Reload(decider, in_force, crew, names, holds, log)
@@ -257,6 +272,8 @@ class Daemon:
             retention=retention,
             secrecy=secrecy,
             restraint=restraint,
+            vouching=vouching,
+            page=page,
             started_at=started_at,
             taken_over=dict(left.details) if left else None,
         )
@@ -279,6 +296,8 @@ class Daemon:
                 namespaces=namespaces,
                 test=test,
                 strays=strays,
+                vouching=vouching,
+                page=page,
             )
         )
         control = Control(
@@ -289,7 +308,9 @@ class Daemon:
             is_guarded=enrolment.is_guarded,
             metrics=metrics.text,
             restart=restart.ask,
+            sign_ins=SignIns(page),
         )
+        control.more.append(Calls(vouching).add)
         await open_control(control, paths.control, document.metrics.address, left.control() if left else None, undo)
         if left is not None:
             left.done()
@@ -356,9 +377,3 @@ def _keep(undo: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:
     for work in works:
         task = asyncio.ensure_future(work)
         undo.callback(task.cancel)
-
-
-async def _beat(redirect: Redirect) -> None:
-    while True:
-        redirect.beat(time.monotonic_ns())
-        await asyncio.sleep(BEAT_S)

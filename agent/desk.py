@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Coroutine
 
-from . import messages
+from . import hold_messages, messages
 from .berth import Berth
 from .budgets import Exhausted
 from .cancels import Cancels
@@ -63,11 +63,12 @@ class Desk:
                 self._work(self._logins.asked(flow, message))
             case messages.CredentialRefused():
                 self._work(self._logins.refused(flow))
-            case messages.Hold():
-                self._holds.file(flow, message)
-            case messages.Withdraw():
+            case hold_messages.Hold():
+                if (trying := self._holds.file(flow, message)) is not None:
+                    self._work(trying)
+            case hold_messages.Withdraw():
                 self._holds.withdraw(flow, message.reason)
-            case messages.Judged():
+            case hold_messages.Judged():
                 self._holds.judged(flow, message)
             case Clear():
                 self._work(self._clear(flow, message))

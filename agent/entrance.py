@@ -20,10 +20,11 @@ from .faults import Faults
 from .flows import OpenFlow
 from .modes import OBSERVED, Modes
 from .names.keeper import DNS_PORT, Keeper
-from .origins import asker_of
+from .origins import StandingOf, asker_of
 from .records import Records
 from .resources import Resources
 from .unix_sockets import StandIns
+from .verifier.bindings import Standing
 
 BACKLOG = 1024
 ACCEPTS_AT_ONCE = 32
@@ -73,6 +74,7 @@ class Entrance:
         max_flows: int,
         choose: Callable[[OpenFlow], None],
         stopped: Callable[[str], str],
+        standing: StandingOf,
     ) -> None:
         """`choose`: decides whose login the flow's server is to see. `stopped`: why nothing of an agent's may go on, or empty."""
         self.listeners: list[socket.socket] = []
@@ -96,6 +98,7 @@ class Entrance:
         self._max_flows = max_flows
         self._choose = choose
         self._stopped = stopped
+        self._standing = standing
         self._waiting: set[asyncio.Task[None]] = set()
         """One for each accepted connection of which it is not known yet whose it is."""
 
@@ -236,11 +239,14 @@ class Entrance:
         place = self._resources.at(asking, origin.host, origin.port, time.monotonic())
         names = (("name", place.name),) if place.name else ()
         observed = self._modes.observes(rule.name)
-        barred = (("barred", place.reason),) if place.instead_of else ()
-        facts["details"] = (*names, *barred, *found.details, *((OBSERVED,) if observed else ()))
+        standing = self._standing(rule.agent, origin.cgroup_id)
+        # It becomes a flow all the same, so that the agent hears why in its protocol's words; its server is not dialled.
+        why_not = place.reason if place.instead_of else standing.missing
+        barred = (("barred", why_not),) if why_not else ()
+        facts["details"] = (*names, *barred, *found.details, *_verified(standing), *((OBSERVED,) if observed else ()))
         resource = place.resource or place.instead_of
         if not resource and origin.port == DNS_PORT:
-            self._names.give(asker_of(origin, process, rule, netns), sock)
+            self._names.give(asker_of(origin, process, rule, netns, standing), sock)
             return
         unread = "" if resource or not observed else place.reason
         if not resource and not observed:
@@ -269,9 +275,8 @@ class Entrance:
             _reset(sock)
             return
         self.opened += 1
-        why_not = place.reason if barred else ""
         flow = OpenFlow(number, origin, process, rule, resource, berth, shown, why_not, observed, unread)
-        flow.names = self._resources.told(asking, origin.host)
+        flow.names, flow.bearer = self._resources.told(asking, origin.host), standing.bearer
         self._choose(flow)
         berth.give(flow, sock)
 
@@ -309,6 +314,14 @@ def _reset(sock: socket.socket) -> None:
 
 def _stranger(source: str, reason: str = "no record of a redirect: somebody dialled the loop directly") -> entry.FlowRefused:
     return entry.FlowRefused(agent="", workload="", resource="", source=source, reason=reason)
+
+
+def _verified(standing: Standing) -> tuple[tuple[str, str], ...]:
+    """What is on record of who vouches for it."""
+    bearer = standing.bearer
+    if not bearer.issuer:
+        return ()
+    return (("issuer", bearer.issuer), ("subject", bearer.subject), ("roles", " ".join(bearer.roles)))
 
 
 def _facts(origin: Origin, found: Attribution) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..policy.accesses import CHANGES_CATALOG
 from ..policy.decide import Decider
 from ..policy.judgement import Judgement
-from ..policy.sql import catalog
+from ..policy.sql import catalog, catalog_queries
 from ..protocols.events import Effect, Probed
 from ..recorder import entry
 from .gate import Gate
@@ -27,7 +27,7 @@ LOOKS = 6
 """How often it is looked for catalogs that are too old, in the time that one is trusted."""
 SESSION = "session"
 CATALOG = "catalog"
-PROBES = {SESSION: catalog.SESSION_QUERY, CATALOG: catalog.QUERY}
+PROBES = {SESSION: catalog_queries.SESSION_QUERY, CATALOG: catalog_queries.QUERY}
 
 
 class Facts:

@@ -10,6 +10,7 @@ import msgspec
 from ..identity.process import Process
 from ..identity.workload import WorkloadRule
 from ..kernel.layouts import Origin
+from ..policy.bearers import UNVERIFIED, Bearer
 from .messages import FlowFacts
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class FlowLeft(msgspec.Struct, frozen=True, kw_only=True):
     dialled: bool
     dialling: bool
     cancelled: bool
+    bearer: Bearer = UNVERIFIED
 
 
 _SAME = tuple(name for name in FlowLeft.__struct_fields__ if name not in ("journal", "workload"))
@@ -78,6 +80,10 @@ class OpenFlow:
     """It is being dialled now."""
     names: tuple[str, ...] = ()
     """For which name servers gave its agent the address that it connected to."""
+    bearer: Bearer = UNVERIFIED
+    """What is verified of its agent; fixed when it opens."""
+    ending: bool = False
+    """Its worker was told to end it."""
     cancelled: bool = False
     """It has asked to cancel what another flow does, which happens once as well."""
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..policy.sections import Forward
+from ..policy.outlet_sections import Forward
 from ..recorder.entry import Captured, Entry, Unknown
 from ..recorder.export.messages import kind_name, otlp, syslog
 from ..recorder.packing import restore

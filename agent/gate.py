@@ -84,21 +84,26 @@ class Gate:
             observed=True,
         )
 
-    def admit(self, flow: Flow, operation: Operation, judgement: Judgement, decision: Decision, request: str = "") -> Decision:
+    def admit(
+        self, flow: Flow, operation: Operation, judgement: Judgement, decision: Decision, request: str = "", grant: str = ""
+    ) -> Decision:
         """Put the operation with its decision on record, unless the operation is there already (`request` names its hold).
+
+        `grant`: the one that it follows from.
 
         Returns the decision to carry out: the one given, or a denial when the log can't take it.
         """
-        decided = decision_entry(operation, judgement, decision, request)
+        decided = decision_entry(operation, judgement, decision, request, grant)
         refusal = self.record(flow, decided) if request else self.record(flow, operation_entry(operation), decided)
         return decision if refusal is None else refusal
 
-    def hold(self, flow: Flow, operation: Operation, judgement: Judgement, filed: Filed) -> Decision | None:
+    def hold(self, flow: Flow, operation: Operation, judgement: Judgement, filed: Filed, mode: str = "wait") -> Decision | None:
         """Put a held operation and its request for approval on record. None when they are there, else the refusal."""
         asked = entry.Request(
             request=filed.request,
             operation=operation.id,
             digest=filed.digest,
+            mode=mode,
             approvers=judgement.helped_by,
             expires_ns=filed.expires_ns,
             reason=judgement.summary,
@@ -163,8 +168,10 @@ def operation_entry(operation: Operation) -> entry.Operation:
     )
 
 
-def decision_entry(operation: Operation, judgement: Judgement, decision: Decision, request: str) -> entry.Decision:
-    """The decision, by what it was made, and on which request it waits or from which it follows."""
+def decision_entry(
+    operation: Operation, judgement: Judgement, decision: Decision, request: str, grant: str = ""
+) -> entry.Decision:
+    """The decision, by what it was made, and on which request it waits, or from which one or which grant it follows."""
     would = judgement.decision.verdict if decision.observed else None
     if would is _HOLD and operation.kind is _PREPARE:
         would = _ALLOW
@@ -178,4 +185,5 @@ def decision_entry(operation: Operation, judgement: Judgement, decision: Decisio
         epoch=judgement.epoch,
         request=request,
         would="" if would is None else would._value_,
+        grant=grant,
     )

@@ -12,9 +12,9 @@ import asyncio
 import time
 from typing import Any
 
-from ..policy.approvals import NotAllowed
 from ..policy.decide import Decider
 from ..policy.operators import ROOT, may_operate
+from ..policy.requests import NotAllowed
 from ..policy.strict import suggest
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
@@ -23,9 +23,11 @@ from . import messages
 from .cancels import Cancels
 from .crew import Crew
 from .flows import OpenFlow
-from .holds import Holds, unix_name
+from .holds import Holds
 from .ledger import LedgerUnavailable
+from .peer import unix_name
 from .stops import ALL, Stop, Stops
+from .waiting import By
 from .wording import cut
 
 ADMIN_SHUTDOWN = b"57P01"
@@ -55,12 +57,12 @@ class Halt:
         self._cancels = cancels
         self._log = log
 
-    async def stop(self, agent: str | None, *, uid: int, reason: str) -> dict[str, Any]:
+    async def stop(self, agent: str | None, by: By, reason: str) -> dict[str, Any]:
         """Stop an agent; None for all. Returns once nothing of its is open any more.
 
         Raises NotAllowed, NoSuchAgent, NotDone.
         """
-        user, policies = self._operator(agent, uid, "stop")
+        user, policies = self._operator(agent, by, "stop")
         name = self._known(agent)
         ending = self._flows(agent)
         # In force from here on, before anything is awaited.
@@ -70,7 +72,13 @@ class Halt:
         try:
             kept = await writing
             stopped = entry.AgentStopped(
-                agent=name, user=user, uid=uid, reason=reason[:MAX_REASON], flows=len(ending), policies=policies
+                agent=name,
+                user=user,
+                uid=by.uid,
+                reason=reason[:MAX_REASON],
+                flows=len(ending),
+                policies=policies,
+                provider=by.provider,
             )
             self._log.append(0, stopped)
         except LedgerUnavailable as error:
@@ -79,9 +87,9 @@ class Halt:
             raise NotDone(f"{name or 'every agent'} is stopped, but that could not be put on record: {error}") from None
         return {"agent": name, "flows": len(ending), "says": str(kept)}
 
-    async def resume(self, agent: str | None, *, uid: int, reason: str) -> dict[str, Any]:
+    async def resume(self, agent: str | None, by: By, reason: str) -> dict[str, Any]:
         """Lift a stop; None for that of all agents. Raises NotAllowed, NoSuchAgent, NotDone."""
-        user, policies = self._operator(agent, uid, "resume")
+        user, policies = self._operator(agent, by, "resume")
         name = self._known(agent)
         stop = self.stops.exactly(name)
         if stop is None:
@@ -92,7 +100,9 @@ class Halt:
                 f"agent {name} is not stopped" if name else "there is no stop of all agents; `hostguard status` lists stops"
             )
         try:
-            resumed = entry.AgentResumed(agent=name, user=user, uid=uid, reason=reason[:MAX_REASON], policies=policies)
+            resumed = entry.AgentResumed(
+                agent=name, user=user, uid=by.uid, reason=reason[:MAX_REASON], policies=policies, provider=by.provider
+            )
             self._log.append(0, resumed)
             await self.stops.lift(name)
         except (LogUnavailable, LedgerUnavailable) as error:
@@ -107,14 +117,14 @@ class Halt:
             return [whole] if whole is not None else []
         return [stop for agent in self._decider.policy.document.agents if (stop := self.stops.exactly(agent)) is not None]
 
-    def _operator(self, agent: str | None, uid: int, verb: str) -> tuple[str, tuple[str, ...]]:
-        """Who that is, and by which policies he may. Raises NotAllowed."""
-        user, document = self._holds.user_of(uid), self._decider.policy.document
-        if user is None and uid != 0:
-            raise NotAllowed(f"UNIX user {unix_name(uid)} is no user of hostguard, so it can't {verb} anything.")
-        groups = document.users[user].groups if user in document.users else ()
-        name = user or "root"
-        answer = may_operate(self._decider.policy, name, (*groups, ROOT) if uid == 0 else groups, agent, verb)
+    def _operator(self, agent: str | None, by: By, verb: str) -> tuple[str, tuple[str, ...]]:
+        """Who that is, and by which policies he may. Root operates this host, whoever it is. Raises NotAllowed."""
+        document = self._decider.policy.document
+        if not by.user and by.uid != 0:
+            raise NotAllowed(f"UNIX user {unix_name(by.uid)} is no user of hostguard, so it can't {verb} anything.")
+        groups = document.users[by.user].groups if by.user in document.users else ()
+        name = by.user or "root"
+        answer = may_operate(self._decider.policy, name, (*groups, ROOT) if by.uid == 0 else groups, agent, verb)
         if not answer.allowed:
             why = f"forbidden by {', '.join(answer.policies)}" if answer.policies else "no policy permits it"
             what = f"agent {agent}" if agent is not None else "all agents"

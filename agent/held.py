@@ -12,14 +12,14 @@ import msgspec
 
 from ..policy.asks import Approval
 from ..policy.judgement import Judgement
-from ..protocols.events import Decision, Verdict
+from ..protocols.events import Decision, Operation, Verdict
 from ..recorder import entry
 from . import clearing
 from .gate import decision_entry, operation_entry
 
 if TYPE_CHECKING:
     from .clearance_messages import Drawn
-    from .messages import Filed
+    from .hold_messages import Filed, Granted
     from .relay import Relay
 
 
@@ -28,8 +28,14 @@ def filed(relay: Relay, answer: Filed) -> None:
     operation, judgement = relay.operation, relay.pending
     if operation is None or judgement is None or operation.id != answer.operation or relay.closing:
         return
+    if answer.refusal and answer.request:
+        refused = Decision(Verdict.DENY, reason=answer.refusal, hint=answer.hint)
+        refusal = relay.loop.gate.hold(relay.flow, operation, judgement, answer, "ticket")
+        relay.decided(operation, judgement, refusal or refused, answer.request if refusal is None else "")
+        return
     if answer.refusal:
-        refused = Decision(Verdict.DENY, reason=answer.refusal, hint="Try again once open requests are decided.")
+        hint = answer.hint or "Try again once open requests are decided."
+        refused = Decision(Verdict.DENY, reason=answer.refusal, hint=hint)
         relay.decided(operation, judgement, refused, "")
         return
     refusal = relay.loop.gate.hold(relay.flow, operation, judgement, answer)
@@ -54,12 +60,7 @@ def approved(relay: Relay, approval: Approval, request: str) -> None:
     if decision.verdict is Verdict.HOLD:
         # The policy has changed since: what was approved no longer suffices, and a request is decided only once.
         decision = Decision(Verdict.DENY, reason=f"the policy changed after {request} was approved", hint="Ask again.")
-    if relay.meter is not None and decision.verdict is Verdict.ALLOW:
-        relay.meter.force()  # what users approve is no budget's to stop
-    if judgement.duties and decision.verdict is Verdict.ALLOW:
-        clearing.ask(relay, operation, judgement, decision, request, tuple(sorted(approval.by)))
-        return
-    relay.decided(operation, judgement, decision, request)
+    _go_on(relay, operation, judgement, decision, tuple(sorted(approval.by)), request=request)
 
 
 def beyond_budget(relay: Relay, judgement: Judgement, answer: Drawn) -> Judgement | None:
@@ -71,6 +72,37 @@ def beyond_budget(relay: Relay, judgement: Judgement, answer: Drawn) -> Judgemen
     decision = Decision(Verdict.HOLD, reason=answer.refusal, policies=answer.policies)
     helped_by = tuple(dict.fromkeys(help_.words for help_ in helps if (help_.approval.count or 1) == 1))
     return msgspec.structs.replace(judgement, decision=decision, helped_by=helped_by, needs=actions)
+
+
+def granted(relay: Relay, answer: Granted) -> None:
+    """A grant covers it: judge it once more, with its issuers' approval, and carry that out. No request was filed."""
+    operation = relay.operation
+    if operation is None or relay.pending is None or operation.id != answer.operation or relay.flow.holding or relay.closing:
+        return
+    judgement = relay.policy.decide(operation, Approval(frozenset(answer.by)))
+    decision = judgement.decision
+    if decision.verdict is Verdict.HOLD:
+        decision = Decision(Verdict.DENY, reason=f"the policy changed while grant {answer.grant} was used", hint="Ask again.")
+    _go_on(relay, operation, judgement, decision, answer.by, grant=answer.grant)
+
+
+def _go_on(
+    relay: Relay,
+    operation: Operation,
+    judgement: Judgement,
+    decision: Decision,
+    by: tuple[str, ...],
+    *,
+    request: str = "",
+    grant: str = "",
+) -> None:
+    """Carry out what these users' approval comes to, given to a request or by a grant; its duties are asked about first."""
+    if relay.meter is not None and decision.verdict is Verdict.ALLOW:
+        relay.meter.force()  # what users approve is no budget's to stop
+    if judgement.duties and decision.verdict is Verdict.ALLOW:
+        clearing.ask(relay, operation, judgement, decision, by, request=request, grant=grant)
+        return
+    relay.decided(operation, judgement, decision, request, grant)
 
 
 def refused(relay: Relay, reason: str, hint: str, code: bytes, request: str) -> None:

@@ -3,173 +3,177 @@
 The book of requests is the supervisor's, the operation is its worker's. Who may decide is answered here, by Cedar. Whether an
 approval suffices takes the statement, which only a worker reads: it is asked (`Judge`), and judges once more when it carries
 the approval out.
+
+A held operation that a grant covers is released by that, and no request is filed. Else it waits, or is refused with a ticket
+(`ticketing`), as the policies that would permit it say.
 """
 
 from __future__ import annotations
 
 import asyncio
-import pwd
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 
-import msgspec
-
 from ..identity.users import Users
-from ..policy.approvals import AlreadyDecided, BookFull, Kept, NotAllowed, Request, RequestBook, State, UnknownRequest
-from ..policy.asks import Answer, Approval
+from ..policy.approvals import RequestBook
 from ..policy.decide import Decider
-from ..policy.judgement import Judgement
-from ..protocols.events import Decision, Operation, Verdict
-from ..recorder import entry
-from . import messages
+from ..policy.grants import Grant
+from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, Request, State, UnknownRequest, verdict_of
+from ..protocols.events import Verdict
+from ..recorder.parameters import render
+from . import hold_messages
+from .announcing import Announcer
 from .flows import OpenFlow
-from .history import History, Items
-from .ledger import LedgerUnavailable
+from .granting import Granting
+from .history import History
 from .messages import BadMessage
 from .records import Records
-from .requestview import request_facts
+from .requestview import request_brief, request_facts, request_texts
+from .spool import Spool
+from .ticketing import Ticketing
+from .waiting import By, HoldLeft, Waiting, approval_entry, judgement_by
+from .watchers import Watchers
 
 INSUFFICIENT_PRIVILEGE = b"42501"
 TICK_S = 0.5
 """How late an expiry may be noticed."""
-JUDGE_S = 10.0
-"""How long a worker may take to say what an approval comes to."""
-MAX_WATCHERS = 64
-WATCHER_EVENTS = 256
-"""Events that wait for a slow watcher; after that it is dropped, and sees so by the end of its stream."""
-
-
-class Waiting:
-    """A flow that waits for users, as the book of requests sees it (`policy.approvals.Held`)."""
-
-    def __init__(self, flow: OpenFlow, operation: int, decider: Decider) -> None:
-        self.flow = flow
-        self.operation = operation
-        """Number of the held operation in its flow."""
-        self.answering = asyncio.Lock()
-        """Held while one user's answer is carried out: the next one counts with it."""
-        self.answer: asyncio.Future[messages.Judged] | None = None
-        """What the worker is being asked for."""
-        self.duties: Items = ()
-        """What it exercises if it runs."""
-        self.judgement = _judgement(Verdict.DENY, "nobody has judged it yet", (), ())
-        """What the worker said last."""
-        self._policy = decider.open(flow.agent, flow.resource)
-
-    @property
-    def agent(self) -> str:
-        return self.flow.agent
-
-    @property
-    def resource(self) -> str:
-        return self.flow.resource
-
-    @property
-    def owner(self) -> str:
-        return self._policy.owner
-
-    def decide(self, operation: Operation, approval: Approval | None = None) -> Judgement:
-        """What the worker said of it with these approvals."""
-        return self.judgement
-
-    def may_approve(self, user: str, groups: Sequence[str], actions: Sequence[str]) -> Answer:
-        return self._policy.may_approve(user, groups, actions)
-
-    async def judge(self, by: tuple[str, ...]) -> None:
-        """Have the worker judge the operation with the approval of these users."""
-        self.answer = asyncio.get_running_loop().create_future()
-        self.flow.berth.say(messages.Judge(self.flow.id, self.operation, by))
-        try:
-            async with asyncio.timeout(JUDGE_S):
-                told = await self.answer
-        except (TimeoutError, asyncio.CancelledError):
-            raise NotAllowed("The statement could not be judged with this approval; try again.") from None
-        finally:
-            self.answer = None
-        self.judgement = _judgement(told.verdict, told.reason, told.policies, told.helped_by)
-
-
-def _judgement(verdict: Verdict, reason: str, policies: tuple[str, ...], helped_by: tuple[str, ...]) -> Judgement:
-    decision = Decision(verdict, reason=reason, policies=policies)
-    return Judgement(decision, None, accesses=(), verdicts=(), flags=(), summary="", helped_by=helped_by)
-
-
-class HoldLeft(msgspec.Struct, frozen=True):
-    """A request as one supervisor leaves it to the next."""
-
-    kept: Kept
-    flow: int
-    """The flow that waits for it; 0 when none does."""
-    operation: int
-    duties: tuple[tuple[str, str], ...] = ()
 
 
 class Holds:
-    """Ties the book of requests to the flows that wait and to the log."""
+    """Ties the book of requests to the flows that wait, to grants and tickets, to the log."""
 
-    def __init__(self, book: RequestBook, records: Records, users: Users, decider: Decider, history: History) -> None:
+    def __init__(
+        self,
+        book: RequestBook,
+        records: Records,
+        decider: Decider,
+        history: History,
+        granting: Granting,
+        ticketing: Ticketing,
+        spool: Spool,
+        announcer: Announcer,
+    ) -> None:
         """`decider`: with the policy in force; of it only who may approve is asked."""
         self._history = history
         self._book = book
         self._records = records
-        self.users = users
         self._decider = decider
+        self.granting = granting
+        self._ticketing = ticketing
+        self._spool = spool
+        self.announcer = announcer
         self._waiting: dict[str, Waiting] = {}
         """By request id."""
-        self._watchers: set[asyncio.Queue[dict[str, Any] | None]] = set()
+        self._trying: dict[str, tuple[OpenFlow, hold_messages.Hold]] = {}
+        """Flows for which it is being found out whether a grant covers their operation, by what they hold meanwhile."""
+        self._escalated: dict[str, int] = {}
+        self._watchers = Watchers()
+
+    @property
+    def users(self) -> Users:
+        """The configured users."""
+        return self.granting.users
+
+    @users.setter
+    def users(self, users: Users) -> None:
+        self.granting.users = users
 
     # -- the flow's side ------------------------------------------------------------------------------------------------------
 
-    def file(self, flow: OpenFlow, hold: messages.Hold) -> None:
-        """Open a request for approval, and tell the worker. Raises BadMessage for a flow that waits already."""
+    def file(self, flow: OpenFlow, hold: hold_messages.Hold) -> Coroutine[None, None, None] | None:
+        """Have a grant release it, or open a request for approval, and tell the worker.
+
+        Returns what takes time of that, to be run. Raises BadMessage for a flow that waits already.
+        """
         if flow.holding:
             raise BadMessage(f"it held two operations of flow {flow.id}")
-        operation = hold.operation
-        judgement = Judgement(
-            Decision(Verdict.HOLD, policies=hold.policies),
-            None,
-            accesses=hold.accesses,
-            verdicts=(),
-            flags=hold.flags,
-            summary=hold.summary,
-            helped_by=hold.helped_by,
-            needs=hold.needs,
-            depends=hold.depends,
-        )
         try:
-            waiting = Waiting(flow, operation.id, self._decider)
-            request = self._book.file(waiting, operation, judgement, flow.process_facts(), time.time())
-        except BookFull as error:
-            flow.berth.say(messages.Filed(flow.id, operation.id, refusal=str(error)))
-            return
+            waiting = Waiting(flow, hold.operation.id, self._decider)
         except KeyError:
             refusal = f"the policy no longer knows agent {flow.agent} on {flow.resource}"
-            flow.berth.say(messages.Filed(flow.id, operation.id, refusal=refusal))
+            flow.berth.say(hold_messages.Filed(flow.id, hold.operation.id, refusal=refusal))
+            return None
+        covering = self.granting.covering(flow.agent, flow.resource, hold)
+        if not covering:
+            self._open(waiting, hold)
+            return None
+        key = f"flow {flow.id}"
+        flow.holding = key
+        self._waiting[key] = waiting
+        self._trying[key] = flow, hold
+        return self._try(key, waiting, hold, covering)
+
+    async def _try(
+        self, key: str, waiting: Waiting, hold: hold_messages.Hold, covering: list[tuple[Grant, tuple[str, ...]]]
+    ) -> None:
+        """Release the operation by the first grant that suffices; without one, open a request."""
+        flow = waiting.flow
+        for grant, by in covering:
+            try:
+                await waiting.judge(by)
+                enough = waiting.judgement.decision.verdict is Verdict.ALLOW
+            except NotAllowed:
+                enough = False
+            if self._waiting.get(key) is not waiting:
+                return
+            if not enough or not self.granting.spend(grant, by, flow.id, hold):
+                continue
+            self._over(key)
+            flow.berth.say(hold_messages.Granted(flow.id, hold.operation.id, grant.id, by))
+            if grant.request and (used := self._ticketing.used(grant.request)) is not None:
+                self._tell(used)
+            return
+        self._over(key)
+        self._open(waiting, hold)
+
+    def stop_trying(self) -> None:
+        """Open requests for all operations of which it is not known yet whether a grant covers them."""
+        for key, (_, hold) in list(self._trying.items()):
+            waiting = self._waiting[key]
+            self._over(key)
+            self._open(waiting, hold)
+
+    def _open(self, waiting: Waiting, hold: hold_messages.Hold) -> None:
+        flow, operation = waiting.flow, hold.operation
+        judgement = judgement_by(hold)
+        if self._ticketing.wanted(hold.policies):
+            filed = self._ticketing.file(flow, hold, judgement)
+            flow.berth.say(filed.answer)
+            if filed.fresh is not None:
+                self._tell(filed.fresh, "filed")
+            return
+        try:
+            request = self._book.file(waiting, operation, judgement, flow.process_facts(), time.time(), number=flow.id)
+            self._spool.lighten(self._book, request)
+        except (BookFull, OSError) as error:
+            flow.berth.say(hold_messages.Filed(flow.id, operation.id, refusal=str(error)))
             return
         flow.holding = request.id
         self._waiting[request.id] = waiting
         waiting.duties = hold.duties
         digest, expires_ns = bytes.fromhex(request.digest), int(request.expires_at * 1e9)
-        flow.berth.say(messages.Filed(flow.id, operation.id, request.id, digest, expires_ns))
-        self._tell(request)
+        flow.berth.say(hold_messages.Filed(flow.id, operation.id, request.id, digest, expires_ns))
+        self._tell(request, "filed")
 
     def withdraw(self, flow: OpenFlow, reason: str) -> None:
         """The flow no longer waits; nothing happens when it did not."""
-        request_id, flow.holding = flow.holding, ""
-        waiting = self._waiting.pop(request_id, None)
+        request_id = flow.holding
+        waiting = self._waiting.get(request_id)
         if waiting is None:
+            flow.holding = ""
             return
+        self._over(request_id)
         if waiting.answer is not None:
             waiting.answer.cancel()
         try:
             request = self._book.withdraw(request_id, reason)
         except (AlreadyDecided, UnknownRequest):
             return
-        self._record(waiting.flow, waiting.operation, request, "withdrawn")
-        self._tell(request)
+        self._record(waiting.flow.id, waiting.operation, request, "withdrawn")
+        self._tell(request, "withdrawn")
 
-    def judged(self, flow: OpenFlow, judged: messages.Judged) -> None:
+    def judged(self, flow: OpenFlow, judged: hold_messages.Judged) -> None:
         """The worker's answer to `Judge`."""
         waiting = self._waiting.get(flow.holding)
         if waiting is None or waiting.answer is None or waiting.answer.done() or waiting.operation != judged.operation:
@@ -179,15 +183,9 @@ class Holds:
     # -- the next supervisor ----------------------------------------------------------------------------------------------------
 
     def leave(self) -> list[HoldLeft]:
-        """All requests, for the next supervisor."""
-        found = []
-        for kept in self._book.leave():
-            waiting = self._waiting.get(kept.request.id)
-            if waiting is None:
-                found.append(HoldLeft(kept, 0, 0))
-            else:
-                found.append(HoldLeft(kept, waiting.flow.id, waiting.operation, tuple(waiting.duties)))
-        return found
+        """All requests but tickets, which are in their store, for the next supervisor."""
+        found = ((kept, self._waiting.get(kept.request.id)) for kept in self._book.leave() if kept.request.mode != "ticket")
+        return [waiting.leave(kept) if waiting else HoldLeft(kept, 0, 0) for kept, waiting in found]
 
     def take_up(self, left: HoldLeft, flow: OpenFlow | None) -> None:
         """Go on with a request of an earlier supervisor's; `flow`: the one that waits for it."""
@@ -200,7 +198,7 @@ class Holds:
         except KeyError:
             reason = f"the policy no longer knows agent {flow.agent} on {flow.resource}"
             request = self._book.take_up(kept, None, reason)
-            self._record(flow, left.operation, request, "withdrawn")
+            self._record(flow.id, left.operation, request, "withdrawn")
             self._refuse(flow, left.operation, request, f"request {request.id} was withdrawn: {reason}", "Ask for it anew.")
             return
         waiting.duties = left.duties
@@ -220,43 +218,92 @@ class Holds:
         return len(self._book.pending())
 
     def list(self, *, everything: bool) -> list[dict[str, Any]]:
-        """Requests as the API shows them, oldest first."""
+        """Requests as the API shows them, oldest first; of long ones their beginnings."""
         return [request_facts(r) for r in (self._book.requests() if everything else self._book.pending())]
 
     def show(self, request_id: str) -> dict[str, Any]:
-        """One request. Raises UnknownRequest."""
-        return request_facts(self._book.get(request_id))
+        """One request, whole. Raises UnknownRequest."""
+        return request_facts(self._whole(self._book.get(request_id)))
 
-    async def decide(self, request_id: str, *, uid: int, approve: bool, reason: str, digest: str) -> dict[str, Any]:
-        """A user's answer, carried out at once. Raises NotAllowed, UnknownRequest, AlreadyDecided."""
-        user = self.users.user_of(uid)
-        if user is None:
-            raise NotAllowed(f"UNIX user {unix_name(uid)} is no user of hostguard, so it can't decide anything.")
+    def briefly(self, *, everything: bool) -> Sequence[dict[str, Any]]:
+        """As `list`, of each as much as fits on a line."""
+        return [request_brief(r) for r in (self._book.requests() if everything else self._book.pending())]
+
+    def show_to(self, request_id: str, user: str) -> dict[str, Any]:
+        """One request with its exact texts, and why this user's answer would not count (`objection`). Raises UnknownRequest."""
+        request = self._book.get(request_id)
+        whole = self._whole(request)
+        objection = self._book.objection(request_id, user, self._groups(user), time.time())
+        if whole is request and request.mode == "ticket":
+            objection = objection or "What it would run can't be read now."
+        return {**request_facts(whole), **request_texts(whole), "objection": objection}
+
+    def _whole(self, request: Request) -> Request:
+        if request.mode == "ticket":
+            return self._ticketing.whole(request)
+        try:
+            return self._spool.whole(request)
+        except OSError:
+            return request
+
+    async def decide(
+        self,
+        request_id: str,
+        *,
+        user: str,
+        uid: int = -1,
+        provider: str = "",
+        approve: bool,
+        reason: str,
+        digest: str,
+        uses: int = 1,
+        until: float = 0,
+    ) -> dict[str, Any]:
+        """A user's answer, carried out at once. `provider`: who vouches for them, if not the kernel by their `uid`.
+
+        `uses`, `until` (wall time): more than this once, which takes a grant.
+        Raises NotAllowed, UnknownRequest, AlreadyDecided, BookFull, LedgerUnavailable.
+        """
+        by = By(user, uid, provider)
         request = self._book.get(request_id)
         if not request.digest.startswith(digest.lower()):
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
+        offer = None
+        if approve and (uses != 1 or until):
+            offer = self._offer(request, user, uses, until)
+        if request.mode == "ticket":
+            decided = self._ticketing.decide(request, by, approve, reason, offer)
+            self._tell(decided, verdict_of(decided))
+            return self._with(decided, offer)
         waiting = self._waiting.get(request_id)
         if waiting is None:
             self._decide(request, user, approve, reason)
             return self.show(request_id)
         async with waiting.answering:
             if approve and self._waiting.get(request_id) is waiting:
-                await self._keep_apart(user, waiting.duties)
+                await waiting.keep_apart(user, self._history)
                 await waiting.judge((*self._book.get(request_id).approved_by, user))
             request = self._decide(request, user, approve, reason)
             if self._waiting.get(request_id) is waiting:
-                self._carry_out(waiting, request, user, uid)
-        self._tell(self._book.get(request_id))
-        return self.show(request_id)
+                self._carry_out(waiting, request, by, offer)
+        self._tell(self._book.get(request_id), verdict_of(request))
+        return self._with(request, offer)
 
-    async def _keep_apart(self, user: str, duties: Items) -> None:
-        """Raises NotAllowed for a user who has taken part in what must be apart from this."""
-        try:
-            why = await self._history.objection(user, duties)
-        except LedgerUnavailable as error:
-            raise NotAllowed(f"whether duties are apart can't be told: {error}") from None
-        if why:
-            raise NotAllowed(f"{user} may not approve it: {why}")
+    def _with(self, decided: Request, offer: Grant | None) -> dict[str, Any]:
+        """The request, with the grant that its yes came with."""
+        granted = offer.id if offer is not None and decided.state is State.APPROVED else ""
+        return {**self.show(decided.id), "grant": granted}
+
+    def _offer(self, request: Request, user: str, uses: int, until: float) -> Grant:
+        """The grant that comes with the yes: of a request that waits, for the uses that are left after this one."""
+        needs = self._book.needs(request.id)
+        if request.mode != "ticket" and uses < 2:
+            raise NotAllowed(f"{request.id} runs at once: until a time takes more than that one use (--uses).")
+        if not until:
+            raise NotAllowed("More than one use takes a time until which (--until).")
+        whole = self._whole(request)
+        shown = render(whole.parameters, whole.formats, whole.types)
+        return self.granting.offer(whole, needs, user, uses - (request.mode != "ticket"), until, shown)
 
     def owner_of(self, agent: str) -> str:
         """The user who answers for the agent; empty once the policy no longer knows it."""
@@ -264,84 +311,86 @@ class Holds:
         return facts.owner if facts is not None else ""
 
     def _decide(self, request: Request, user: str, approve: bool, reason: str) -> Request:
-        groups = self._decider.policy.document.users[user].groups
-        return self._book.decide(request.id, user, groups, approve, reason, request.digest, now=time.time())
+        return self._book.decide(request.id, user, self._groups(user), approve, reason, request.digest, now=time.time())
 
-    def _carry_out(self, waiting: Waiting, request: Request, user: str, uid: int) -> None:
-        verdict = {State.APPROVED: "approved", State.DENIED: "denied"}.get(request.state, "collected")
-        self._record(waiting.flow, waiting.operation, request, verdict, user, uid)
+    def _groups(self, user: str) -> tuple[str, ...]:
+        """Those of the configuration in force; none for a user who is no longer in it."""
+        found = self._decider.policy.document.users.get(user)
+        return found.groups if found is not None else ()
+
+    def _carry_out(self, waiting: Waiting, request: Request, by: By, offer: Grant | None) -> None:
+        self._record(waiting.flow.id, waiting.operation, request, verdict_of(request), by)
         if request.state is State.PENDING:
             return
         flow = self._over(request.id)
         if request.state is State.DENIED:
-            reason = f"{user} denied request {request.id}" + (f": {request.reason}" if request.reason else "")
+            reason = f"{by.user} denied request {request.id}" + (f": {request.reason}" if request.reason else "")
             self._refuse(waiting.flow, waiting.operation, request, reason, "Ask the approver before trying again.")
             return
         approval = self._book.use(request.id, request.digest, time.time())
-        flow.berth.say(messages.Approved(flow.id, waiting.operation, request.id, tuple(sorted(approval.by))))
+        flow.berth.say(hold_messages.Approved(flow.id, waiting.operation, request.id, tuple(sorted(approval.by))))
+        if offer is not None:
+            self.granting.put(offer, by.user, by.uid)
+
+    def withdraw_ticket(self, request_id: str, *, user: str, uid: int, provider: str = "", reason: str) -> dict[str, Any]:
+        """Take a ticket back: its agent's owner, who may decide it, or root.
+
+        Raises NotAllowed, UnknownRequest, AlreadyDecided, LedgerUnavailable.
+        """
+        request = self._book.get(request_id)
+        if request.mode != "ticket":
+            raise NotAllowed(f"{request_id} is no ticket: it ends with its statement, which its agent can cancel; or deny it.")
+        self._tell(self._ticketing.withdraw(request, By(user, uid, provider), reason), "withdrawn")
+        return self.show(request_id)
 
     def _over(self, request_id: str) -> OpenFlow:
         flow = self._waiting.pop(request_id).flow
+        self._trying.pop(request_id, None)
         flow.holding = ""
         return flow
 
     def _refuse(self, flow: OpenFlow, operation: int, request: Request, reason: str, hint: str) -> None:
-        flow.berth.say(messages.Refuse(flow.id, operation, request.id, reason, hint, INSUFFICIENT_PRIVILEGE))
+        flow.berth.say(hold_messages.Refuse(flow.id, operation, request.id, reason, hint, INSUFFICIENT_PRIVILEGE))
 
     # -- time -----------------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """End requests whose time is over; runs until cancelled."""
+        """End requests whose time is over, tell of those that escalate; runs until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
-            for request in self._book.expire(time.time()):
-                waiting = self._waiting.get(request.id)
-                self._tell(request)
-                if waiting is not None:
-                    self._over(request.id)
-                    self._record(waiting.flow, waiting.operation, request, "expired")
-                    waited = f"request {request.id} was not decided within {self._book.timeout_s:.0f} s"
-                    self._refuse(
-                        waiting.flow, waiting.operation, request, waited, "Ask an approver to watch `hostguard requests`."
-                    )
+            self._tick(time.time())
 
-    def _record(self, flow: OpenFlow, operation: int, request: Request, verdict: str, user: str = "", uid: int = -1) -> None:
-        approval = entry.Approval(
-            request=request.id, verdict=verdict, user=user, uid=uid, operation=operation, reason=request.reason
-        )
-        self._records.note(flow.id, approval)
+    def _tick(self, now: float) -> None:
+        for request in self._book.expire(now):
+            self._tell(request, "expired")
+            waiting = self._waiting.get(request.id)
+            if request.mode == "ticket":
+                self._ticketing.expired(request)
+            elif waiting is not None:
+                self._over(request.id)
+                self._record(waiting.flow.id, waiting.operation, request, "expired")
+                waited = f"request {request.id} was not decided within {request.expires_at - request.asked_at:.0f} s"
+                self._refuse(waiting.flow, waiting.operation, request, waited, "Ask an approver to watch `hostguard requests`.")
+        levels = {request.id: self._book.escalation(request, now) for request in self._book.pending()}
+        for name, level in levels.items():
+            if level > self._escalated.get(name, 0):
+                self.announcer.tell("escalated", request_facts(self._book.get(name), level))
+        self._escalated = levels
+
+    def _record(self, flow: int, operation: int, request: Request, verdict: str, by: By | None = None) -> None:
+        self._records.note(flow, approval_entry(request, verdict, operation, by or By()))
 
     # -- watching -------------------------------------------------------------------------------------------------------------
 
-    async def watch(self, ping_s: float) -> AsyncGenerator[dict[str, Any] | None, None]:
-        """Open requests, then every request as it changes; None when nothing did for `ping_s` seconds."""
-        if len(self._watchers) >= MAX_WATCHERS:
-            raise NotAllowed(f"{MAX_WATCHERS} watchers are connected already.")
-        queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(WATCHER_EVENTS)
-        self._watchers.add(queue)
-        try:
-            for request in self.list(everything=False):
-                yield request
-            while queue in self._watchers:
-                try:
-                    yield await asyncio.wait_for(queue.get(), ping_s)
-                except TimeoutError:
-                    yield None
-        finally:
-            self._watchers.discard(queue)
+    def watch(self, ping_s: float) -> AsyncGenerator[dict[str, Any] | None, None]:
+        """Open requests, then every request as it changes; None when nothing did for `ping_s` seconds. Raises NotAllowed."""
+        return self._watchers.watch(lambda: self.list(everything=False), ping_s)
 
-    def _tell(self, request: Request) -> None:
+    def _tell(self, request: Request, what: str = "") -> None:
+        """Watchers hear of every change; others of `what` happened."""
         facts = request_facts(request)
-        for queue in list(self._watchers):
-            try:
-                queue.put_nowait(facts)
-            except asyncio.QueueFull:
-                self._watchers.discard(queue)
-
-
-def unix_name(uid: int) -> str:
-    """The name of a UNIX user; the number where the host has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+        self._watchers.tell(facts)
+        if what:
+            self.announcer.tell(what, facts)
+        if request.state not in (State.PENDING, State.APPROVED):
+            self._spool.forget(request.id)

@@ -53,7 +53,7 @@ class Logins:
         if flow.resource not in document.resources:
             return  # it is only observed, and goes to no resource
         agent = document.agents.get(flow.agent)
-        chosen = login_of(document, flow.resource, flow.agent, agent.roles if agent else ())
+        chosen = login_of(document, flow.resource, flow.agent, (*agent.roles, *flow.bearer.roles) if agent else ())
         if chosen is not None:
             flow.user, flow.credential, flow.variant = chosen.user, chosen.variant.partition("/")[0], chosen.variant
             flow.carried = chosen.carried

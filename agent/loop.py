@@ -26,7 +26,7 @@ from ..protocols.postgres.conversation import PostgresConversation
 from ..protocols.postgres.limits import Limits
 from ..protocols.tls.conversation import TlsConversation
 from ..recorder import entry
-from . import held, messages, securing, unread
+from . import held, hold_messages, messages, securing, unread
 from .asks import Asks
 from .drain import Drain
 from .durability import Durability
@@ -99,7 +99,10 @@ class Loop:
             self._never_began(flow, sock, new.unread)
             return
         try:
-            policy = FlowPolicy(self.decider, flow.agent, "") if new.unread else self.decider.open(flow.agent, flow.resource)
+            if new.unread:
+                policy = FlowPolicy(self.decider, flow.agent, "")
+            else:
+                policy = self.decider.open(flow.agent, flow.resource, new.bearer)
             policy.observed = flow.observed
             await asyncio.get_running_loop().connect_accepted_socket(lambda: Arrival(self, flow, policy, new.unread), sock)
         except KeyError:
@@ -146,7 +149,7 @@ class Loop:
         else:
             waiting.set_result((sock, message))
 
-    def judge(self, message: messages.Judge) -> None:
+    def judge(self, message: hold_messages.Judge) -> None:
         """Say what would become of the held operation with these approvals. It is not carried out by that."""
         relay = self.relays.get(message.flow)
         if relay is None or relay.operation is None or relay.operation.id != message.operation:
@@ -154,7 +157,8 @@ class Loop:
         judgement = relay.policy.decide(relay.operation, Approval(frozenset(message.by)))
         decision, helped_by = judgement.decision, cut_all(judgement.helped_by)
         policies = cut_all(decision.policies)
-        self.say(messages.Judged(message.flow, message.operation, decision.verdict, cut(decision.reason), policies, helped_by))
+        reason = cut(decision.reason)
+        self.say(hold_messages.Judged(message.flow, message.operation, decision.verdict, reason, policies, helped_by))
 
     def catalog_changed(self, message: messages.CatalogChanged) -> None:
         """Another worker knows of a change in a database."""

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ..policy.bearers import UNVERIFIED, Bearer
 from ..policy.credential_sections import ServerTls
 from ..policy.document import Document
-from ..protocols.events import Operation, Verdict
-from .clearance_messages import ClearanceAnswer, ClearanceQuestion, Duties
+from .clearance_messages import ClearanceAnswer, ClearanceQuestion
+from .hold_messages import Approved, Filed, Granted, Hold, Judge, Judged, Refuse, Withdraw
 from .leaves import Leaf, Roots
 from .sandbox.cage import Applied, Cage
-from .wording import MAX_ITEMS, Bytes, Count, Message, Text, Texts
+from .wording import Bytes, Count, Message, Text
 
 SPARE_BYTES = 1 << 20
 """Of a message, beside what an agent may make long: the text and the parameters of a held operation."""
@@ -65,6 +66,7 @@ class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     unread: str = ""
     """Where it goes is no resource, and its workload is only observed: why it would have been refused."""
     names: tuple[str, ...] = ()
+    bearer: Bearer = UNVERIFIED
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,45 +120,6 @@ class CredentialRead(Message, frozen=True, forbid_unknown_fields=True, tag=True)
     changed: bool
 
 
-class Filed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """The answer to `Hold`: users can see the request, or it was refused."""
-
-    flow: int
-    operation: int
-    request: str = ""
-    digest: bytes = b""
-    expires_ns: int = 0
-    refusal: str = ""
-
-
-class Judge(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """Judge the held operation with these users' approval, and say what came of it (`Judged`); carry nothing out."""
-
-    flow: int
-    operation: int
-    by: tuple[str, ...]
-
-
-class Approved(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """Users said yes, and it suffices: judge with their approval and carry that out."""
-
-    flow: int
-    operation: int
-    request: str
-    by: tuple[str, ...]
-
-
-class Refuse(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """Refuse the held operation: a user said no, or nobody said anything in time."""
-
-    flow: int
-    operation: int
-    request: str
-    reason: str
-    hint: str
-    code: bytes
-
-
 class Recall(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """Withdraw what the flow has held, because its client cancelled it over another connection."""
 
@@ -202,7 +165,8 @@ class Stop(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     grace_s: float
 
 
-ToRelay = Filed | ClearanceAnswer | Approved | Refuse | Recall | Authenticated | LoginFailed | CredentialRead | End
+HeldAnswer = Filed | Granted | Approved | Refuse
+ToRelay = HeldAnswer | ClearanceAnswer | Recall | Authenticated | LoginFailed | CredentialRead | End
 ToWorker = Begin | Tls | NewFlow | Dialled | Deliver | Judge | NewPolicy | CatalogChanged | Ping | Stop | ToRelay
 
 # Worker to supervisor.
@@ -237,41 +201,6 @@ class CredentialRefused(Message, frozen=True, forbid_unknown_fields=True, tag=Tr
     flow: int
     code: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Z]{5}\Z")]
     """SQLSTATE."""
-
-
-class Hold(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """Open a request for approval of an operation."""
-
-    flow: int
-    operation: Operation
-    accesses: Annotated[tuple[tuple[Text, Text], ...], msgspec.Meta(max_length=MAX_ITEMS)]
-    flags: Texts
-    policies: Texts
-    helped_by: Texts
-    needs: Texts
-    summary: Text
-    depends: tuple[str, ...]
-    duties: Duties = ()
-    """What it exercises if it runs."""
-
-
-class Withdraw(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """The flow no longer waits for its held operation."""
-
-    flow: int
-    operation: int
-    reason: Text
-
-
-class Judged(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """The answer to `Judge`."""
-
-    flow: int
-    operation: int
-    verdict: Verdict
-    reason: Text
-    policies: Texts
-    helped_by: Texts
 
 
 class CancelKey(Message, frozen=True, forbid_unknown_fields=True, tag=True):

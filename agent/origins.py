@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 from ..identity.process import Process
 from ..identity.workload import WorkloadRule
@@ -11,9 +12,13 @@ from ..kernel.loader import Redirect, netns_cookie
 from .attribution import Attributor
 from .names.asker import Asker
 from .names.keeper import WhoAsks
+from .verifier.bindings import Standing
+
+StandingOf = Callable[[str, int], Standing]
+"""What is verified of a process, by its agent, its cgroup's id."""
 
 
-def asker_of(origin: Origin, process: Process, rule: WorkloadRule, netns: int) -> Asker:
+def asker_of(origin: Origin, process: Process, rule: WorkloadRule, netns: int, standing: Standing) -> Asker:
     """Who asks for a name. `netns`: cookie of the network namespace."""
     return Asker(
         ref=0,
@@ -27,10 +32,13 @@ def asker_of(origin: Origin, process: Process, rule: WorkloadRule, netns: int) -
         comm=process.comm,
         exe=process.exe,
         cgroup=process.cgroup,
+        cgroup_id=origin.cgroup_id,
+        bearer=standing.bearer,
+        unverified=standing.missing,
     )
 
 
-def who_asks(redirect: Redirect, attributor: Attributor) -> WhoAsks:
+def who_asks(redirect: Redirect, attributor: Attributor, standing: StandingOf) -> WhoAsks:
     """Who sends a datagram to a socket of ours, by the kernel's record of theirs."""
 
     def who(sock: socket.socket, source: tuple[str, int]) -> Asker | None:
@@ -43,6 +51,8 @@ def who_asks(redirect: Redirect, attributor: Attributor) -> WhoAsks:
         if origin is None:
             return None
         found = attributor.attribute_now(origin)
-        return asker_of(origin, found.process, found.rule, netns) if found.rule is not None else None
+        if found.rule is None:
+            return None
+        return asker_of(origin, found.process, found.rule, netns, standing(found.rule.agent, origin.cgroup_id))
 
     return who

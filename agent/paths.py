@@ -83,6 +83,16 @@ class Paths:
         return self.state / "restraint.sqlite"
 
     @property
+    def grants(self) -> Path:
+        """Grants and tickets."""
+        return self.state / "grants.sqlite"
+
+    @property
+    def held(self) -> Path:
+        """What is long about requests that wait."""
+        return self.state / "held"
+
+    @property
     def cursors(self) -> Path:
         """How far each forwarder has come."""
         return self.state / "forward"
@@ -100,6 +110,16 @@ class Paths:
     def control(self) -> Path:
         """The control socket."""
         return self.run / "control.sock"
+
+    @property
+    def identity(self) -> Path:
+        """The socket on which agents present their tokens."""
+        return self.run / "identity.sock"
+
+    @property
+    def identities(self) -> Path:
+        """What is remembered of tokens."""
+        return self.state / "identity.sqlite"
 
     def make(self) -> None:
         """Make the folders; the state is root's alone, since it holds what agents asked. Raises Failure."""

@@ -1,4 +1,4 @@
-"""How long agents may take to begin: one that connects and says nothing, or its first words too slowly, does not keep its flow.
+"""How long agents may take to begin: one that says nothing, or its first words too slowly, does not keep its flow.
 
 Servers have such a limit (PostgreSQL 18 docs §19.3.3, authentication_timeout), but are not dialled before an agent has begun.
 A flow that is only observed has the limit of its server.

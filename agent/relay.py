@@ -322,11 +322,11 @@ class Relay:
 
     # -- decisions that come later: see `held` --------------------------------------------------------------------------------
 
-    def decided(self, operation: Operation, judgement: Judgement, decision: Decision, request: str) -> None:
+    def decided(self, operation: Operation, judgement: Judgement, decision: Decision, request: str, grant: str = "") -> None:
         """Carry out the late decision on the operation that waits for it; `request` names its request, if it had one."""
         self.pending = self.clearing = None
         admit = self.loop.gate.admit
-        self.do(lambda: self._release(operation, admit(self.flow, operation, judgement, decision, request), judgement))
+        self.do(lambda: self._release(operation, admit(self.flow, operation, judgement, decision, request, grant), judgement))
 
     def withdraw(self, reason: str, code: bytes) -> None:
         """Refuse the held operation because somebody no longer wants it: its client, its deadline, the daemon's end."""

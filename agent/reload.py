@@ -22,6 +22,7 @@ from .crew import Crew
 from .holds import Holds
 from .modes import Modes
 from .names.keeper import Keeper
+from .verifier.keeper import needed_issuers
 
 RELOADED = ("policy", "agents", "users", "tags", "duties", "exclusions", "budgets")
 """Beside these only the mode of a workload: whether it is only observed."""
@@ -104,6 +105,9 @@ class Reload:
         changed = [section for section in FIXED if _fixed(document, section) != _fixed(current, section)]
         if changed:
             self._refuse([f"{document.file}: {', '.join(changed)} can't change while the daemon runs: restart it"])
+            return
+        if more := set(needed_issuers(document)) - set(needed_issuers(current)):
+            self._refuse([f"{document.file}: agents need issuers {', '.join(sorted(more))} now, which takes a restart"])
             return
         policy = Policy(document, current_epoch + 1)
         # On record before it decides anything.

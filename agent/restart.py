@@ -39,6 +39,8 @@ from .resources import Resources
 from .selftest import SelfTest
 from .speech import speech
 from .strays import Strays
+from .verifier.service import Vouching
+from .web.keeper import Keeper as Page
 
 SETTLE_S = 1.0
 """How long a server may take to be connected, before the successor begins that anew."""
@@ -69,6 +71,8 @@ class Parts:
     namespaces: Namespaces
     test: SelfTest
     strays: Strays
+    vouching: Vouching
+    page: Page | None
 
 
 class Restart:
@@ -103,7 +107,10 @@ class Restart:
                 return {"refused": self.failure}
             self._end_flows = ends
             self.wanted.set()
-            return {"refused": "", "from": version("hostguard"), "to": finding.release, "flows": flows, "flows_end": ends}
+            # The successor has a broker of its own; what this one's carries ends with it.
+            carried = sum(flow.carried for flow in self._parts.crew.flows)
+            told = {"from": version("hostguard"), "to": finding.release, "flows": flows, "flows_end": ends, "carried": carried}
+            return {"refused": "", **told}
 
     def _objections(self, finding: Finding, keep_flows: bool) -> list[str]:
         if finding.objections:
@@ -131,13 +138,17 @@ class Restart:
         for turn in (parts.test.turn, parts.strays.turn):
             await turn.acquire()
         await parts.desk.settle(SETTLE_S)
+        parts.holds.stop_trying()
+        await parts.holds.announcer.stop()
         await parts.writer.pause()
         # Nothing is awaited from here on.
         return self._collect(socket)
 
     def _collect(self, control: int) -> Handover:
         parts = self._parts
-        ending = [child for child in (parts.names.leave(), parts.broker.leave()) if child is not None]
+        page = parts.page.leave() if parts.page is not None else None
+        left = (parts.names.leave(), parts.broker.leave(), parts.vouching.let_go(), parts.holds.announcer.leave(), page)
+        ending = [child for child in left if child is not None]
         flows = parts.crew.count
         crew = parts.crew.leave()
         try:
@@ -164,4 +175,7 @@ class Restart:
             names=parts.resources.leave(),
             opened=parts.entrance.opened,
             refused=parts.entrance.refused,
+            vouched=parts.vouching.leave(),
+            page=tuple(parts.page.detach()) if parts.page is not None else (),
+            sessions=parts.page.sessions.leave() if parts.page is not None else [],
         )

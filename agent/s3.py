@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..policy.document import Document
-from ..policy.sections import Ship
+from ..policy.outlet_sections import Ship
 from .failures import Failure
 from .paths import Paths
 from .shipping import Arrived, arrived

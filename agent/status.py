@@ -41,6 +41,8 @@ from .secrecy import Secrecy
 from .selftest import SelfTest
 from .strays import Strays
 from .trust import link_facts
+from .verifier.service import Vouching
+from .web.keeper import Keeper as Page
 from .witnesses import Witnesses
 
 MAX_FLOWS_SHOWN = 200
@@ -77,6 +79,8 @@ class Status:
         retention: Retention,
         secrecy: Secrecy,
         restraint: Restraint,
+        vouching: Vouching,
+        page: Page | None,
         started_at: float,
         taken_over: Mapping[str, str] | None,
     ) -> None:
@@ -104,6 +108,8 @@ class Status:
         self._retention = retention
         self._secrecy = secrecy
         self._restraint = restraint
+        self._vouching = vouching
+        self._page = page
         self._started_at = started_at
         self._taken_over = taken_over
 
@@ -123,6 +129,7 @@ class Status:
         powers = await self._powers.facts()
         broker = await self._secrecy.broker.facts()
         budgets = await self._restraint.budgets.facts()
+        page = await self._page.facts() if self._page is not None else None
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
@@ -167,10 +174,13 @@ class Status:
             "stops": self._restraint.stops.facts(),
             "budgets": budgets,
             "requests": {"pending": self._holds.pending},
+            "channels": self._holds.announcer.facts(),
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
             "names": names | {"redirected": len(self._redirect.resolvers())},
             "powers": powers,
             "broker": broker,
+            "identity": self._vouching.facts(),
+            "page": page,
             "trust": self._secrecy.trust.facts(),
             "log": self._log(),
             "shipped": shipped,
@@ -284,6 +294,8 @@ class Status:
             found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
         found += self._name_problems()
         found += self._broker_problems()
+        found += self._vouching.problems()
+        found += self._page.problems() if self._page is not None else []
         log = self._log()
         if log["failure"]:
             found.append(f"the log can't be written, operations are refused: {log['failure']}")

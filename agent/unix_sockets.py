@@ -63,14 +63,14 @@ class Standing:
 class StandIns:
     """The stand-ins of one configuration: one for each address, under the same name in every network namespace."""
 
-    def __init__(self, redirect: Redirect, document: Document, control: Path) -> None:
+    def __init__(self, redirect: Redirect, document: Document, control: Path, identity: Path) -> None:
         self.of: dict[socket.socket, StandIn] = {}
         """By listener."""
         self.failure = ""
         """Why resources' UNIX sockets are denied, or the user of a server can't be shown; empty when all is well."""
         self._redirect = redirect
-        # Agents may ask on the control socket, and are told in words that they may not.
-        self._open = dict.fromkeys((os.fsencode(control), *map(unix_address, document.daemon.unix_allow)))
+        # Agents may ask on the control socket, and are told in words that they may not; on the other they present their tokens.
+        self._open = dict.fromkeys((os.fsencode(control), os.fsencode(identity), *map(unix_address, document.daemon.unix_allow)))
         every = (text for resource in document.resources.values() for text in resource.addresses)
         addresses = (unix_address(text.removeprefix(UNIX_SCHEME)) for text in every if text.startswith(UNIX_SCHEME))
         self._names = {address: new_name() for address in addresses}

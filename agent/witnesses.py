@@ -18,7 +18,7 @@ from typing import Any
 
 import aiohttp
 
-from ..policy.witness_section import Witness
+from ..policy.outlet_sections import Witness
 from ..recorder.checkpoint import Checkpoint, open_checkpoint
 from ..recorder.handover import Keys
 from ..recorder.note import COSIGNATURE, BadNote, Note, parse_note, parse_signatures, parse_verifier

@@ -30,7 +30,7 @@ from ..policy.detect import scanner
 from ..protocols.postgres import encryption, scram
 from ..protocols.postgres.encodings import CODECS
 from ..recorder.journal import Journal
-from . import clearing, held, login, messages
+from . import clearing, held, hold_messages, login, messages
 from .channel import PACKET_BYTES, Channel
 from .clearance_messages import Cleared, Drawn
 from .durability import Durability
@@ -134,7 +134,7 @@ class Worker:
                 self._work(loop.open(message, sock))
             case messages.Dialled():
                 loop.dialled(message, sock)
-            case messages.Judge():
+            case hold_messages.Judge():
                 loop.judge(message)
             case messages.CatalogChanged():
                 loop.catalog_changed(message)
@@ -188,15 +188,17 @@ def _to_relay(loop: Loop, message: messages.ToRelay) -> None:
     if relay is None:
         return
     match message:
-        case messages.Filed():
+        case hold_messages.Filed():
             held.filed(relay, message)
-        case messages.Approved():
+        case hold_messages.Granted():
+            held.granted(relay, message)
+        case hold_messages.Approved():
             held.approved(relay, Approval(frozenset(message.by)), message.request)
         case Cleared():
             clearing.cleared(relay, message)
         case Drawn():
             clearing.drawn(relay, message)
-        case messages.Refuse():
+        case hold_messages.Refuse():
             held.refused(relay, message.reason, message.hint, message.code, message.request)
         case messages.Recall():
             relay.withdraw(message.reason, message.code)

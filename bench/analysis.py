@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hostguard.policy.bearers import UNVERIFIED
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import load
 from hostguard.policy.sql.catalog import Catalog
@@ -48,7 +49,7 @@ def median_us(run: Callable[[int], object]) -> float:
 def main() -> None:
     flow = shop().open("support-bot", "shop")
     decider = shop()
-    scope = decider.scope("support-bot", "shop", SESSION)
+    scope = decider.scope("support-bot", "shop", SESSION, UNVERIFIED)
     assert scope is not None
 
     def new(number: int) -> object:

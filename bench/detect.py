@@ -193,12 +193,12 @@ def presidio() -> Callable[[str], list[Span]] | None:
 
 
 def speed(find: Callable[[str], object], samples: list[Sample]) -> float:
-    """MB/s over the texts, one by one."""
+    """MB/s of processor time over the texts, one by one: whatever else the machine does falls out of it."""
     size = sum(len(sample.text.encode()) for sample in samples)
-    start = time.perf_counter()
+    start = time.process_time()
     for sample in samples:
         find(sample.text)
-    return size / (time.perf_counter() - start) / 1e6
+    return size / (time.process_time() - start) / 1e6
 
 
 @click.command()
@@ -220,9 +220,9 @@ def main(count: int, as_json: bool) -> None:
         }
         report["mb_s"][name] = {way: speed(find, samples) for way, find in ways.items()}
     plain = ("Nothing to see here, the order was shipped as agreed and nobody complained. " * 14_000).encode()
-    start = time.perf_counter()
+    start = time.process_time()
     scanner.suspects(plain)
-    report["mb_s"]["plain text, one pass"] = {"hostguard": len(plain) / (time.perf_counter() - start) / 1e6}
+    report["mb_s"]["plain text, one pass"] = {"hostguard": len(plain) / (time.process_time() - start) / 1e6}
     print(json.dumps(report)) if as_json else show(report)
 
 

@@ -16,9 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import guard
-import logins
 import servers
-from certificates import Authority
+from certificates import Authority, Certificate
 
 DATABASE = "bench"
 CONNECTIONS = 800
@@ -36,6 +35,9 @@ mask = { kind = "partial", keep = 0 }
 [tags."pci.card"]
 columns = ["pg/bench/public/people/card"]
 mask = { kind = "partial", keep = 4 }
+[tags."pii.hashed"]
+columns = ["pg/bench/public/hashed/email", "pg/bench/public/hashed/card", "pg/bench/public/hashed/note"]
+mask = { kind = "hash" }
 [tags."pii.number"]
 columns = ["pg/bench/public/people/number"]
 mask = { kind = "redact" }
@@ -50,7 +52,9 @@ SELECT n AS id,
        repeat(md5(n::text), 2) AS note
 FROM generate_series(1, 200000) AS n;
 ALTER TABLE people ADD PRIMARY KEY (id);
-ANALYZE people;
+CREATE TABLE plain AS SELECT * FROM people;
+CREATE TABLE hashed AS SELECT * FROM people;
+ANALYZE people, plain, hashed;
 """
 
 
@@ -110,8 +114,8 @@ class Secured:
 
 
 @contextmanager
-def secured(server: servers.Server) -> Iterator[Secured]:
-    """Have the server speak TLS."""
+def secured() -> Iterator[tuple[Secured, Certificate]]:
+    """Files for clients and pgbouncer, and what the server is to show."""
     with tempfile.TemporaryDirectory(prefix="bench-tls-") as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -124,8 +128,7 @@ def secured(server: servers.Server) -> Iterator[Secured]:
         found.key.chmod(0o600)
         if os.geteuid() == 0:
             shutil.chown(found.key, "postgres")
-        logins.show(server, certificate)
-        yield found
+        yield found, certificate
 
 
 @contextmanager
@@ -170,9 +173,9 @@ def ways(version: int, *, by_tls: bool = False) -> Iterator[list[Way]]:
     """A server with the data to read, with all three ways to it."""
     with ExitStack() as stack:
         settings = {"max_connections": str(2 * CONNECTIONS), "log_connections": "off"}
-        server = stack.enter_context(servers.server(version, settings))
+        tls, certificate = stack.enter_context(secured()) if by_tls else (None, None)
+        server = stack.enter_context(servers.server(version, settings, certificate=certificate))
         stack.enter_context(server.database(DATABASE, PEOPLE))
-        tls = stack.enter_context(secured(server)) if by_tls else None
         port, bouncer = stack.enter_context(pgbouncer(server, tls))
         setup = guard.Setup(
             agents={"bench": guard.Agent(("bench",))},

@@ -12,7 +12,7 @@ from .paths import path
 from .sql.analysis import Access, Analysis, Name
 from .sql.catalog import Catalog
 from .sql.functions import UNKNOWN, classify
-from .sql.names import DEFAULT_SCHEMA, created_in, is_implicit, resolve
+from .sql.names import DEFAULT_SCHEMA, TEMPORARY, created_in, is_implicit, resolve, temporary_schema
 
 SETTING_ACTIONS = frozenset(["set", "show", "alter_system"])
 CHANGES_CATALOG = frozenset(["create", "alter", "drop"])
@@ -82,6 +82,9 @@ class Resolver:
             raise Unresolved(f"which {name} is meant depends on the search_path, which is not certain: write its schema")
         if name.schema is None and _makes(access):
             return [(created_in(self._session.search_path), name.name)]
+        if name.schema == TEMPORARY and _makes(access):
+            # Other sessions' temporary relations of that name are none of its business.
+            return [(temporary_schema(self._session.search_path), name.name)]
         return [(found.schema or "", found.name) for found in resolve(name, self._session.search_path, self._catalog)]
 
     def _function_schemas(self, name: Name) -> list[str]:

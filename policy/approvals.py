@@ -7,9 +7,8 @@ I/O and knows no clock: `now` is seconds on any clock that never goes back, the 
 
 from __future__ import annotations
 
-import enum
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,108 +16,19 @@ import msgspec
 from ..protocols.events import Operation, Verdict
 from .asks import Answer, Approval
 from .judgement import Judgement
-
-SHOWN_CHARACTERS = 4096
-"""Of the statement, once its request is over."""
-
-
-class State(enum.Enum):
-    """Where a request stands."""
-
-    PENDING = "pending"
-    APPROVED = "approved"
-    DENIED = "denied"
-    EXPIRED = "expired"
-    WITHDRAWN = "withdrawn"
-    USED = "used"
-
-
-class Event(enum.Enum):
-    """What may happen to a request."""
-
-    COLLECT = "collect"
-    """A yes that does not suffice alone."""
-    APPROVE = "approve"
-    DENY = "deny"
-    EXPIRE = "expire"
-    WITHDRAW = "withdraw"
-    USE = "use"
-
-
-TRANSITIONS: Mapping[tuple[State, Event], State] = {
-    (State.PENDING, Event.COLLECT): State.PENDING,
-    (State.PENDING, Event.APPROVE): State.APPROVED,
-    (State.PENDING, Event.DENY): State.DENIED,
-    (State.PENDING, Event.EXPIRE): State.EXPIRED,
-    (State.PENDING, Event.WITHDRAW): State.WITHDRAWN,
-    (State.APPROVED, Event.USE): State.USED,
-    (State.APPROVED, Event.EXPIRE): State.EXPIRED,
-    (State.APPROVED, Event.WITHDRAW): State.WITHDRAWN,
-}
-
-
-class RequestError(Exception):
-    """A request could not be handled; the text is a sentence for the user."""
-
-
-class NotAllowed(RequestError):
-    """This user's answer does not count, by policy."""
-
-
-class UnknownRequest(RequestError):
-    """There is no such request."""
-
-
-class AlreadyDecided(RequestError):
-    """The request is past this."""
-
-
-class BookFull(RequestError):
-    """As many operations wait as may."""
-
-
-class Request(msgspec.Struct, frozen=True):
-    """One held operation, as the users who decide see it."""
-
-    id: str
-    """Short enough to say: ``R-7F3K``."""
-    state: State
-    agent: str
-    owner: str
-    process: Mapping[str, object]
-    """Facts about the process that opened the flow."""
-    resource: str
-    session: Mapping[str, object]
-    """Database, user, search_path and the other facts that give the statement its meaning."""
-    text: str
-    """The exact statement while it waits; its beginning afterwards."""
-    parameters: tuple[bytes | None, ...]
-    """Bound values as sent while it waits; none afterwards."""
-    formats: tuple[int, ...]
-    """Format codes of the parameters; with `types` what it takes to show them."""
-    types: tuple[int, ...]
-    prepared: tuple[str, ...]
-    """Texts prepared earlier, of which the statement may run any; see `operation_digest`."""
-    digest: str
-    """SHA-256 in hex of everything that makes the operation this very one."""
-    accesses: tuple[str, ...]
-    """The accesses that it amounts to."""
-    flags: tuple[str, ...]
-    policies: tuple[str, ...]
-    """Ids of the policies that would permit it once approved."""
-    helped_by: tuple[str, ...]
-    """Whose approval suffices."""
-    summary: str
-    filed_at: float
-    expires_at: float
-    approved_by: tuple[str, ...] = ()
-    """Users who said yes, in order."""
-    decided_by: str = ""
-    """The user whose answer decided it."""
-    reason: str = ""
-    """What the user said, or why it was withdrawn."""
-    rules: tuple[str, ...] = ()
-    """Ids of the policies by which the users may answer."""
+from .requests import (
+    SHOWN_CHARACTERS,
+    TRANSITIONS,
+    AlreadyDecided,
+    BookFull,
+    Event,
+    NotAllowed,
+    Request,
+    State,
+    UnknownRequest,
+    not_allowed,
+    operation_digest,
+)
 
 
 class Held(Protocol):
@@ -135,7 +45,7 @@ class Held(Protocol):
 
     def decide(self, operation: Operation, approval: Approval | None = None) -> Judgement: ...
 
-    def may_approve(self, user: str, groups: tuple[str, ...], actions: tuple[str, ...]) -> Answer: ...
+    def may_approve(self, user: str, groups: tuple[str, ...], actions: tuple[str, ...], escalation: int = 0) -> Answer: ...
 
 
 class _Live(msgspec.Struct):
@@ -155,24 +65,57 @@ class Kept(msgspec.Struct, frozen=True):
     actions: tuple[str, ...]
 
 
-class RequestBook:
-    """All requests of this host, bounded: at most `max_held` live ones and `max_over` that are over, oldest dropped first."""
+class Times(msgspec.Struct, frozen=True):
+    """How long requests live, in seconds."""
 
-    def __init__(self, *, timeout_s: float, max_held: int, seed: bytes, max_over: int = 500) -> None:
-        """`timeout_s`: how long a request lives. `seed`: any bytes that differ from start to start, for the ids."""
-        self.timeout_s = timeout_s
+    timeout_s: float
+    """One whose flow waits."""
+    ticket_s: float = 86_400
+    use_s: float = 3600
+    """A ticket, from its approval on."""
+    escalate_s: tuple[float, ...] = ()
+    """After its filing, when it escalates."""
+
+
+class RequestBook:
+    """All requests of this host, bounded: at most `max_held` that wait, as many tickets of each agent, `max_over` that are over.
+
+    Of these the oldest are dropped first.
+    """
+
+    def __init__(self, times: Times, *, max_held: int, seed: bytes, max_over: int = 500) -> None:
+        """`seed`: any bytes that differ from start to start, for the ids."""
+        self.times = times
         self.max_held = max_held
         self._max_over = max_over
         self._seed = seed
         self._filed = 0
         self._requests: dict[str, Request] = {}
         self._live: dict[str, _Live] = {}
+        self.reserved: set[str] = set()
+        """Ids that requests of earlier books have."""
 
-    def file(self, flow: Held, operation: Operation, judgement: Judgement, process: Mapping[str, object], now: float) -> Request:
-        """A new pending request for a HOLD judgement. Raises `BookFull`."""
+    def file(
+        self,
+        flow: Held,
+        operation: Operation,
+        judgement: Judgement,
+        process: Mapping[str, object],
+        now: float,
+        *,
+        number: int = 0,
+        ticket: bool = False,
+    ) -> Request:
+        """A new pending request for a HOLD judgement. `number`: of the flow. Raises `BookFull`."""
         assert judgement.decision.verdict is Verdict.HOLD
-        if len(self._live) >= self.max_held:
-            raise BookFull(f"{self.max_held} operations wait for an approval already; this one can't join them.")
+        mode = "ticket" if ticket else "wait"
+        alike = [r for r in self._live_requests() if r.mode == mode and (not ticket or r.agent == flow.agent)]
+        if len(alike) >= self.max_held:
+            raise BookFull(
+                f"{flow.agent} has {self.max_held} tickets open already; this one can't join them."
+                if ticket
+                else f"{self.max_held} operations wait for an approval already; this one can't join them."
+            )
         digest = operation_digest(flow.agent, flow.resource, operation, judgement.depends)
         request = Request(
             id=self._new_id(digest),
@@ -194,7 +137,11 @@ class RequestBook:
             helped_by=judgement.helped_by,
             summary=judgement.summary,
             filed_at=now,
-            expires_at=now + self.timeout_s,
+            expires_at=now + (self.times.ticket_s if ticket else self.times.timeout_s),
+            mode=mode,
+            flow=number,
+            operation=operation.id,
+            asked_at=now,
         )
         self._requests[request.id] = request
         self._live[request.id] = _Live(flow, operation, judgement.needs)
@@ -228,19 +175,20 @@ class RequestBook:
         digest: str | None = None,
         *,
         now: float,
+        until: float = 0,
     ) -> Request:
         """Record a user's answer; the request comes back approved, denied, or still pending when more approvals are needed.
 
-        `groups`: the user's, as verified. `digest`: of the request as the user saw it. Raises `UnknownRequest`,
-        `AlreadyDecided`, `NotAllowed`.
+        `groups`: the user's, as verified. `digest`: of the request as the user saw it. `until`: how long an approved ticket may
+        be used, if not for the usual time. Raises `UnknownRequest`, `AlreadyDecided`, `NotAllowed`.
         """
         request = self._pending(request_id, now)
         if digest is not None and digest != request.digest:
             raise NotAllowed(f"{request_id} is not the operation that was shown: its digest is {request.digest}.")
         live = self._live[request_id]
-        answer = live.flow.may_approve(user, groups, live.actions)
+        answer = live.flow.may_approve(user, groups, live.actions, self.escalation(request, now))
         if not answer.allowed:
-            raise NotAllowed(_not_allowed(request, user, answer))
+            raise NotAllowed(not_allowed(request, user, answer))
         rules = tuple(sorted({*request.rules, *answer.policies}))
         if not approve:
             return self._move(request, Event.DENY, decided_by=user, reason=reason, rules=rules)
@@ -251,11 +199,73 @@ class RequestBook:
         if judgement.decision.verdict is not Verdict.ALLOW:
             if not judgement.helped_by:
                 raise NotAllowed(f"{request_id} is not permitted any more, with or without approval: {judgement.decision.reason}")
-            return self._move(request, Event.COLLECT, approved_by=approved_by, reason=reason, rules=rules)
-        policies = judgement.decision.policies
+            lives_s = self.times.ticket_s if request.mode == "ticket" else self.times.timeout_s
+            times = {"asked_at": now, "expires_at": now + lives_s}
+            return self._move(request, Event.COLLECT, approved_by=approved_by, reason=reason, rules=rules, **times)
         return self._move(
-            request, Event.APPROVE, approved_by=approved_by, decided_by=user, reason=reason, rules=rules, policies=policies
+            request,
+            Event.APPROVE,
+            approved_by=approved_by,
+            decided_by=user,
+            reason=reason,
+            rules=rules,
+            policies=judgement.decision.policies,
+            asked_at=now,
+            expires_at=until or now + (self.times.use_s if request.mode == "ticket" else self.times.timeout_s),
         )
+
+    def objection(self, request_id: str, user: str, groups: tuple[str, ...], now: float) -> str:
+        """Why the user's answer would not count, in a sentence; empty when it would. Raises `UnknownRequest`."""
+        request = self.get(request_id)
+        if request.state is not State.PENDING:
+            return f"{request_id} is {request.state.value} already."
+        live = self._live[request_id]
+        answer = live.flow.may_approve(user, groups, live.actions, self.escalation(request, now))
+        if not answer.allowed:
+            return not_allowed(request, user, answer)
+        return f"{user} has approved it already; it needs another user's approval as well." if user in request.approved_by else ""
+
+    def escalation(self, request: Request, now: float) -> int:
+        """How often it has escalated."""
+        return sum(now >= request.filed_at + after_s for after_s in self.times.escalate_s)
+
+    def snapshot(self, request_id: str) -> tuple[Request, object]:
+        """How a request stands, to `restore` it. Raises `UnknownRequest`."""
+        return self.get(request_id), self._live.get(request_id)
+
+    def restore(self, snapshot: tuple[Request, object]) -> None:
+        """What has happened since could not be kept, so it has not happened."""
+        request, live = snapshot
+        self._requests[request.id] = request
+        if isinstance(live, _Live):
+            self._live[request.id] = live
+
+    def discard(self, request_id: str) -> None:
+        """The request could not be kept, so there never was one."""
+        self._requests.pop(request_id, None)
+        self._live.pop(request_id, None)
+
+    def needs(self, request_id: str) -> tuple[str, ...]:
+        """The actions of a live request that need the approval; none of one that is over."""
+        live = self._live.get(request_id)
+        return live.actions if live is not None else ()
+
+    def reopen(self, request_id: str, approved_by: tuple[str, ...], reason: str, now: float) -> Request:
+        """An approved ticket does not suffice as it is: users are asked again. `approved_by`: whose yes still counts.
+
+        Raises `UnknownRequest`, `AlreadyDecided`.
+        """
+        times = {"asked_at": now, "expires_at": now + self.times.ticket_s}
+        request = self.get(request_id)
+        return self._move(request, Event.REOPEN, approved_by=approved_by, decided_by="", reason=reason, **times)
+
+    def note(self, request_id: str, **changes: object) -> Request:
+        """Add to what is known of a request, or let go of what is kept elsewhere; its state stays. Raises `UnknownRequest`."""
+        changed = self._requests[request_id] = msgspec.structs.replace(self.get(request_id), **changes)
+        live = self._live.get(request_id)
+        if live is not None:
+            live.operation = msgspec.structs.replace(live.operation, text=changed.text, parameters=changed.parameters)
+        return changed
 
     def use(self, request_id: str, digest: str, now: float) -> Approval:
         """The approval, for the one caller that gets it; the operation is then judged with it once more.
@@ -291,7 +301,10 @@ class RequestBook:
 
     def pending(self) -> list[Request]:
         """Those that wait for an answer, oldest first."""
-        return [r for r in map(self._requests.__getitem__, self._live) if r.state is State.PENDING]
+        return [r for r in self._live_requests() if r.state is State.PENDING]
+
+    def _live_requests(self) -> Sequence[Request]:
+        return [self._requests[name] for name in self._live]
 
     def _pending(self, request_id: str, now: float) -> Request:
         request = self.get(request_id)
@@ -327,34 +340,7 @@ class RequestBook:
         self._filed += 1
         number = int.from_bytes(hashlib.sha256(b"%s/%d/%s" % (self._seed, self._filed, digest.encode())).digest())
         letters, name = "0123456789ABCDEFGHJKMNPQRSTVWXYZ", "R-"
-        while len(name) < 6 or name in self._requests:
+        while len(name) < 6 or name in self._requests or name in self.reserved:
             number, digit = divmod(number, 32)
             name += letters[digit]
         return name
-
-
-def operation_digest(agent: str, resource: str, operation: Operation, depends: tuple[str, ...] = ()) -> str:
-    """SHA-256 over everything that makes the operation this very one, in hex.
-
-    `depends`: texts that give it its meaning beside its own, such as the body of a statement that it executes.
-    """
-    session = operation.session
-    facts = (
-        agent,
-        resource,
-        (session.database, session.user, session.client_encoding, session.standard_conforming_strings, session.search_path),
-        (operation.text or "").encode("utf-8", "surrogateescape"),
-        operation.parameters,
-        operation.formats,
-        operation.types,
-        depends,
-    )
-    return hashlib.sha256(msgspec.msgpack.encode(facts)).hexdigest()
-
-
-def _not_allowed(request: Request, user: str, answer: Answer) -> str:
-    if answer.policies:
-        named = ", ".join(f'"{policy}"' for policy in answer.policies)
-        return f"{user} may not decide {request.id}: forbidden by {named}."
-    suffices = f"; {', '.join(request.helped_by)} may" if request.helped_by else ""
-    return f"{user} may not decide {request.id}: no policy permits it{suffices}."

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import cedarpy
 
 from .asks import Answer, Approval, entity, reference
 from .cedar import Rulebook, authorize
 from .document import Document
+from .grants import Terms
 from .judge import Help
-from .rules import schema
+from .rules import approvable, schema
 
 MAX_COUNT = 5
 """Largest number of approvals that is looked for."""
@@ -25,21 +27,46 @@ class Approvers:
         self._book = book
         self._helps: dict[tuple[str, str, frozenset[str]], tuple[Help, ...]] = {}
 
-    def may_approve(self, user: str, groups: Sequence[str], agent: str, resource: str, actions: Iterable[str]) -> Answer:
+    def may_approve(
+        self, user: str, groups: Sequence[str], agent: str, resource: str, actions: Iterable[str], escalation: int = 0
+    ) -> Answer:
         """Whether the user may approve all of `actions` for the agent on the resource.
 
-        `groups` are what the caller knows the user to be in; the configuration's are not added.
+        `groups` are what the caller knows the user to be in; the configuration's are not added. `escalation`: how many times of
+        ``approvals.escalate_s`` have passed.
         """
-        policies = self._book.slice(("User", user), [("Group", group) for group in groups])
-        answers = [self._answer(policies, user, groups, agent, resource, action) for action in sorted(set(actions))]
-        refused = next((answer for answer in answers if not answer.allowed), None)
-        if refused is not None or not answers:
-            return refused or Answer(False)
-        return Answer(True, tuple(sorted({name for answer in answers for name in answer.policies})))
+        return _all(
+            self._answer("approve", {"escalation": escalation}, user, groups, agent, resource, action)
+            for action in sorted(set(actions))
+        )
+
+    def may_issue(
+        self, user: str, groups: Sequence[str], agent: str, resource: str, actions: Iterable[str], terms: Terms
+    ) -> Answer:
+        """Whether the user may permit all of `actions` in advance, as far as `terms` go."""
+        context = {"kind": terms.kind.value, "uses": terms.uses, "seconds": terms.seconds}
+        return _all(self._answer("issue", context, user, groups, agent, resource, action) for action in sorted(set(actions)))
+
+    def may_issue_any(self, user: str, groups: Sequence[str], agent: str, resource: str, terms: Terms) -> Answer:
+        """Whether there is an action that the user may permit so; of a statement that nobody has judged yet."""
+        answer = Answer(False)
+        for action in sorted(approvable()):
+            answer = self.may_issue(user, groups, agent, resource, [action], terms)
+            if answer.allowed:
+                break
+        return answer
 
     def _answer(
-        self, policies: cedarpy.PolicySet, user: str, groups: Sequence[str], agent: str, resource: str, action: str
+        self,
+        question: str,
+        context: dict[str, Any],
+        user: str,
+        groups: Sequence[str],
+        agent: str,
+        resource: str,
+        action: str,
     ) -> Answer:
+        policies = self._book.slice(("User", user), [("Group", group) for group in groups])
         facts = self._document.agents[agent]
         request = ("Request", f"{agent}/{resource}/{action}")
         environment = self._document.resources[resource].environment
@@ -71,9 +98,9 @@ class Approvers:
         handle = cedarpy.Entities.from_json_str(json.dumps(entities), schema())
         asked = {
             "principal": {"type": "User", "id": user},
-            "action": {"type": "Action", "id": "approve"},
+            "action": {"type": "Action", "id": question},
             "resource": {"type": request[0], "id": request[1]},
-            "context": {},
+            "context": context,
         }
         return authorize(policies, handle, [asked])[0]
 
@@ -86,7 +113,9 @@ class Approvers:
 
     def _find(self, agent: str, resource: str, actions: frozenset[str]) -> Iterable[Help]:
         users = self._document.users
-        may = frozenset(u for u in users if self.may_approve(u, users[u].groups, agent, resource, actions).allowed)
+        last = len(self._document.approvals.escalate_s)
+        may = frozenset(u for u in users if self.may_approve(u, users[u].groups, agent, resource, actions, last).allowed)
+        later = frozenset(u for u in may if not self.may_approve(u, users[u].groups, agent, resource, actions).allowed)
         groups: dict[str, frozenset[str]] = {}
         for name in sorted({group for user in may for group in users[user].groups}):
             groups[f"group {name}"] = frozenset(user for user in may if name in users[user].groups)
@@ -97,4 +126,15 @@ class Approvers:
             groups[" and ".join(groups)] = may
         for words, members in groups.items():
             for count in range(1, min(len(members), MAX_COUNT) + 1):
-                yield Help(Approval(members, count), words if count == 1 else f"{count} of {words}")
+                said = words if count == 1 else f"{count} of {words}"
+                yield Help(Approval(members, count), f"{said} (once it has escalated)" if members <= later else said)
+
+
+def _all(answers: Iterable[Answer]) -> Answer:
+    """Yes with all the policies that say so, or the first no; no when nothing was asked."""
+    found: list[Answer] = []
+    for answer in answers:
+        if not answer.allowed:
+            return answer
+        found.append(answer)
+    return Answer(bool(found), tuple(sorted({name for answer in found for name in answer.policies})))

@@ -18,6 +18,9 @@ HOLDS_SAMPLES = frozenset(
 )
 """In ``pg_catalog``, and ``pg_stat_statements`` wherever its extension put it (PostgreSQL 18 docs §52, §53, §27.2)."""
 
+READS_OBJECTS = frozenset(["lo_get", "loread"])
+"""Functions that return what ``pg_largeobject`` holds."""
+
 SAMPLE_COLUMNS = {
     "pg_statistic": tuple(f"stavalues{n}" for n in range(1, 6)),
     "pg_stats": ("most_common_vals", "histogram_bounds", "most_common_elems", "range_length_histogram", "range_bounds_histogram"),

@@ -8,10 +8,12 @@ import msgspec
 from cedarpy import pst
 
 from .asks import Ask
+from .bearers import Bearer
 from .catalogs import BUILT_IN_TAGS
 from .decide import Policy
 from .entities import tag_chain
 from .holders import matrix, opaque_calls
+from .issuers import mapped_roles
 from .names import OF_RESOURCE
 from .operators import HOST, ROOT
 from .paths import split
@@ -68,7 +70,10 @@ def _matching_nothing(policy: Policy) -> Iterator[str]:
 def _unknown(policy: Policy, kind: str, name: str) -> str:
     document = policy.document
     known: dict[str, Iterable[str]] = {
-        "Role": {role for agent in document.agents.values() for role in agent.roles},
+        "Role": {
+            *(role for agent in document.agents.values() for role in agent.roles),
+            *(rule.role for issuer in document.issuers.values() for rule in issuer.roles),
+        },
         "Group": {ROOT, *(group for user in document.users.values() for group in user.groups)},
         "Agent": document.agents,
         "User": document.users,
@@ -96,15 +101,20 @@ def _unknown(policy: Policy, kind: str, name: str) -> str:
 def _unserved(policy: Policy) -> Iterator[str]:
     """Workloads whose agent nothing of the user's own permits anything."""
     for name, workload in policy.document.workloads.items():
-        roles = policy.document.agents[workload.agent].roles
+        roles = (*policy.document.agents[workload.agent].roles, *_most(policy, workload.agent).roles)
         rules = policy.book.concerning(("Agent", workload.agent), [("Role", role) for role in roles])
         if not any(rule.node.effect == "permit" and not rule.id.startswith(RESERVED_ID) and _for_agents(rule) for rule in rules):
             yield f'workloads.{name}: no policy permits agent "{workload.agent}" anything beyond the base policy'
 
 
+def _most(policy: Policy, agent: str) -> Bearer:
+    """All roles that claims can give to the agent."""
+    return Bearer(tuple(sorted(mapped_roles(policy.document, agent))))
+
+
 def _for_agents(rule: Rule) -> bool:
     action = rule.node.action
-    return not (isinstance(action, pst.ActionEq) and action.entity.id in ("approve", "operate"))
+    return not (isinstance(action, pst.ActionEq) and action.entity.id in ("approve", "issue", "operate"))
 
 
 def _unseen(policy: Policy) -> Iterator[str]:
@@ -114,7 +124,8 @@ def _unseen(policy: Policy) -> Iterator[str]:
             yield f'tags."{name}": no column carries it'
             continue
         asks = [Ask("reveal", "Column", column, (), (("Tag", name),)) for column in tag.columns]
-        answers = [answer for agent in policy.document.agents for answer in policy.asker(agent).ask(asks, ())]
+        askers = [policy.asker(agent, _most(policy, agent)) for agent in policy.document.agents]
+        answers = [answer for asker in askers for answer in asker.ask(asks, ())]
         if not any(answer.allowed for answer in answers):
             yield f'tags."{name}": no policy permits any agent to reveal it'
 
@@ -124,7 +135,7 @@ def _unapproved(policy: Policy) -> Iterator[str]:
     for rule in policy.rules:
         if rule.node.effect != "permit" or "approval" not in rule.text:
             continue
-        agents = [agent for agent in policy.document.agents if rule in policy.asker(agent).rules]
+        agents = [agent for agent in policy.document.agents if rule in policy.asker(agent, _most(policy, agent)).rules]
         for action in _actions(rule):
             if agents and not any(
                 policy.approvers.helps(agent, resource, [action]) for agent in agents for resource in policy.document.resources

@@ -14,6 +14,7 @@ import msgspec
 from ..protocols.events import Decision, Verdict
 from .addresses import parse_address
 from .asks import Approval, Ask
+from .bearers import UNVERIFIED, Bearer
 from .duties import connected
 from .judge import Finding, Help, find
 from .judgement import AccessVerdict, Judgement
@@ -81,13 +82,13 @@ def is_one_of(name: str, names: Iterable[str]) -> bool:
 class ConnectScope:
     """One agent on one resource with one policy: what `scope.Scope` is for SQL."""
 
-    def __init__(self, policy: Policy, agent: str, resource: str, stats: Stats) -> None:
+    def __init__(self, policy: Policy, agent: str, resource: str, stats: Stats, bearer: Bearer = UNVERIFIED) -> None:
         self.agent = agent
         self.resource = resource
         self.texts: dict[str | None, Judgement] = {}
         """Judgements by text: what a flow looks into first."""
         self._policy = policy
-        self._asker = policy.asker(agent)
+        self._asker = policy.asker(agent, bearer)
         self._section = policy.document.resources[resource]
         self._names = server_names(self._section)
         self._duties = connected(policy.document, resource)
@@ -130,6 +131,7 @@ class ConnectScope:
             self._policy.epoch,
             finding.helped_by if held else (),
             finding.needs if held else (),
+            asks=(ask,) if held else (),
             duties=() if finding.verdict is Verdict.DENY else self._duties,
         )
 

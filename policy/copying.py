@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ..protocols.copies import CopyShape
-from ..protocols.events import Mask
+from ..protocols.disclosure import Mask
 from .inference import Stance
 from .layout import Layout
 from .lineage.follow import Flow

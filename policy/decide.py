@@ -21,6 +21,7 @@ from typing import Final, TypeAlias
 from ..protocols.events import Operation, OperationKind, Session, Verdict
 from .approvers import Approvers
 from .asks import Answer, Approval
+from .bearers import UNVERIFIED, Bearer
 from .cedar import Rulebook
 from .connect import ConnectScope
 from .disclosure import Disclosure, disclose
@@ -36,6 +37,8 @@ from .stats import Stats
 
 AnyScope: TypeAlias = Scope | ConnectScope
 """What decides texts of a resource, by its protocol."""
+MAX_ASKERS = 256
+"""Agents, each with what is verified of it, whose policies are kept at hand."""
 MAX_SCOPES = 256
 """An agent can vary the facts of its sessions at will, so their number is bounded; the one not opened for longest goes."""
 
@@ -69,18 +72,28 @@ class Policy:
         """Scopes without a database behind them, by (agent, resource, database); see `explain`."""
         self.databases: dict[str, str] = {}
         """The database to assume on a resource, as `explain` found it."""
-        self._askers: dict[str, Asker] = {}
+        self._askers: dict[tuple[str, Bearer], Asker] = {}
 
     @property
     def rules(self) -> Sequence[Rule]:
         """Every policy, the base policy's included."""
         return list(self.book.rules.values())
 
-    def asker(self, agent: str) -> Asker:
+    def asker(self, agent: str, bearer: Bearer = UNVERIFIED) -> Asker:
         """The agent with the policies that concern it. Raises KeyError for an agent that the document does not know."""
-        if agent not in self._askers:
-            self._askers[agent] = Asker(self.book, agent, self.document.agents[agent].roles)
-        return self._askers[agent]
+        key = (agent, bearer)
+        found = self._askers.get(key)
+        if found is None:
+            if len(self._askers) >= MAX_ASKERS:
+                del self._askers[next(iter(self._askers))]
+            found = self._askers[key] = self._asker(agent, bearer)
+        return found
+
+    def _asker(self, agent: str, bearer: Bearer) -> Asker:
+        roles, book = self.document.agents[agent].roles, self.book
+        if bearer != UNVERIFIED:
+            book = Rulebook(self.rules, standing(self.document, agent, bearer), column_tags(self.document))
+        return Asker(book, agent, (*roles, *bearer.roles))
 
 
 class Decider:
@@ -100,9 +113,9 @@ class Decider:
         self._hash_key = hash_key
         self._make = scopes
         self._catalogs: dict[tuple[str, str], Catalog] = {}
-        self._scopes: dict[tuple[str, str, Session], AnyScope] = {}
-        self._disclosures: dict[tuple[str, str, str], Disclosure] = {}
-        """By (agent, resource, database): the same for all sessions."""
+        self._scopes: dict[tuple[str, str, Session, Bearer], AnyScope] = {}
+        self._disclosures: dict[tuple[str, str, str, Bearer], Disclosure] = {}
+        """By (agent, resource, database, bearer): the same for all sessions."""
 
     def reload(self, policy: Policy) -> None:
         """Put another policy in force, for open flows as well, from their next operation on."""
@@ -119,44 +132,44 @@ class Decider:
         else:
             self._catalogs[resource, database] = catalog
         self._scopes = {key: scope for key, scope in self._scopes.items() if (key[1], key[2].database) != (resource, database)}
-        self._disclosures = {key: found for key, found in self._disclosures.items() if key[1:] != (resource, database)}
+        self._disclosures = {key: found for key, found in self._disclosures.items() if key[1:3] != (resource, database)}
         self.stamp = object()
 
-    def open(self, agent: str, resource: str) -> FlowPolicy:
+    def open(self, agent: str, resource: str, bearer: Bearer = UNVERIFIED) -> FlowPolicy:
         """The decider of one flow. Raises KeyError for an agent or a resource that the document does not know."""
         _ = self.policy.document.agents[agent], self.policy.document.resources[resource]
-        return FlowPolicy(self, agent, resource)
+        return FlowPolicy(self, agent, resource, bearer)
 
-    def scope(self, agent: str, resource: str, session: Session) -> AnyScope | None:
+    def scope(self, agent: str, resource: str, session: Session, bearer: Bearer) -> AnyScope | None:
         """Everything that a decision depends on but the text; None once the policy no longer knows the agent or the resource."""
         document = self.policy.document
         if agent not in document.agents or resource not in document.resources:
             return None
         if self._make is not None:
             return self._make(agent, resource, session)
-        key = (agent, resource, session)
+        key = (agent, resource, session, bearer)
         found = self._scopes.pop(key, None)
         if found is None:
-            found = self._scope(agent, resource, session)
+            found = self._scope(agent, resource, session, bearer)
             if len(self._scopes) >= MAX_SCOPES:
                 del self._scopes[next(iter(self._scopes))]
         self._scopes[key] = found
         return found
 
-    def _scope(self, agent: str, resource: str, session: Session) -> AnyScope:
+    def _scope(self, agent: str, resource: str, session: Session, bearer: Bearer) -> AnyScope:
         if self.policy.document.resources[resource].protocol == "tls":
-            return ConnectScope(self.policy, agent, resource, self.stats)
+            return ConnectScope(self.policy, agent, resource, self.stats, bearer)
         catalog = self._catalogs.get((resource, session.database))
-        disclosure = self._disclosure(agent, resource, session.database)
-        return Scope(self.policy, agent, resource, session, catalog, disclosure, self.stats)
+        disclosure = self._disclosure(agent, resource, session.database, bearer)
+        return Scope(self.policy, agent, resource, session, catalog, disclosure, self.stats, bearer)
 
-    def _disclosure(self, agent: str, resource: str, database: str) -> Disclosure:
-        key = (agent, resource, database)
+    def _disclosure(self, agent: str, resource: str, database: str, bearer: Bearer) -> Disclosure:
+        key = (agent, resource, database, bearer)
         if key not in self._disclosures:
             if len(self._disclosures) >= MAX_SCOPES:
                 self._disclosures.clear()
             catalog = self._catalogs.get((resource, database))
-            asker = self.policy.asker(agent)
+            asker = self.policy.asker(agent, bearer)
             self._disclosures[key] = disclose(self.policy.document, asker, resource, database, catalog, self._hash_key)
         return self._disclosures[key]
 
@@ -164,10 +177,12 @@ class Decider:
 class FlowPolicy:
     """Decides the operations of one flow, in their order."""
 
-    __slots__ = ("_decider", "_memory", "_scope", "_session", "_stamp", "_texts", "agent", "observed", "resource")
+    __slots__ = ("_decider", "_memory", "_scope", "_session", "_stamp", "_texts", "agent", "bearer", "observed", "resource")
 
-    def __init__(self, decider: Decider, agent: str, resource: str) -> None:
+    def __init__(self, decider: Decider, agent: str, resource: str, bearer: Bearer = UNVERIFIED) -> None:
         self.agent = agent
+        self.bearer = bearer
+        """What is verified of the agent in this flow, which is fixed when it opens."""
         self.resource = resource
         self.observed = False
         """What is denied reaches the server all the same."""
@@ -196,12 +211,12 @@ class FlowPolicy:
         self._remember(operation, judgement)
         return judgement
 
-    def may_approve(self, user: str, groups: Sequence[str], actions: Sequence[str]) -> Answer:
+    def may_approve(self, user: str, groups: Sequence[str], actions: Sequence[str], escalation: int = 0) -> Answer:
         """Whether the user may approve these actions of the flow's agent. `groups`: those that the user is known to be in."""
         policy = self._decider.policy
         if self.agent not in policy.document.agents or self.resource not in policy.document.resources:
             return Answer(False, (), f"the policy no longer knows agent {self.agent} on {self.resource}")
-        return policy.approvers.may_approve(user, groups, self.agent, self.resource, actions)
+        return policy.approvers.may_approve(user, groups, self.agent, self.resource, actions, escalation)
 
     def _judge(self, operation: Operation, approval: Approval | None) -> Judgement:
         if operation.kind is OperationKind.FUNCTION_CALL:
@@ -217,7 +232,7 @@ class FlowPolicy:
 
     def _look_up(self, session: Session) -> AnyScope | None:
         if session is not self._session or self._decider.stamp is not self._stamp:
-            scope = self._decider.scope(self.agent, self.resource, session)
+            scope = self._decider.scope(self.agent, self.resource, session, self.bearer)
             self._scope, self._texts = scope, scope.texts if scope is not None else {}
             self._session, self._stamp = session, self._decider.stamp
         return self._scope

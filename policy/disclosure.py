@@ -6,22 +6,23 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from ..protocols.events import Mask, ReplyPlan
+from ..protocols.disclosure import Mask, ReplyPlan
 from .accesses import Resolver, Unresolved
 from .asks import Ask
-from .catalogs import HOLDS_SAMPLES, SAMPLE_COLUMNS, SAMPLES
+from .catalogs import HOLDS_SAMPLES, READS_OBJECTS, SAMPLE_COLUMNS, SAMPLES
 from .copying import Copied, Undecidable, copied
 from .derive import WRITES, keeps_values
 from .document import Document
-from .hidden import Column, Hidden, Permits, hidden_columns, permitted_uses
-from .inference import Refusal, Stance, copies, guesses, keeps
+from .hidden import Column, Hidden, Permits, hidden_columns, hides_anything, permitted_uses
+from .inference import Refusal, Stance, asks, copies, guesses, keeps, refers
 from .judge import Asker
 from .layout import Layout, lay_out
 from .lineage.follow import Flow, follow
-from .lineage.value import Value
+from .lineage.value import UNSURE, Value
 from .lineage.world import World
 from .memory import Cursor
 from .nets import Net, net
+from .outlets import is_stood_in_for, outlet, stand_ins
 from .paths import path
 from .sql.analysis import Access, Analysis, Name
 from .sql.catalog import Catalog
@@ -32,6 +33,8 @@ COMPUTED = Mask("null")
 """What stands in for values that may be computed from hidden columns."""
 _NO_ROWS_READ = frozenset(["returning", "references", "like"])
 """Details of `select` accesses that read no rows for the statement to keep."""
+_ASKS = frozenset(["insert", "update", "delete", "cluster"])
+"""Actions that check constraints, or order rows by an index."""
 _CHANGES_MEANING = frozenset(["alter", "create"])
 
 
@@ -58,16 +61,20 @@ class Disclosure:
         place: str,
         permits: Permits,
         *,
+        anywhere: bool = False,
         offline: bool = False,
         net: Net | None = None,
     ) -> None:
         """`samples`: whether the catalogs that hold samples of data are hidden too. `layout` is None while the catalog is not
-        known; then everything closes, unless `offline` says that nothing runs."""
+        known; then everything closes, unless `offline` says that nothing runs. `anywhere`: columns are hidden in this or another
+        database of the resource."""
         self.hidden = hidden
         self._samples = samples
         self._net = net
         self._layout = layout
         self._place = place
+        self._anywhere = anywhere
+        self._stand_ins = stand_ins(layout.catalog.functions()) if layout is not None and hidden else frozenset()
         self._blind = layout is None and not offline
         self._names = layout.dirty if layout is not None else frozenset(hidden)
         origins = {**(layout.origins if layout is not None else _origins(hidden)), **(_samples() if samples else {})}
@@ -78,6 +85,9 @@ class Disclosure:
         self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver, cursors: Sequence[Cursor]
     ) -> Exposure:
         """For all that an operation runs. `cursors`: those that it reads."""
+        if self._anywhere and (said := outlet(analyses)):
+            reason = f"no policy permits derive: {said} could bring hidden columns where no mask reaches them"
+            return Exposure(None, reason, "Ask a database administrator to do it.", True)
         samples = self._samples and any(_reads_samples(part) for part in analyses)
         if not self.hidden and not samples:
             return self._watched_copy(texts[0], resolver) if _only_copies(analyses) else Exposure()
@@ -96,7 +106,7 @@ class Disclosure:
             if _only_copies(analyses):
                 return self._watched_copy(texts[0], resolver)
             return Exposure(self._plan) if answers else Exposure()
-        flows = [self.flow(text, resolver) for text in texts]
+        flows = [self._flow(*part, resolver) for part in zip(analyses, texts, strict=True)]
         by_text = any(flow.by_place for flow in flows)
         # CREATE TABLE AS EXECUTE writes what another text reads.
         reading = {a for part in analyses for a in part.accesses if _reads_rows(a, part) and self._may_be_dirty(a, resolver)}
@@ -131,13 +141,23 @@ class Disclosure:
         copy, _ = self._copied(text, self.flow(text, resolver))
         return Exposure(ReplyPlan(copy=copy.shape, copy_masks=copy.masks), by_text=True) if copy is not None else Exposure()
 
+    def _flow(self, analysis: Analysis, text: str, resolver: Resolver) -> Flow:
+        flow = self.flow(text, resolver)
+        if not self._calls_stand_in(analysis):
+            return flow
+        return msgspec.structs.replace(flow, outputs=None, answer=UNSURE, lost=True)
+
+    def _calls_stand_in(self, analysis: Analysis) -> bool:
+        return any(is_stood_in_for(name, self._stand_ins) for name, _ in analysis.functions)
+
     def flow(self, text: str, resolver: Resolver) -> Flow:
         """Where the values of a text go; what can't be followed says so."""
         try:
             trees = [statement.tree for statement in parse(text)]
         except Unreadable:  # read under other lexical settings than its analysis was
             return Flow()
-        return follow(trees, self._world(resolver).relation)
+        world = self._world(resolver)
+        return follow(trees, world.relation, world.bodies)
 
     def _world(self, resolver: Resolver) -> World:
         def places(name: Name) -> list[tuple[str, str]]:
@@ -192,6 +212,8 @@ class Disclosure:
             return False
         if "do" in analysis.effects or any(kind in MAY_READ_ANYTHING for _, kind in analysis.functions):
             return True
+        if self._calls_stand_in(analysis) or any(self._answers(access, resolver) for access in analysis.accesses):
+            return True
         return any(self._may_be_dirty(a, resolver) if a.kind == "table" else self._renames(a) for a in analysis.accesses)
 
     def _may_be_dirty(self, access: Access, resolver: Resolver) -> bool:
@@ -214,23 +236,67 @@ class Disclosure:
         if defined:
             what = defined[0].name or defined[0].detail
             return Refusal(f"no policy permits derive: changing the definition of {what} could uncover hidden columns", _HINT)
-        if (refusal := guesses(flow, self.stance)) is not None:
+        if (refusal := guesses(flow, self.stance) or self._asked(analysis, flow, resolver)) is not None:
             return refusal
         calls = next((f"{name}()" for name, kind in analysis.functions if kind in MAY_READ_ANYTHING), "")
         if flow.lost or (flow.skipped and WRITES & set(analysis.effects)):
             return _unfollowed(analysis, reading or (calls and f"what {calls} may read"))
         return keeps(flow, self.stance, reads_dirty=bool(reading or calls))
 
+    def _answers(self, access: Access, resolver: Resolver) -> list[tuple[str, str]]:
+        """The relations whose constraints may tell of hidden columns when it writes to them."""
+        if self._layout is None or access.kind != "table" or access.action not in _ASKS:
+            return []
+        return [place for place in resolver.relations(access) if place in self._layout.answers]
+
+    def _asked(self, analysis: Analysis, flow: Flow, resolver: Resolver) -> Refusal | None:
+        """Constraints that would be asked about hidden columns."""
+        for access in analysis.accesses:
+            for place in self._answers(access, resolver):
+                assert self._layout is not None
+                if (refusal := asks(access.action, place, flow, self.stance, self._layout.answers)) is not None:
+                    return refusal
+            if access.detail == "references" and (refusal := refers(self._keys(access, flow, resolver), self.stance)) is not None:
+                return refusal
+        return None
+
+    def _keys(self, access: Access, flow: Flow, resolver: Resolver) -> Collection[Column]:
+        """The columns of a relation to which foreign keys refer."""
+        assert access.name is not None
+        named = flow.referred.get(access.name.name, frozenset())
+        places = resolver.relations(access)
+        keys = {(*place, column) for place in places for column in named}
+        if named and "" not in named:
+            return keys
+        return keys | {column for place in places for column in self._primary_key(place)}
+
+    def _primary_key(self, place: tuple[str, str]) -> set[Column]:
+        """Every column of which a relation's primary key may be."""
+        if self._layout is None:
+            return {column for column in self.stance.origins if column[:2] == place}
+        catalog = self._layout.catalog
+        oids = catalog.oids_of(*place)
+        numbers = {n for c in catalog.constraints() if c.oid in oids and c.what == "primary key" for n in c.columns}
+        return {(*place, catalog.columns(oid)[n]) for oid in oids for n in numbers}
+
     def _is_dirty(self, access: Access, resolver: Resolver) -> bool:
         return any(relation in self._names for relation in resolver.relations(access))
 
     def _renames(self, access: Access) -> bool:
-        """Whether it may give another name to what tagged columns are in: tags go by name."""
+        """Whether it may give another name to what tagged columns are in, as tags go by name; or another body to a function that
+        is looked into, as that is not seen before the transaction ends."""
+        if access.kind == "function":
+            return access.action in _CHANGES_MEANING and self._is_looked_into(access.name)
         if access.action != "alter":
             return False
         if access.kind == "schema":
             return access.name is not None and any(schema == access.name.name for schema, _ in self._names)
         return access.kind == "database" and access.detail.startswith("database ")
+
+    def _is_looked_into(self, name: Name | None) -> bool:
+        if self._layout is None or name is None:
+            return False
+        return any(found.text is not None for found in self._layout.catalog.functions_named(None, name.name))
 
 
 def disclose(
@@ -249,7 +315,8 @@ def disclose(
     layout = lay_out(hidden, catalog) if catalog is not None else None
     permits = permitted_uses(document, asker, resource, database, hidden)
     watch = net(document, asker, resource, database, catalog, hash_key)
-    return Disclosure(hidden, samples, layout, path(resource, database), permits, offline=offline, net=watch)
+    anywhere = bool(hidden) or hides_anything(document, asker, resource)
+    return Disclosure(hidden, samples, layout, path(resource, database), permits, anywhere=anywhere, offline=offline, net=watch)
 
 
 _HINT = "Leave the hidden columns out, or ask for a policy that permits reveal on their tags."
@@ -289,7 +356,7 @@ def _reads_anything(analysis: Analysis) -> bool:
 
 
 def _reads_samples(analysis: Analysis) -> bool:
-    return any(
+    return any(name.name in READS_OBJECTS for name, _ in analysis.functions) or any(
         access.kind == "table" and access.name is not None and access.name.name in HOLDS_SAMPLES for access in analysis.accesses
     )
 

@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .asks import Uid, entity, reference
+from .bearers import UNVERIFIED, Bearer
 from .catalogs import BUILT_IN_TAGS
 from .document import Document
 
 
-def standing(document: Document) -> list[dict[str, Any]]:
-    """All that is known before anything is asked: people, agents, resources, tags; each entity once."""
-    entities = [*_people(document), *_agents(document), *_resources(document), *_tags(document)]
+def standing(document: Document, agent: str = "", bearer: Bearer = UNVERIFIED) -> list[dict[str, Any]]:
+    """All that is known before anything is asked: people, agents, resources, tags; each entity once.
+
+    `bearer`: what is verified of this one agent.
+    """
+    entities = [*_people(document), *_agents(document, agent, bearer), *_resources(document), *_tags(document)]
     unique = {(e["uid"]["type"], e["uid"]["id"]): e for e in entities}
     return list(unique.values())
 
@@ -43,17 +47,20 @@ def _people(document: Document) -> Iterator[dict[str, Any]]:
             yield entity(("Group", group))
 
 
-def _agents(document: Document) -> Iterator[dict[str, Any]]:
+def _agents(document: Document, verified: str, bearer: Bearer) -> Iterator[dict[str, Any]]:
     for name, agent in document.agents.items():
         workloads = document.workloads_of(name)
+        known = bearer if name == verified else UNVERIFIED
+        roles = (*agent.roles, *(role for role in known.roles if role not in agent.roles))
+        claims = {key: value for key, value in (("issuer", known.issuer), ("subject", known.subject)) if value}
         yield entity(
             ("Agent", name),
-            [("Role", role) for role in agent.roles],
+            [("Role", role) for role in roles],
             owner=reference("User", agent.owner),
             workload=workloads[0] if len(workloads) == 1 else "",
-            claims={},
+            claims=claims,
         )
-        for role in agent.roles:
+        for role in roles:
             yield entity(("Role", role))
 
 

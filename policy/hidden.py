@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
-from ..protocols.events import Mask
+from ..protocols.disclosure import Mask
 from .asks import Ask
 from .document import Document
 from .judge import Asker
@@ -41,6 +41,11 @@ def hidden_columns(document: Document, asker: Asker, resource: str, database: st
     return found
 
 
+def hides_anything(document: Document, asker: Asker, resource: str) -> bool:
+    """Whether any column of any database of the resource is tagged and not to be seen by the agent."""
+    return any(True for _ in _unrevealed(document, asker, path(resource)))
+
+
 def permitted_uses(document: Document, asker: Asker, resource: str, database: str, hidden: Hidden) -> Permits:
     """What the agent may do with hidden columns. Each of a column's tags has to permit it, as in `hidden_columns`."""
     prefix = path(resource, database) + "/"
@@ -61,9 +66,9 @@ def _permitted(use: str, asker: Asker, prefix: str, asked: Mapping[Column, list[
             yield column
 
 
-def _unrevealed(document: Document, asker: Asker, database: str) -> Iterator[tuple[str, str]]:
+def _unrevealed(document: Document, asker: Asker, below: str) -> Iterator[tuple[str, str]]:
     for name, tag in document.tags.items():
-        columns = [column for column in tag.columns if column.startswith(database + "/")]
+        columns = [column for column in tag.columns if column.startswith(below + "/")]
         # Asked for one tag at a time, in no other tag: see `hidden_columns`.
         asks = [Ask("reveal", "Column", column, (), (("Tag", name),)) for column in columns]
         for column, answer in zip(columns, asker.ask(asks, ()), strict=True):

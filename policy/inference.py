@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from .catalogs import SAMPLES
+from .constraints import Answers
 from .hidden import Column, Hidden, Permits
 from .lineage.follow import Flow
 from .lineage.value import Value
@@ -58,6 +59,31 @@ def guesses(flow: Flow, stance: Stance) -> Refusal | None:
                 f"no policy permits match on {stance.named(origin)}, which is used in {where}: the answer could confirm a guess",
                 "Choose rows by other columns, or ask for a policy that permits match on that column or its tag.",
             )
+    return None
+
+
+def asks(action: str, place: tuple[str, str], flow: Flow, stance: Stance, answers: Answers) -> Refusal | None:
+    """A write whose constraints would tell of hidden columns; None when that is permitted. `place`: the relation."""
+    written = None if flow.lost or flow.skipped else flow.written.get((action, place[1]))
+    for answer in answers.get(place, ()):
+        if answer.action != action or (written is not None and answer.columns is not None and not written & answer.columns):
+            continue
+        for origin in sorted(answer.origins - stance.permits["match"]):
+            return Refusal(
+                f"no policy permits match on {stance.named(origin)}, about which this {action} of {path(*place)} asks by"
+                f" {answer.what}: the answer could confirm a guess",
+                "Leave these columns as they are, or ask for a policy that permits match on that column or its tag.",
+            )
+    return None
+
+
+def refers(columns: Iterable[Column], stance: Stance) -> Refusal | None:
+    """A foreign key to hidden columns; None when that is permitted."""
+    for origin in sorted(stance.of(columns) - stance.permits["match"]):
+        return Refusal(
+            f"no policy permits match on {stance.named(origin)}, to which it refers: a foreign key confirms guesses",
+            "Refer to another key, or ask for a policy that permits match on that column or its tag.",
+        )
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..protocols.events import Decision, Verdict
+from .asks import Ask
 from .duties import Exercise
 from .sql.analysis import Analysis
 
@@ -47,6 +48,10 @@ class Judgement(msgspec.Struct, frozen=True):
     """It may read columns that are hidden from the agent."""
     duties: tuple[Exercise, ...] = ()
     """Duties that it exercises if it runs, which may be kept apart from what others do."""
+    asks: tuple[Ask, ...] = ()
+    """HOLD: what the policies were asked, in the order of `accesses`."""
+    shared: bool = False
+    """Every text of this one's shape is judged like this."""
     moves_path: bool = False
     """It may change the schemas in which an unqualified name is looked for, by itself or by what was prepared before."""
     by_text: bool = False

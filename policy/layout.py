@@ -7,15 +7,17 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from ..protocols.events import Mask
+from ..protocols.disclosure import Mask
+from .constraints import Answers, answers
 from .hidden import Column, Hidden
 from .lineage.views import Sources, settle
 from .sql.catalog import Catalog
 
 FIRST_USER_OID = 16384
 """PostgreSQL 18, access/transam.h, FirstNormalObjectId: what PostgreSQL brings is numbered below."""
-_SAMPLES = frozenset([2613, 2619, 3429])
-"""pg_largeobject, pg_statistic, pg_statistic_ext_data (PostgreSQL 18, their headers in catalog/)."""
+_SAMPLES = frozenset([2613, 2619, 2840, 3429, 3430])
+"""pg_largeobject, pg_statistic, pg_statistic_ext_data, the latter two with what is stored out of line (PostgreSQL 18, their
+headers in catalog/)."""
 SYSTEM = frozenset(range(1, FIRST_USER_OID)) - _SAMPLES
 """What PostgreSQL brings. Its views over the samples have no fixed number, so a statement that names one doesn't get this set."""
 
@@ -26,8 +28,8 @@ class Layout(msgspec.Struct, frozen=True):
     masks: Mapping[tuple[int, int], Mask]
     """(table OID, attribute number) of every hidden column, those of parents and children included."""
     visible: frozenset[tuple[int, int]]
-    """(table OID, attribute number) of the other columns of the tables in `masks`. A generated column is none of them: it may be
-    computed from a hidden one."""
+    """(table OID, attribute number) of the other columns of the tables in `masks`. A generated column is one of them where it is
+    known to be computed from no hidden one."""
     clean: frozenset[int]
     """Relations that show no hidden column."""
     dirty: frozenset[tuple[str, str]]
@@ -37,6 +39,8 @@ class Layout(msgspec.Struct, frozen=True):
     origins: Mapping[Column, frozenset[Column]]
     """Every column that may show hidden values, those of parents, children, views included, to the tagged columns that they are
     of; to none where that can't be told."""
+    answers: Answers
+    """What writes tell of tagged columns."""
     catalog: Catalog
 
     def knows(self, schema: str, name: str) -> bool:
@@ -68,7 +72,12 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
     for masked in {oid for oid, _ in masks}:
         beside = {origin for place in masks if place[0] == masked for origin in origins[place]}
         for number in catalog.generated(masked):
-            origins[masked, number] |= beside
+            sources = catalog.computed_from(masked, number)
+            shown = {origin for n in sources for origin in origins.get((masked, n), ())} if sources else beside
+            if shown:
+                origins[masked, number] |= shown
+            else:
+                visible.add((masked, number))
     for view in views:
         for number in catalog.columns(view):
             origins[view, number] |= set()
@@ -80,6 +89,7 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
         _names(dirty, catalog),
         _names(views, catalog),
         _by_name(origins, catalog),
+        answers(catalog, origins) if hidden else {},
         catalog,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from ..protocols.events import ReplyPlan
+from ..protocols.disclosure import ReplyPlan
 
 
 class Cursor(msgspec.Struct, frozen=True):

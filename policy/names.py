@@ -14,6 +14,7 @@ import msgspec
 
 from .addresses import parse_address
 from .asks import Ask, Uid
+from .bearers import UNVERIFIED, Bearer
 from .document import Document
 from .judge import quoted
 
@@ -40,21 +41,23 @@ class NamePolicy:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._verdicts: dict[tuple[str, tuple[str, ...], str, frozenset[str]], NameVerdict] = {}
+        self._verdicts: dict[tuple[str, tuple[str, ...], str, frozenset[str], Bearer], NameVerdict] = {}
         self.resources = resource_names(policy.document)
         """A name to the resources that have it in an address."""
 
-    def decide(self, agent: str, labels: tuple[str, ...], kind: str, flags: frozenset[str]) -> NameVerdict:
+    def decide(
+        self, agent: str, labels: tuple[str, ...], kind: str, flags: frozenset[str], bearer: Bearer = UNVERIFIED
+    ) -> NameVerdict:
         """Whether the agent may ask for records of type `kind` of the name. `labels`: from the leaf to the top, lower case.
 
         An agent that the policy no longer knows may nothing.
         """
-        key = (agent, labels, kind, flags)
+        key = (agent, labels, kind, flags, bearer)
         found = self._verdicts.get(key)
         if found is None:
             if len(self._verdicts) >= MAX_VERDICTS:
                 self._verdicts.clear()
-            found = self._verdicts[key] = self._judge(agent, labels, kind, flags)
+            found = self._verdicts[key] = self._judge(*key)
         return found
 
     def observes(self, workload: str) -> bool:
@@ -62,12 +65,12 @@ class NamePolicy:
         section = self._policy.document.workloads.get(workload)
         return section is not None and section.observed
 
-    def _judge(self, agent: str, labels: tuple[str, ...], kind: str, flags: frozenset[str]) -> NameVerdict:
+    def _judge(self, agent: str, labels: tuple[str, ...], kind: str, flags: frozenset[str], bearer: Bearer) -> NameVerdict:
         epoch = self._policy.epoch
         if agent not in self._policy.document.agents:
             return NameVerdict(False, (), f"the policy no longer knows agent {agent}", epoch)
         ask = self._ask(labels, kind)
-        (answer,) = self._policy.asker(agent).ask([ask], flags)
+        (answer,) = self._policy.asker(agent, bearer).ask([ask], flags)
         if answer.allowed:
             return NameVerdict(True, answer.policies, "", epoch)
         what = f"resolve on {ask.id} ({kind}) for agent {agent}"

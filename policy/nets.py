@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ..protocols.detector import Detector
-from ..protocols.events import Mask, ReplyPlan
+from ..protocols.disclosure import Mask, ReplyPlan
 from .asks import Ask
 from .detect.scanner import Scanner
 from .document import Document

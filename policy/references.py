@@ -11,9 +11,11 @@ from .credential_checks import credential_mistakes
 from .detect import plugins
 from .detect.found import ENTITIES
 from .duty_checks import duty_mistakes
+from .issuers import issuer_mistakes
 from .paths import split
 from .sections import Tables
 from .strict import Mistake, suggest
+from .web_checks import web_mistakes
 from .workloads import workload_mistakes
 
 RESERVED_TAG = "catalog"
@@ -31,9 +33,12 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _unread(tables)
     yield from _skipped(tables)
     yield from _witnesses(tables)
+    yield from _channels(tables)
     yield from _recipients(tables)
     yield from credential_mistakes(tables, raw)
     yield from duty_mistakes(tables, raw)
+    yield from issuer_mistakes(tables, raw)
+    yield from web_mistakes(tables, raw)
 
 
 def _skipped(tables: Tables) -> Iterator[Mistake]:
@@ -42,6 +47,17 @@ def _skipped(tables: Tables) -> Iterator[Mistake]:
             if len(split(path)) != 4 or not all(split(path)):
                 said = f'"{path}" is not a column of the resource; expected database/schema/table/column'
                 yield Mistake(("resources", name, "detect_skip"), said)
+
+
+def _channels(tables: Tables) -> Iterator[Mistake]:
+    for name, channel in tables.channels.items():
+        if sum(map(bool, (channel.url, channel.url_file, channel.command))) != 1:
+            yield Mistake(("channels", name), "a channel has exactly one of url, url_file, command")
+        if channel.command and not channel.command[0].startswith("/"):
+            yield Mistake(("channels", name, "command"), "the program must be named by its absolute path")
+        for key in ("secret_file", "run_as"):
+            if getattr(channel, key) and bool(channel.command) is not (key == "run_as"):
+                yield Mistake(("channels", name, key), f"it belongs to a {'command' if key == 'run_as' else 'url'}")
 
 
 def _recipients(tables: Tables) -> Iterator[Mistake]:

@@ -17,6 +17,8 @@ from .strict import suggest
 
 RESERVED_ID = "hostguard:"
 """Ids of the base policy begin so, and no others."""
+HOLD_MODES = ("wait", "ticket")
+"""What a policy's ``@hold`` may say of how what it would permit waits for the approval (approvals.md)."""
 _SHIPPED = Path(__file__).parent
 
 
@@ -102,6 +104,8 @@ def _parse_one(source: Source, piece: Piece, errors: list[RuleError]) -> Rule | 
     name = node.annotations.get("id", "")
     if not name.strip():
         return refuse('every policy needs an @id("…"): it is what refusals and records name')
+    if (mode := node.annotations.get("hold", "wait")) not in HOLD_MODES:
+        return refuse(f'@hold("{mode}") is neither {" nor ".join(HOLD_MODES)}', name=name)
     if name.startswith(RESERVED_ID) and not source.base:
         return refuse(f'an @id that begins with "{RESERVED_ID}" is hostguard\'s own', name=name)
     return Rule(name, source.file, piece.line, piece.text, dataclasses.replace(node, id=name))
@@ -158,6 +162,14 @@ def members(action: str) -> frozenset[str]:
         if group == action
     }
     return frozenset(found or [action])
+
+
+@cache
+def approvable() -> frozenset[str]:
+    """The actions whose context can hold an approval."""
+    found = re.findall(r"^action ([^{;]*?)(?: in \[[a-z]*\])?\s+appliesTo {([^;]*)};", schema_text(), re.MULTILINE)
+    taking = [names for names, terms in found if re.search(r"context: (?:Ask\w+|{ approval\?)", terms)]
+    return frozenset(name.strip() for names in taking for name in names.split(","))
 
 
 @cache

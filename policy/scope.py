@@ -10,6 +10,7 @@ import msgspec
 from ..protocols.events import Decision, Session, Verdict
 from .accesses import Resolver, Unresolved, defines, moves_path, sets_path
 from .asks import Approval, Ask
+from .bearers import UNVERIFIED, Bearer
 from .disclosure import Disclosure
 from .duties import DutyFinder, Exercise
 from .judge import Finding, Help, find
@@ -69,6 +70,7 @@ class Scope:
         catalog: Catalog | None,
         disclosure: Disclosure,
         stats: Stats,
+        bearer: Bearer = UNVERIFIED,
         *,
         offline: bool = False,
     ) -> None:
@@ -80,7 +82,7 @@ class Scope:
         """Judgements by text: what a flow looks into first."""
         self._shapes: dict[str, Judgement] = {}
         self._policy = policy
-        self._asker = policy.asker(agent)
+        self._asker = policy.asker(agent, bearer)
         self._resolver = Resolver(resource, session, catalog)
         self._lost = Resolver(resource, msgspec.structs.replace(session, search_path=None), catalog)
         """For a text that moves the search_path: what its other names mean depends on how far it has come."""
@@ -103,10 +105,11 @@ class Scope:
         analysis = analyse(text, standard_conforming_strings=self.session.standard_conforming_strings)
         judgement = self._judge(analysis, text, approval, memory)
         if approval is None and not (analysis.executes or analysis.fetches or analysis.prepares or analysis.declares):
-            self._keep(self.texts, text, judgement)
             by_text = judgement.by_text or any(each.by_literal for each in judgement.duties)
             if form is not None and not analysis.literal_sensitive and not by_text:
+                judgement = msgspec.structs.replace(judgement, shared=True)
                 self._keep(self._shapes, form, judgement)
+            self._keep(self.texts, text, judgement)
         return judgement
 
     def flow(self, text: str) -> Flow:
@@ -215,9 +218,10 @@ class Scope:
             finding.needs if verdict is Verdict.HOLD else (),
             depends,
             exposure.touches,
-            duties,
-            moves,
-            exposure.by_text,
+            duties=duties,
+            asks=tuple(asks) if verdict is Verdict.HOLD else (),
+            moves_path=moves,
+            by_text=exposure.by_text,
         )
 
     def _with_where(self, asks: list[Ask], flags: tuple[str, ...], approval: Approval | None) -> str:

@@ -6,11 +6,15 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from .approval_sections import Approvals
 from .budget_sections import Budget
+from .channel_sections import Channel
 from .credential_sections import Aws, ClientTls, Credential, HostName, ServerTls, Tls, Vault
 from .duty_sections import Duty, Exclusion
+from .issuer_sections import Issuer, Requirement
+from .outlet_sections import Forward, Metrics, Ship, Witness
 from .section import AbsolutePath, Name, Section
-from .witness_section import Witness
+from .web_sections import SignIn, User, Web
 
 Family = Literal[
     "unix", "inet", "inet6", "netlink", "packet", "rds", "can", "tipc", "bluetooth", "alg", "vsock", "kcm", "smc", "xdp"
@@ -72,13 +76,6 @@ class Policies(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether hostguard's own base policy (``hostguard: …``) is part of the policy set. Default true."""
 
 
-class Approvals(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[approvals]``: how long a held operation waits."""
-
-    timeout_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 300
-    """Seconds that a held operation waits for a user's yes or no. Default 300."""
-
-
 class Limits(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[limits]``: what is bounded."""
 
@@ -138,60 +135,6 @@ class Dns(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The same for names with a piece of random looks. Default 20."""
     texts_per_minute: _Often = 30
     """Questions for TXT and the like in a minute, above which they have the flag ``many_texts``; 0 for never. Default 30."""
-
-
-class Metrics(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[metrics]``: figures for Prometheus."""
-
-    listen: Annotated[
-        str,
-        msgspec.Meta(pattern=r"^((127\.\d+\.\d+\.\d+|\[::1\]):\d{1,5})?\Z", description="a loopback address with its port"),
-    ] = ""
-    """A loopback address that answers ``GET /metrics``; the control socket always does. Default none."""
-
-    @property
-    def address(self) -> tuple[str, int] | None:
-        """Host and port; None for none."""
-        host, _, port = self.listen.rpartition(":")
-        return (host.strip("[]"), int(port)) if host else None
-
-
-class Ship(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[ship]``: the S3 bucket that ``hostguard ship`` copies the log to."""
-
-    bucket: str = ""
-    """Name of the bucket. Default none."""
-    prefix: str = "{host}"
-    """Prefix of all keys; ``{host}`` is this host's name. Default ``{host}``."""
-    endpoint: Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http or https URL")] = ""
-    """URL of an S3 that is not Amazon's. Default Amazon's."""
-    region: str = ""
-    """Region of the bucket. Default what boto3 finds."""
-    retain_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = 0
-    """Days for which Object Lock keeps each object; 0 sets no lock. Default 0."""
-    lock: Literal["compliance", "governance"] = "compliance"
-    """``compliance``: nobody can shorten it; ``governance``: who has the permission can. Default ``compliance``."""
-    tiles: bool = False
-    """Whether the tree's tiles go along, so that the bucket is a C2SP tlog-tiles log. Default false."""
-    every_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60
-    """Seconds between passes. Default 60."""
-
-
-class Forward(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[forward.NAME]``: a SIEM that ``hostguard forward`` sends entries to."""
-
-    to: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^((udp|tcp)://\S+:\d{1,5}|unix:///\S+|https?://\S+)\Z",
-            description="udp://HOST:PORT, tcp://HOST:PORT, unix:///PATH or http(s)://…/v1/logs",
-        ),
-    ]
-    """``udp://``, ``tcp://``, ``unix://`` for syslog; ``http://``, ``https://`` for OTLP. Required."""
-    kinds: tuple[str, ...] = ()
-    """Kinds of entries to send. Default all."""
-    max_bytes: Annotated[int, msgspec.Meta(ge=480, le=1_048_576)] = 8192
-    """Bytes of one message; longer texts in it are cut. Default 8192."""
 
 
 class ContainerSelector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -262,15 +205,8 @@ class Agent(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Name of the user who answers for the agent. Required."""
     roles: tuple[Name, ...] = ()
     """Roles that policies can name. Default none."""
-
-
-class User(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[users.NAME]``: a human."""
-
-    unix: tuple[str, ...] = ()
-    """UNIX user names that are this user on the control socket. Default none."""
-    groups: tuple[Name, ...] = ()
-    """Groups that policies can name. Default none."""
+    identity: dict[Name, Requirement] = {}
+    """Who must vouch for it, by the issuer's name. Default nobody: it is its workload."""
 
 
 ServerName = Annotated[
@@ -378,9 +314,13 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     workloads: dict[Name, Workload] = {}
     agents: dict[Name, Agent] = {}
     users: dict[Name, User] = {}
+    issuers: dict[Name, Issuer] = {}
+    web: Web = Web()
+    sign_in: dict[Name, SignIn] = {}
     resources: dict[Name, Resource] = {}
     tags: dict[Name, Tag] = {}
     duties: dict[Name, Duty] = {}
     exclusions: dict[Name, Exclusion] = {}
     budgets: dict[Name, Budget] = {}
     witnesses: dict[Name, Witness] = {}
+    channels: dict[Name, Channel] = {}

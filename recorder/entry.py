@@ -175,6 +175,8 @@ class Decision(Entry, tag="decision"):
     """The request for approval that this decision waits for or follows from."""
     would: str = ""
     """The workload was only observed: what the verdict would have been, with this reason; it is ``allow``. Else empty."""
+    grant: str = ""
+    """The grant that it follows from, whose issuers' approval it was judged with; its use is on record before this."""
 
 
 class Reply(Entry, tag="reply"):
@@ -244,12 +246,78 @@ class Approval(Entry, tag="approval"):
 
     request: str
     verdict: str
-    """``approved``, ``denied``, ``withdrawn`` or ``expired``."""
+    """``approved``, ``denied``, ``withdrawn`` or ``expired``; ``collected`` for a yes that does not suffice alone."""
     user: str = ""
-    """The user who decided; empty for withdrawn and expired."""
+    """The user who decided; empty where nobody did."""
     uid: int = -1
-    """Their UNIX user id, as the kernel tells it of the control socket's peer."""
+    """Their UNIX user id, as the kernel tells it of the control socket's peer; -1 on the web page."""
     operation: int = 0
+    reason: Text = ""
+    provider: str = ""
+    """The identity provider at which they signed in; empty for a UNIX user."""
+
+
+class SignedIn(Entry, tag="user.session"):
+    """An identity provider vouched for somebody, who was let in or not; written before they are."""
+
+    user: str
+    """Empty when they were not."""
+    provider: str
+    subject: Text
+    """What the provider calls them."""
+    address: str
+    """Where they are, as hostguard sees it; ``uid N`` for the command line."""
+    refused: Text = ""
+    """Why they were not let in."""
+
+
+class GrantIssued(Entry, tag="grant.issued"):
+    """A user permits something in advance; on record before it can be used. Once more for each further user who does."""
+
+    grant: str
+    user: str
+    """Who stands for it now."""
+    uid: int = -1
+    agent: str = ""
+    resource: str = ""
+    form: str = ""
+    """``operation``, ``statement``, ``shape``."""
+    digest: bytes = b""
+    """Of what it is good for (approvals.md)."""
+    text: Text = ""
+    """The statement, as it was when the grant was issued."""
+    parameters: Texts = ()
+    """Its bound values as people read them."""
+    uses: int = 0
+    not_before_ns: int = 0
+    """Wall time from which it may be used, nanoseconds."""
+    until_ns: int = 0
+    request: str = ""
+    """The request for approval that it came from."""
+    reason: Text = ""
+
+
+class GrantUsed(Entry, tag="grant.used"):
+    """One use of a grant is counted, durably; the operation's decision follows. A crash in between loses the use."""
+
+    grant: str
+    operation: int
+    """Number of the operation in its flow."""
+    users: Texts = ()
+    """Whose approval it came to."""
+    left: int = 0
+    """Uses that are left after this one."""
+
+
+class GrantRevoked(Entry, tag="grant.revoked"):
+    """A user ended a grant: nothing is released by it from before this entry on."""
+
+    grant: str
+    user: str
+    """Empty for root without a user of its own."""
+    uid: int = -1
+    left: int = 0
+    """Uses that nobody has any more."""
     reason: Text = ""
 
 
@@ -346,6 +414,61 @@ class RoadDenied(Entry, tag="road.denied"):
     """For what was counted and not told one by one: the kernel's counter, which goes on across restarts."""
 
 
+class IdentityVerified(Entry, tag="identity.verified"):
+    """An issuer vouches for an agent; written before anything follows from it. Never the token."""
+
+    agent: str
+    source: str
+    """Name of the issuer in the configuration."""
+    issuer: Text
+    """As the token says it."""
+    subject: Text
+    roles: Texts = ()
+    """What its claims map to."""
+    how: str = ""
+    """``file``, ``exec`` or ``presented``."""
+    digest: str = ""
+    """SHA-256 of the token, in hex."""
+    token_id: Text = ""
+    """``jti``; of an assertion its ID; empty when it has none."""
+    key: str = ""
+    """Thumbprint of the key that it is signed with."""
+    expires_ns: int = 0
+    """Wall time, nanoseconds."""
+    cgroup: Text = ""
+    """Whose processes it is about; empty for all of the agent's."""
+    pid: int = 0
+    """Of the process that presented it; 0 for a file."""
+
+
+class IdentityRefused(Entry, tag="identity.refused"):
+    """A token of an agent's was refused."""
+
+    agent: str
+    source: str
+    fault: str
+    """A word: ``expired``, ``signature``, ``audience``, …"""
+    reason: Text
+    how: str = ""
+    digest: str = ""
+    cgroup: Text = ""
+    pid: int = 0
+
+
+class IdentityEnded(Entry, tag="identity.ended"):
+    """An issuer's word for an agent counts no more."""
+
+    agent: str
+    source: str
+    issuer: Text
+    subject: Text
+    reason: Text
+    digest: str = ""
+    cgroup: Text = ""
+    user: str = ""
+    """UNIX user who revoked it; empty when nobody did."""
+
+
 class PolicyLoad(Entry, tag="policy.load"):
     """A configuration came into force, or was refused."""
 
@@ -373,6 +496,8 @@ class AgentStopped(Entry, tag="agent.stop"):
     """Open flows that end by it."""
     policies: Texts = ()
     """Policies that permit the user to do so."""
+    provider: str = ""
+    """The identity provider at which they signed in; empty for a UNIX user."""
 
 
 class AgentResumed(Entry, tag="agent.resume"):
@@ -384,6 +509,7 @@ class AgentResumed(Entry, tag="agent.resume"):
     uid: int = -1
     reason: Text = ""
     policies: Texts = ()
+    provider: str = ""
 
 
 class ProbeFailed(Entry, tag="probe.failed"):

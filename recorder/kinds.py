@@ -17,6 +17,12 @@ from .entry import (
     FlowClose,
     FlowOpen,
     FlowRefused,
+    GrantIssued,
+    GrantRevoked,
+    GrantUsed,
+    IdentityEnded,
+    IdentityRefused,
+    IdentityVerified,
     JournalEnd,
     JournalOpen,
     LogBegin,
@@ -34,11 +40,13 @@ from .entry import (
     Request,
     RoadDenied,
     Session,
+    SignedIn,
     Withdrawn,
 )
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Encrypted, Operation, Decision, Reply, Captured, Opaque,
-    Withdrawn, Request, Approval, Cancel, NameAsked, NameAnswered, RoadDenied, PolicyLoad, AgentStopped, AgentResumed,
-    ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
+    Withdrawn, Request, Approval, SignedIn, GrantIssued, GrantUsed, GrantRevoked, Cancel, NameAsked, NameAnswered, RoadDenied,
+    IdentityVerified, IdentityRefused, IdentityEnded, PolicyLoad, AgentStopped, AgentResumed, ProbeFailed, Fault, LogBegin,
+    LogCut, LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
 )  # fmt: skip

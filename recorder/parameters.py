@@ -57,6 +57,9 @@ _BINARY_FORMS: dict[int, Callable[[bytes], str]] = {
     2950: _uuid,
     3802: _jsonb,
 }
+_JSONB = 3802
+_TEXTS = frozenset(oid for oid, form in _BINARY_FORMS.items() if form in (_text, _jsonb))
+"""Types whose binary form is their text, that of jsonb behind its version."""
 
 
 def render(parameters: Sequence[bytes | None], formats: Sequence[int], types: Sequence[int]) -> tuple[str, ...]:
@@ -74,6 +77,32 @@ def render(parameters: Sequence[bytes | None], formats: Sequence[int], types: Se
         )
         for number, value in enumerate(parameters)
     )
+
+
+def plain(parameters: Sequence[bytes | None], formats: Sequence[int], types: Sequence[int]) -> tuple[str | None, ...] | None:
+    """Each value as whoever types it would write it: ``42``, ``text``, None for NULL.
+
+    None in place of all when one of them can't be told for sure. Arguments as of `render`. A number is the same text whether it
+    was sent as text or in binary.
+    """
+    if len(formats) == 1:
+        formats = [formats[0]] * len(parameters)
+    found: list[str | None] = []
+    for number, value in enumerate(parameters):
+        form = formats[number] if number < len(formats) else 0
+        type_oid = types[number] if number < len(types) else 0
+        try:
+            if value is None:
+                found.append(None)
+            elif form != BINARY:
+                found.append(value.decode("utf-8"))
+            elif type_oid in _TEXTS:
+                found.append(value[type_oid == _JSONB :].decode("utf-8"))
+            else:
+                found.append(_BINARY_FORMS[type_oid](value))
+        except (KeyError, ValueError, struct.error):
+            return None
+    return tuple(found)
 
 
 def _render_one(value: bytes | None, form: int, type_oid: int) -> str:

@@ -114,6 +114,16 @@ def both_ways(
     return found[0]
 
 
+PGJDBC = Path("/usr/share/java/postgresql.jar")
+"""Debian's: scripts/provision installs it."""
+
+
+def pgjdbc_tour(folder: Path) -> list[str | Path]:
+    """The command that runs ``Tour.java``, compiled into `folder`."""
+    subprocess.run(["javac", "-cp", PGJDBC, "-d", folder, CLIENTS / "Tour.java"], check=True)
+    return ["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", f"{PGJDBC}:{folder}", "Tour"]
+
+
 def psqls() -> list[Path]:
     """psql of 18 and of 15."""
     return [servers.wheel_binaries() / "psql", servers.DEBIAN_15 / "psql"]

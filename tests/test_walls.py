@@ -20,7 +20,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "identity": (),
     "recorder": (),
     "protocols": ("reassembly.frames",),
-    "policy": ("protocols.events", "protocols.copies", "protocols.detector", "identity"),
+    "policy": ("protocols.events", "protocols.copies", "protocols.disclosure", "protocols.detector", "identity"),
     "agent": ROOMS,
 }
 

@@ -35,6 +35,10 @@ class NotCarried(Exception):
     """There is no link; says why, in a sentence without secrets."""
 
 
+class _NotLoggedIn(Exception):
+    """There is a link, but no session; says why, without secrets."""
+
+
 class Carrier:
     """Carries links; each lives until one of its ends is closed."""
 
@@ -90,32 +94,35 @@ class Carrier:
         context.verify_mode = ssl.CERT_REQUIRED
         context.set_alpn_protocols(["postgresql"])
         context.load_verify_locations(cadata=wanted.roots)
-        credential = self._secrets.chosen[wanted.variant].credential
-        secret = self._secrets.key(wanted.variant)
-        if secret is not None:
-            try:
-                key = (await secret.have()).secret
-                with (
-                    open(credential.certificate, "rb") as file,
-                    _path_of(file.read(MAX_SECRET_BYTES)) as chain,
-                    _path_of(key) as own,
-                ):
-                    context.load_cert_chain(chain, own)
-            except Unreadable as error:
-                raise NotCarried(f"the key of {wanted.variant}'s certificate can't be read: {error}") from None
-            except ssl.SSLError:
-                raise NotCarried(f"{wanted.variant}'s certificate with its key is none: {credential.certificate}") from None
-            except OSError as error:
-                raise NotCarried(f"{wanted.variant}'s certificate: {error.filename}: {error.strerror}") from None
+        await self._certify(context, wanted.variant)
         return context
+
+    async def _certify(self, context: ssl.SSLContext, variant: str) -> None:
+        """Have the context show the variant's certificate, if it has one. Raises NotCarried."""
+        certificate, secret = self._secrets.chosen[variant].credential.certificate, self._secrets.key(variant)
+        if secret is None:
+            return
+        try:
+            with open(certificate, "rb") as file:
+                chain = file.read(MAX_SECRET_BYTES)
+            # Who puts a new certificate there has put its key there as well.
+            if not _loaded(context, chain, (await secret.have()).secret):
+                await secret.renew()
+                if not _loaded(context, chain, (await secret.have()).secret):
+                    raise NotCarried(f"{variant}'s certificate with its key is none: {certificate}")
+        except Unreadable as error:
+            raise NotCarried(f"the key of {variant}'s certificate can't be read: {error}") from None
+        except OSError as error:
+            raise NotCarried(f"{variant}'s certificate: {error.filename}: {error.strerror}") from None
 
     # -- what is carried --------------------------------------------------------------------------------------------------------
 
     async def _pump(self, variant: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ours: socket.socket) -> None:
         """Both ways, until either side ends."""
+        spoken = asyncio.Event()
         ways = [
-            asyncio.create_task(_to_server(ours, writer)),
-            asyncio.create_task(self._to_worker(variant, reader, writer, ours)),
+            asyncio.create_task(_to_server(ours, writer, spoken)),
+            asyncio.create_task(self._to_worker(variant, reader, writer, ours, spoken)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -129,28 +136,49 @@ class Carrier:
                 await writer.wait_closed()
 
     async def _to_worker(
+        self,
+        variant: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        ours: socket.socket,
+        spoken: asyncio.Event,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await self._log_in(variant, reader, writer, ours)
+        except _NotLoggedIn as refused:
+            await spoken.wait()  # a server that speaks first is none
+            await loop.sock_sendall(ours, _refusal(str(refused)))
+            return
+        while data := await reader.read(CHUNK_BYTES):
+            await loop.sock_sendall(ours, data)
+
+    async def _log_in(
         self, variant: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ours: socket.socket
     ) -> None:
+        """Pass on what the server says until it has let us in, but for its request for a password. Raises _NotLoggedIn."""
         loop = asyncio.get_running_loop()
         over = told = False
         while not over:
-            head = await reader.readexactly(5)
-            size = int.from_bytes(head[1:], "big") - 4
-            if not 0 <= size <= MAX_LOGIN_MESSAGE_BYTES:
-                return
-            body = await reader.readexactly(size)
+            try:
+                head, body = await _message(reader)
+            except ssl.SSLError as error:  # a server of TLS 1.3 looks at the certificate when the handshake is over for us
+                self._secrets.doubt(variant)
+                raise _NotLoggedIn(f"the server ends TLS: {error.reason or 'no reason'}") from None
+            except asyncio.IncompleteReadError:
+                raise _NotLoggedIn("the server closed the connection") from None
             code = int.from_bytes(body[:4], "big") if head[:1] == b"R" else -1
             if code == _CLEARTEXT:
                 if told:
-                    return
+                    raise _NotLoggedIn("the server asks for the password twice")
                 told = True
                 writer.write(await self._password(variant, body))
                 await writer.drain()
                 continue
             over = code == _OK or head[:1] == b"E"
+            if head[:1] == b"E" and b"\0C28" in b"\0" + body:  # SQLSTATE class 28, invalid authorization
+                self._secrets.doubt(variant)
             await loop.sock_sendall(ours, head + body)
-        while data := await reader.read(CHUNK_BYTES):
-            await loop.sock_sendall(ours, data)
 
     async def _password(self, variant: str, request: bytes) -> bytes:
         chosen = self._secrets.chosen[variant]
@@ -160,18 +188,46 @@ class Carrier:
             password = Password(None if secret is None else (await secret.have()).secret)
             return Login(chosen.user, password, b"", methods=methods).answer(request).say
         except (LoginRefused, Unreadable) as error:
-            raise ConnectionAbortedError(str(error)) from None
+            raise _NotLoggedIn(str(error)) from None
 
 
 def _refused(error: ssl.SSLCertVerificationError) -> str:
     return f"the server's certificate is not accepted: {error.verify_message.rstrip('.')}"
 
 
-async def _to_server(ours: socket.socket, writer: asyncio.StreamWriter) -> None:
+async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """The server's next one: tag with length, body. Raises _NotLoggedIn for what is none; what reading raises."""
+    head = await reader.readexactly(5)
+    size = int.from_bytes(head[1:], "big") - 4
+    if not 0 <= size <= MAX_LOGIN_MESSAGE_BYTES:
+        raise _NotLoggedIn("the server says what is no message of a login")
+    return head, await reader.readexactly(size)
+
+
+def _refusal(words: str) -> bytes:
+    """An ErrorResponse in the server's place, for the worker, which puts it on record and tells the agent what it may know."""
+    body = b"SFATAL\0VFATAL\0C28000\0M" + words.encode("utf-8", "replace").replace(b"\0", b"") + b"\0\0"
+    return b"E" + (len(body) + 4).to_bytes(4, "big") + body
+
+
+async def _to_server(ours: socket.socket, writer: asyncio.StreamWriter, spoken: asyncio.Event) -> None:
+    """`spoken`: set once the worker has said something."""
     loop = asyncio.get_running_loop()
     while data := await loop.sock_recv(ours, CHUNK_BYTES):
-        writer.write(data)
-        await writer.drain()
+        spoken.set()
+        with contextlib.suppress(ConnectionError):  # the other way hears of the server's end, and why
+            writer.write(data)
+            await writer.drain()
+
+
+def _loaded(context: ssl.SSLContext, chain: bytes, key: bytes) -> bool:
+    """Whether the two are a certificate with its key."""
+    with _path_of(chain) as certificate, _path_of(key) as own:
+        try:
+            context.load_cert_chain(certificate, own)
+        except OSError:  # SSLError is one; the library makes another of an errno that a pipe left behind (CPython 3.11)
+            return False
+    return True
 
 
 @contextlib.contextmanager

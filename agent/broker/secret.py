@@ -74,9 +74,14 @@ class Secret:
 
     async def renew(self) -> None:
         """Read it again; whoever asks while it is being read waits for that."""
+        self.doubt()
+        assert self._reading is not None
+        await asyncio.shield(self._reading)
+
+    def doubt(self) -> None:
+        """Read it again, and don't wait for that."""
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._renew())
-        await asyncio.shield(self._reading)
 
     async def refused(self, used: int) -> bool:
         """A server did not take version `used`: whether there is another one, now that it was read again if need be."""
@@ -125,6 +130,12 @@ class Secrets:
     def key(self, variant: str) -> Secret | None:
         """The private key of its client certificate."""
         return self._by_place.get((self._keys[variant], self.chosen[variant].credential.key))
+
+    def doubt(self, variant: str) -> None:
+        """A server did not take what it got: have it read again, for the next login."""
+        for secret in (self.password(variant), self.key(variant)):
+            if secret is not None:
+                secret.doubt()
 
     def all(self) -> list[Secret]:
         """Each once."""

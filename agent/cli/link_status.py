@@ -47,3 +47,18 @@ def show_broker(broker: dict[str, Any], trust: dict[str, Any], resources: list[d
         out.print(f"           authority {number} {state}, for another {ago(max(0.0, authority['ends_at'] - time.time()))}")
     if trust["not_in_system"] and any(each["protocol"] != "tls" and each["client_tls"] != "off" for each in resources):
         out.print("           [yellow]![/] the system does not trust hostguard's authority: hostguard ca trust")
+
+
+def show_vouched(identity: dict[str, Any]) -> None:
+    """The verifier, with the issuers that it knows keys of; nothing where nobody has to be vouched for."""
+    if not identity["needed"]:
+        return
+    if not identity["running"]:
+        out.print("identity   [red]the verifier is not running[/]")
+        return
+    tokens = "1 token counts" if len(identity["tokens"]) == 1 else f"{len(identity['tokens'])} tokens count"
+    out.print(f"identity   {tokens}  [dim]verifier {identity['pid']}, {identity['cage']}[/]")
+    for issuer in identity["issuers"]:
+        keys = "1 key" if issuer["keys"] == 1 else f"{issuer['keys']} keys"
+        fault = f"  [red]{escape(issuer['fault'])}[/]" if issuer["fault"] else ""
+        out.print(f"           {issuer['source']}: {keys}{fault}")

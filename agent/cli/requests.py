@@ -11,6 +11,7 @@ import click
 from rich.markup import escape
 
 from ..client import Client
+from .moments import MOMENT
 from .output import ago, clock, config_option, json_option, out, places, print_json, table
 
 STATE_STYLES = {"pending": "yellow", "approved": "green", "used": "green"}
@@ -24,8 +25,9 @@ def _client(config: Path) -> Client:
 def command() -> None:
     """Held operations: look at them, approve or deny them.
 
-    A held operation waits until a user decides, its time is up, or the agent cancels it. What you approve is exact: this
-    statement with these parameters, once, in the session that asked. The digest names it; `approve --digest` insists on it.
+    A held operation waits until a user decides, its time is up, or the agent cancels it; a ticket was refused, and goes through
+    when its agent runs it again once it is approved. What you approve is exact: this statement with these parameters, once, in
+    such a session as asked. The digest names it; `approve --digest` insists on it.
     """
 
 
@@ -72,25 +74,47 @@ def show_request(config: Path, as_json: bool, request_id: str) -> None:
 @click.argument("request_id")
 @click.option("--reason", default="", help="Why; it goes on record.")
 @click.option("--digest", default="", help="Approve only if the request's digest starts with this.")
+@click.option("--uses", type=click.IntRange(1, 1_000_000), default=1, help="How often it may run, this time included. Default 1.")
+@click.option("--until", type=MOMENT, default=None, help="Until when: 30m, 8h, 7d, or a time such as 2026-03-01T18:00.")
+@json_option
 @config_option
-def approve(config: Path, request_id: str, reason: str, digest: str) -> None:
-    """Approve one held operation; it runs at once."""
-    _decide(config, request_id, "approve", reason, digest)
+def approve(config: Path, as_json: bool, request_id: str, reason: str, digest: str, uses: int, until: float | None) -> None:
+    """Approve one held operation; it runs at once, or once its agent runs it again if it is a ticket.
+
+    For more than this once say both --uses and --until: that makes a grant of this very operation, which policies must let you
+    issue.
+    """
+    _decide(config, as_json, request_id, "approve", {"reason": reason, "digest": digest, "uses": uses, "until": until or 0})
 
 
 @command.command("deny")
 @click.argument("request_id")
 @click.option("--reason", default="", help="Why; the agent is told, and it goes on record.")
+@json_option
 @config_option
-def deny(config: Path, request_id: str, reason: str) -> None:
+def deny(config: Path, as_json: bool, request_id: str, reason: str) -> None:
     """Deny one held operation; the agent gets an error with your reason."""
-    _decide(config, request_id, "deny", reason, "")
+    _decide(config, as_json, request_id, "deny", {"reason": reason})
 
 
-def _decide(config: Path, request_id: str, answer: str, reason: str, digest: str) -> None:
-    request = _client(config).post(f"/v1/requests/{request_id}/{answer}", {"reason": reason, "digest": digest})
+@command.command("withdraw")
+@click.argument("request_id")
+@click.option("--reason", default="", help="Why; it goes on record.")
+@json_option
+@config_option
+def withdraw(config: Path, as_json: bool, request_id: str, reason: str) -> None:
+    """Take a ticket back, approved or not. Its agent's owner may, who may decide it, and root."""
+    _decide(config, as_json, request_id, "withdraw", {"reason": reason})
+
+
+def _decide(config: Path, as_json: bool, request_id: str, answer: str, said: dict[str, Any]) -> None:
+    request = _client(config).post(f"/v1/requests/{request_id}/{answer}", said)
+    if as_json:
+        print_json(request)
+        return
     runs = "; it runs now" if request["state"] == "used" else ""
-    out.print(f"{request['id']}  {escape(request['note'])}{runs}")
+    granted = f"; grant {request['grant']} is for further uses" if request.get("grant") else ""
+    out.print(f"{request['id']}  {escape(request['note'])}{runs}{granted}")
 
 
 @command.command("watch")
@@ -119,6 +143,8 @@ def print_request(request: dict[str, Any]) -> None:
     out.print(
         f"[bold]{request['id']}[/]  {_state(request)}  filed {clock(request['filed_at'])}, lapses {clock(request['expires_at'])}"
     )
+    if request["mode"] == "ticket":
+        out.print("  a ticket: its agent was refused, and may run it again once it is approved")
     out.print(f"  {escape(request['summary'])}")
     process = request["process"]
     out.print(

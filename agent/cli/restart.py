@@ -56,6 +56,9 @@ def command(config: Path, as_json: bool, end_flows: bool) -> None:
             f"{answer['flows']} open flows {ended}; it took {took_s:.1f} s",
             markup=False,
         )
+        carried = answer.get("carried", 0)  # a daemon of before does not tell
+        if carried and not answer["flows_end"]:
+            err.print(f"! {carried} of them ended, since the broker carried their links to servers", markup=False)
         for problem in after["problems"]:
             err.print(f"! {problem}", markup=False)
 

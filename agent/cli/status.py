@@ -17,7 +17,7 @@ from ..client import Client, DaemonDown
 from ..paths import Paths
 from .budgets import show_budgets
 from .denied import show_denied
-from .link_status import links, show_broker
+from .link_status import links, show_broker, show_vouched
 from .output import ago, config_option, json_option, out, places, print_json, table
 from .powers import show_powers
 
@@ -151,6 +151,7 @@ def _show_basis(facts: dict[str, Any]) -> None:
     out.print(f"operations {operations['allowed']} allowed, {denied}, {operations['held']} held{would}")
     _show_names(facts["names"])
     show_broker(facts["broker"], facts["trust"], facts["resources"])
+    show_vouched(facts["identity"])
     pending = facts["requests"]["pending"]
     waiting = f"[yellow]{pending} wait for approval[/]: hostguard requests list" if pending else "none waits for approval"
     out.print(f"requests   {waiting}")

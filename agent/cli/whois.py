@@ -1,4 +1,4 @@
-"""``hostguard identity``: who is that process."""
+"""``hostguard identity``: who a process is to hostguard."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
+from ..client import Client, DaemonDown, Refused
+from ..failures import Failure
+from ..verifier.presenter import present
 from ..whois import whois
-from .output import config_option, configured, json_option, out, print_json
+from . import login
+from .output import clock, config_option, configured, json_option, out, places, print_json, table
 
 FILED = {
     "": "no cgroup of it is filed: it is not guarded by cgroup",
@@ -21,7 +26,11 @@ FILED = {
 
 @click.group("identity")
 def command() -> None:
-    """Who a process is to hostguard, and why."""
+    """Who a process is to hostguard, and why; which user you are."""
+
+
+for each in (login.command, login.logout, login.whoami):
+    command.add_command(each)
 
 
 @command.command("show")
@@ -31,9 +40,12 @@ def command() -> None:
 def show(pid: int, config: Path, as_json: bool) -> None:
     """Show who process PID is: program with its SHA-256, user, cgroup, container, parents; its workload and agent, and why.
 
-    Works without the daemon. Exit code 0 when it belongs to a workload, 1 when it belongs to none.
+    Who vouches for it is known to the daemon; the rest is shown without one, too. Exit code 0 when it belongs to a workload, 1
+    when it belongs to none.
     """
-    facts = whois(configured(config), pid)
+    document = configured(config)
+    facts = whois(document, pid)
+    facts["verified"] = _verified(config, pid) if facts["agent"] and document.agents[facts["agent"]].identity else None
     if as_json:
         print_json(facts)
     else:
@@ -49,6 +61,7 @@ def _print(facts: dict[str, Any]) -> None:
         out.print("[bold yellow]● no workload[/]")
     rows = [
         ("why", facts["why"]),
+        ("verified", _said(facts["verified"])),
         ("process", f"{facts['pid']}, started at tick {facts['start_ticks']}, uid {facts['uid']}, gid {facts['gid']}"),
         ("program", facts["executable"] or "unknown"),
         ("sha256", facts["sha256"] or "unknown"),
@@ -63,6 +76,77 @@ def _print(facts: dict[str, Any]) -> None:
         if text:
             out.print(f"{name:<10} ", end="")
             out.print(text, markup=False)
+
+
+def _verified(config: Path, pid: int) -> dict[str, Any]:
+    """What the daemon knows of it."""
+    try:
+        found: dict[str, Any] = Client(places(config).control).get(f"/v1/identity?pid={pid}")["process"]
+    except (DaemonDown, Refused) as error:
+        return {"missing": f"not known: {error}", "issuer": "", "subject": "", "roles": [], "until": 0}
+    return found
+
+
+def _said(facts: dict[str, Any] | None) -> str:
+    if facts is None:
+        return ""
+    if facts["missing"]:
+        return f"NO: {facts['missing']}"
+    roles = f", roles {', '.join(facts['roles'])}" if facts["roles"] else ", no roles by it"
+    return f"{facts['subject']} by {facts['issuer']} until {clock(facts['until'])}{roles}"
+
+
+@command.command("list")
+@json_option
+@config_option
+def list_tokens(config: Path, as_json: bool) -> None:
+    """List who is vouched for now: the agent, whom its token is about, by which issuer, until when, for which processes."""
+    facts = Client(places(config).control).get("/v1/identity")
+    if as_json:
+        print_json(facts["tokens"])
+        return
+    if not facts["tokens"]:
+        out.print("Nobody is vouched for." if facts["needed"] else "No agent needs anybody to vouch for it.")
+        return
+    shown = table("AGENT", "SUBJECT", "BY", "ROLES", "EXPIRES", "FOR")
+    for token in facts["tokens"]:
+        whom = token["cgroup"] or "all its processes"
+        roles = ", ".join(token["roles"]) or "-"
+        shown.add_row(token["agent"], escape(token["subject"]), token["source"], roles, clock(token["expires_at"]), whom)
+    out.print(shown)
+
+
+@command.command("present")
+@click.argument("token_file", type=click.File("rb"), default="-")
+@click.option("--issuer", default="", help="Name of the issuer, as in [issuers.NAME]; for an agent that takes several.")
+@config_option
+def present_token(config: Path, issuer: str, token_file: Any) -> None:
+    """Present a token, from TOKEN_FILE or stdin, for the agent that runs this.
+
+    It counts for the processes in the cgroup of who presents it, and below. Exit code 0 when it is verified.
+    """
+    if error := present(places(config).identity, issuer, token_file.read()):
+        raise Failure(f"the token is refused: {error}")
+
+
+@command.command("revoke")
+@click.argument("agent")
+@click.option("--issuer", default=None, help="Only tokens of this issuer, as in [issuers.NAME].")
+@json_option
+@config_option
+def revoke(config: Path, agent: str, issuer: str | None, as_json: bool) -> None:
+    """Revoke the tokens of AGENT that count now, before they expire: its connections end, and these tokens never count again.
+
+    For root. Another token of the agent is taken; to keep it out altogether, change the configuration.
+    """
+    revoked = Client(places(config).control).post("/v1/identity/revoke", {"agent": agent, "issuer": issuer})["revoked"]
+    if as_json:
+        print_json(revoked)
+    elif not revoked:
+        out.print(f"Nobody vouches for {agent} now.", markup=False)
+    for token in [] if as_json else revoked:
+        out.print(f"revoked: {token['subject']} by {token['source']}", markup=False)
+    sys.exit(0 if revoked else 1)
 
 
 def _container(facts: dict[str, Any] | None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from ...policy.bearers import UNVERIFIED, Bearer
+
 
 class Asker(msgspec.Struct, frozen=True):
     """The process that sent a question; plain data, so that it can cross to the process that parses the question."""
@@ -22,3 +24,8 @@ class Asker(msgspec.Struct, frozen=True):
     comm: str = ""
     exe: str = ""
     cgroup: str = ""
+    bearer: Bearer = UNVERIFIED
+    """What is verified of its agent."""
+    cgroup_id: int = 0
+    unverified: str = ""
+    """Why its agent may do nothing, a sentence; empty where it may."""

@@ -173,6 +173,10 @@ class Keeper(Kept):
         if self.ready.is_set():
             self._say(self._begin)
 
+    def forget(self, ended: Callable[[Asker], bool]) -> None:
+        """No more is answered to these until they are seen anew: with the next question, by TCP with the next connection."""
+        self._askers = OrderedDict((ref, asker) for ref, asker in self._askers.items() if not ended(asker))
+
     async def look_up(self, name: str) -> Sequence[str]:
         """The addresses of a resource's name, for hostguard itself, this host's own file first. Raises NoAnswer."""
         if found := own_addresses(name):

@@ -113,7 +113,9 @@ class Resolver:
         began_ns = time.monotonic_ns()
         question = query.question
         flags = self._watch.flags(asker.agent, question.labels, question.type, time.monotonic())
-        verdict = self.names.decide(asker.agent, question.labels, question.type, flags)
+        verdict = self.names.decide(asker.agent, question.labels, question.type, flags, asker.bearer)
+        if asker.unverified:
+            verdict = NameVerdict(False, (), asker.unverified, verdict.epoch)
         self._notice(asker, question, flags, verdict)
         asked = _asked(asker, question, flags, verdict, tcp)
         if not verdict.allowed and self.names.observes(asker.workload):

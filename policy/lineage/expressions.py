@@ -6,8 +6,9 @@ from ..derive import KEEPS_NOTHING
 from ..sql.found import Tree, name_of, strings
 from ..sql.functions import PURE, UNKNOWN, classify, is_builtin_operator
 from ..sql.postgres_names import names
+from .bodies import inlined
 from .rows import reference, rows_of
-from .table import PART, VALUE, Scope, combine, rows, rule, value, values
+from .table import PART, VALUE, Scope, combine, rows, rows_with_choice, rule, value, values
 from .uses import Uses
 from .value import CLEAN, UNSURE, Value, computed, union
 
@@ -39,16 +40,21 @@ TOTAL = names(
     json_extract_path_text jsonb_extract_path jsonb_extract_path_text array_agg string_agg json_agg jsonb_agg xmlagg max min
     count any_value bool_and bool_or every first_value last_value lag lead array_to_string string_to_array unnest
     array_length cardinality array_append array_prepend ltrim rtrim btrim quote_literal quote_ident quote_nullable left
-    right replace translate position strpos starts_with row_number rank dense_rank percent_rank cume_dist ntile hashtext
-    pg_typeof num_nulls num_nonnulls overlay textcat
+    right replace translate position strpos starts_with row_number rank dense_rank percent_rank cume_dist hashtext
+    pg_typeof num_nulls num_nonnulls textcat
     """
 )
 """Functions that fail for no value of the right type (PostgreSQL 18 docs §9; running out of memory left aside)."""
 
 TOTAL_IN_FIRST = names(
-    "substr substring encode split_part lpad rpad repeat nth_value regexp_replace regexp_substr format to_char"
+    "substr substring encode split_part lpad rpad repeat nth_value regexp_replace regexp_substr overlay to_char"
 )
 """Those that fail only for other arguments than the first."""
+
+FAILS_IN_FIRST = names("format")
+"""Those that fail for their first argument only."""
+
+_SIMPLE = frozenset(["A_Const", "ColumnRef", "ParamRef", "SQLValueFunction"])
 
 TOTAL_CASTS = names("text varchar bpchar name")
 
@@ -65,10 +71,9 @@ def constant(_body: Tree, _scope: Scope, _uses: Uses) -> Value:
     return CLEAN
 
 
-@rule(VALUE, "A_ArrayExpr", "A_Indices", "A_Indirection", "BoolExpr", "BooleanTest", "CoalesceExpr", "CollateClause")
-@rule(VALUE, "JsonAggConstructor", "JsonArrayConstructor", "JsonArrayAgg", "JsonFuncExpr", "JsonIsPredicate", "JsonObjectAgg")
-@rule(VALUE, "JsonObjectConstructor", "JsonScalarExpr", "JsonSerializeExpr", "JsonValueExpr", "List")
-@rule(VALUE, "MinMaxExpr", "MultiAssignRef", "NamedArgExpr", "NullTest", "RowExpr", "XmlSerialize")
+@rule(VALUE, "A_ArrayExpr", "A_Indices", "A_Indirection", "BooleanTest", "CollateClause")
+@rule(VALUE, "JsonAggConstructor", "JsonArrayConstructor", "JsonArrayAgg", "JsonIsPredicate", "JsonScalarExpr")
+@rule(VALUE, "JsonSerializeExpr", "List", "MinMaxExpr", "MultiAssignRef", "NamedArgExpr", "NullTest", "RowExpr")
 @rule(PART, "JsonArgument", "JsonBehavior", "JsonFormat", "JsonKeyValue", "JsonOutput", "JsonReturning", "ResTarget", "TypeName")
 @rule(PART, "A_Star", "IndexElem", "JsonTableColumn", "JsonTablePathSpec", "RangeTableFuncCol", "ReturningOption", "DefElem")
 def combination(body: Tree, scope: Scope, uses: Uses) -> Value:
@@ -78,6 +83,40 @@ def combination(body: Tree, scope: Scope, uses: Uses) -> Value:
         if "agg_filter" in aggregate or "agg_order" in aggregate or "over" in aggregate:
             found = union([found, around(aggregate, scope, uses)])
     return computed(found)
+
+
+@rule(VALUE, "BoolExpr")
+def condition(body: Tree, scope: Scope, uses: Uses) -> Value:
+    """AND and OR: whether what stands on the right is looked at, and may fail, depends on what stands on the left."""
+    found: Value = combination(body, scope, uses)
+    if body["boolop"] != "NOT_EXPR":
+        uses.match(found, "AND or OR")
+    return found
+
+
+@rule(VALUE, "CoalesceExpr")
+def coalesce(body: Tree, scope: Scope, uses: Uses) -> Value:
+    """COALESCE: what follows a value runs only where that is NULL."""
+    args = body["args"]
+    parts = [value(arg, scope, uses) for arg in args]
+    last = max((place for place, arg in enumerate(args) if not _is_simple(arg)), default=0)
+    uses.match(union(parts[:last]), "COALESCE")
+    return computed(union(parts))
+
+
+def _is_simple(node: Tree) -> bool:
+    """Whether it neither fails nor does anything."""
+    return bool(_SIMPLE & node.keys()) or "A_Const" in node.get("TypeCast", {}).get("arg", {})
+
+
+@rule(VALUE, "JsonFuncExpr", "JsonObjectAgg", "JsonObjectConstructor", "JsonValueExpr", "XmlSerialize")
+def checked(body: Tree, scope: Scope, uses: Uses) -> Value:
+    """Fails on demand: ERROR ON EMPTY, WITH UNIQUE KEYS, FORMAT JSON, DOCUMENT."""
+    found: Value = combination(body, scope, uses)
+    reads = body.get("format", {}).get("format_type", "JS_FORMAT_DEFAULT") != "JS_FORMAT_DEFAULT"
+    if reads or "context_item" in body or body.get("unique") or body.get("xmloption") == "XMLOPTION_DOCUMENT":
+        may_fail(found, "JSON or XML", uses)
+    return found
 
 
 @rule(VALUE, "TypeCast")
@@ -180,11 +219,7 @@ def case(body: Tree, scope: Scope, uses: Uses) -> Value:
 @rule(VALUE, "SubLink")
 def subquery(body: Tree, scope: Scope, uses: Uses) -> Value:
     """EXISTS, IN, ANY, ALL, ARRAY, a scalar subquery. What chooses its rows is in its value."""
-    outside, unsure = uses.matched, uses.unsure_match
-    uses.matched, uses.unsure_match = {}, False
-    found = rows(body["subselect"], scope, uses).whole()
-    chosen = Value(frozenset(uses.matched), False, not uses.unsure_match)
-    uses.matched, uses.unsure_match = {**uses.matched, **outside}, uses.unsure_match or unsure
+    found, chosen = rows_with_choice(body["subselect"], scope, uses)
     if body["subLinkType"] == "EXISTS_SUBLINK":
         return chosen
     if "testexpr" in body:
@@ -214,8 +249,8 @@ def function(body: Tree, scope: Scope, uses: Uses) -> Value:
         return union([_count(body, args, scope, uses), beside])
     parts = [value(arg, scope, uses) for arg in args]
     given = union(parts)
-    if kind == PURE and name.name not in TOTAL and name.name not in MAKES_ROWS:
-        may_fail(union(parts[1:]) if name.name in TOTAL_IN_FIRST else given, f"{name}()", uses)
+    if kind in KEEPS_NOTHING and name.name not in TOTAL and name.name not in MAKES_ROWS:
+        may_fail(_failing(name.name, parts), f"{name}()", uses)
     if body.get("agg_distinct"):
         uses.match(given, "DISTINCT")
     if kind == PURE and name.name in MAKES_ROWS:
@@ -223,9 +258,18 @@ def function(body: Tree, scope: Scope, uses: Uses) -> Value:
     if kind not in KEEPS_NOTHING or kind == "sleeps":
         uses.stashed.append((f"{name}()", given))
     uses.unknown_call |= kind == UNKNOWN
+    if kind == UNKNOWN and (returned_by := inlined(name, given, uses)) is not None:
+        return union([returned_by, beside])
     if kind not in KNOWN_CONTENT:
         return union([given, beside, UNSURE])
     return union([given, beside])
+
+
+def _failing(name: str, parts: list[Value]) -> Value:
+    """The arguments for which a function that is not total may fail."""
+    if name in TOTAL_IN_FIRST:
+        return union(parts[1:])
+    return union(parts[:1] if name in FAILS_IN_FIRST else parts)
 
 
 def _count(body: Tree, args: list[Tree], scope: Scope, uses: Uses) -> Value:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
 from ..sql.analysis import Name
-from ..sql.found import Tree
+from ..sql.found import Tree, strings
 from . import asides, expressions, query, statements
+from .bodies import Body
 from .rows import Named, Range, Rows
 from .table import ROWS, RULES, Scope, rows
 from .uses import TooComplex, Uses
@@ -41,6 +43,10 @@ class Flow(msgspec.Struct, frozen=True):
     used: frozenset[Column] = frozenset()
     assigned: Value = Value()
     stashed: tuple[tuple[str, Value], ...] = ()
+    written: dict[tuple[str, str], frozenset[str] | None] = {}
+    """As `Uses` has it; what isn't in it may be given to any column."""
+    referred: dict[str, frozenset[str]] = {}
+    """A relation's last name to the columns that foreign keys refer to; ``""`` stands for its primary key."""
     by_place: bool = False
     """A literal's value mattered, so this holds for the very text."""
     skipped: bool = True
@@ -49,18 +55,24 @@ class Flow(msgspec.Struct, frozen=True):
     """Something in it can't be followed: everything may go anywhere."""
 
 
-def follow(trees: Sequence[Tree], relation: Callable[[Name, str], Range]) -> Flow:
-    """What a text's statements do with the values of columns. `relation`: the rows of a relation, by name, under an alias.
+def follow(
+    trees: Sequence[Tree],
+    relation: Callable[[Name, str], Range],
+    bodies: Callable[[Name], Sequence[Body] | None] = lambda _: None,
+) -> Flow:
+    """What a text's statements do with the values of columns. `relation`, `bodies`: as `Uses` has them.
 
     Never raises for a tree that the grammar made. O(nodes), up to `MAX_STEPS`.
     """
-    uses = Uses(relation)
+    uses = Uses(relation, bodies)
     answers: list[Rows | None] = []
+    defining: list[Tree] = []
     try:
         for tree in trees:
             kind, body = next(iter(tree.items()))
             if kind not in RULES or RULES[kind].role != ROWS:
                 uses.skipped |= kind not in QUIET
+                defining.append(tree)
                 if kind in RETURNS:
                     answers.append(None)
                 continue
@@ -82,10 +94,28 @@ def follow(trees: Sequence[Tree], relation: Callable[[Name, str], Range]) -> Flo
         frozenset(uses.used),
         uses.assigned,
         tuple(uses.stashed),
+        uses.written,
+        referred(defining),
         uses.by_place,
         uses.skipped,
         uses.lost,
     )
+
+
+def referred(node: Any) -> dict[str, frozenset[str]]:
+    """The keys to which definitions of foreign keys refer: relation to columns, as `Flow` has them. O(nodes)."""
+    found: dict[str, frozenset[str]] = {}
+    waiting = [node]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if "pktable" in item:
+                relation = item["pktable"]["relname"]
+                found[relation] = found.get(relation, frozenset()) | (frozenset(strings(item.get("pk_attrs", []))) or {""})
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return found
 
 
 def _returns(kind: str, body: Tree, *, alone: bool) -> bool:

@@ -17,12 +17,23 @@ def _target(body: Tree, uses: Uses) -> Range:
     return relation_range(target, uses, target.get("alias", {}).get("aliasname") or target["relname"])
 
 
-def _assigned(items: list[Tree], scope: Scope, uses: Uses) -> None:
+def _assigned(items: list[Tree], scope: Scope, uses: Uses) -> frozenset[str]:
+    """The names of the columns."""
     for item in items:
         target = item["ResTarget"]
         if "val" in target:
             uses.assign(value(target["val"], scope, uses))
         uses.match(values(target.get("indirection", []), scope, uses), "a subscript")
+    return frozenset(item["ResTarget"].get("name", "") for item in items)
+
+
+def _inserted(target: Range, cols: list[Tree], count: int | None) -> frozenset[str] | None:
+    """The columns that get values: those that are listed, else the first `count`, which is None where it isn't known."""
+    if cols:
+        return frozenset(item["ResTarget"]["name"] for item in cols)
+    if count is None or target.rows.each is not None or target.open:
+        return None
+    return frozenset(name for name, _ in target.rows.columns[:count])
 
 
 @rule(ROWS, "InsertStmt")
@@ -30,27 +41,30 @@ def insert(body: Tree, scope: Scope, uses: Uses) -> Rows:
     """INSERT; what it inserts is seen by ON CONFLICT as the row ``excluded``."""
     scope = with_clause(body, scope, uses)
     target = _target(body, uses)
-    source = rows(body["selectStmt"], scope, uses).whole() if "selectStmt" in body else CLEAN
+    given = rows(body["selectStmt"], scope, uses) if "selectStmt" in body else NONE
+    source = given.whole()
     uses.assign(source)
+    name = body["relation"]["relname"]
+    uses.write("insert", name, _inserted(target, body.get("cols", []), len(given.columns) if given.each is None else None))
     uses.match(
         values([i for c in body.get("cols", []) for i in c["ResTarget"].get("indirection", [])], scope, uses), "a subscript"
     )
     if "onConflictClause" in body:
         excluded = Range("excluded", Rows(tuple((n, source) for n, _ in target.rows.columns), source), aside=True)
-        _on_conflict(body["onConflictClause"], scope.within((target, excluded)), target, uses)
+        _on_conflict(body["onConflictClause"], scope.within((target, excluded)), target, name, uses)
     return _returning(body, [alone(target)], scope, uses)
 
 
-def _on_conflict(body: Tree, scope: Scope, target: Range, uses: Uses) -> None:
+def _on_conflict(body: Tree, scope: Scope, target: Range, name: str, uses: Uses) -> None:
     infer = body.get("infer", {})
     for item in infer.get("indexElems", []):
-        name = item["IndexElem"].get("name")
-        found = target.listed(name) or [target.guessed(name) or CLEAN] if name else [value(item, scope, uses)]
+        column = item["IndexElem"].get("name")
+        found = target.listed(column) or [target.guessed(column) or CLEAN] if column else [value(item, scope, uses)]
         uses.match(union(found), "ON CONFLICT")
     for clause in (infer, body):
         if "whereClause" in clause:
             uses.match(value(clause["whereClause"], scope, uses), "WHERE")
-    _assigned(body.get("targetList", []), scope, uses)
+    uses.write("update", name, _assigned(body.get("targetList", []), scope, uses))
 
 
 @rule(ROWS, "UpdateStmt", "DeleteStmt")
@@ -59,7 +73,7 @@ def change(body: Tree, scope: Scope, uses: Uses) -> Rows:
     scope = with_clause(body, scope, uses)
     items = [alone(_target(body, uses)), *from_clause([*body.get("fromClause", []), *body.get("usingClause", [])], scope, uses)]
     inner = scope.within(tuple(item for joined in items for item in joined.ranges))
-    _assigned(body.get("targetList", []), inner, uses)
+    uses.write("update", body["relation"]["relname"], _assigned(body.get("targetList", []), inner, uses))
     if "whereClause" in body:
         uses.match(value(body["whereClause"], inner, uses), "WHERE")
     return _returning(body, items, scope, uses)
@@ -76,8 +90,13 @@ def merge(body: Tree, scope: Scope, uses: Uses) -> Rows:
         branch = item["MergeWhenClause"]
         if "condition" in branch:
             uses.match(value(branch["condition"], inner, uses), "WHEN")
-        _assigned(branch.get("targetList", []), inner, uses)
-        uses.assign(values(branch.get("values", []), inner, uses))
+        given = branch.get("values", [])
+        named = _assigned(branch.get("targetList", []), inner, uses)
+        uses.assign(values(given, inner, uses))
+        if branch["commandType"] == "CMD_UPDATE":
+            uses.write("update", body["relation"]["relname"], named)
+        elif branch["commandType"] == "CMD_INSERT":
+            uses.write("insert", body["relation"]["relname"], named or _inserted(items[1].ranges[0], [], len(given)))
     return _returning(body, items, scope, uses)
 
 
@@ -113,6 +132,7 @@ def later(body: Tree, scope: Scope, uses: Uses) -> Rows:
 def copy(body: Tree, scope: Scope, uses: Uses) -> Rows:
     """COPY TO with its rows, which a file or a program keeps; COPY FROM reads none."""
     if body.get("is_from"):
+        uses.write("insert", body["relation"]["relname"], frozenset(strings(body.get("attlist", []))) or None)
         return NONE
     found = rows(body["query"], scope, uses) if "query" in body else _copied_table(body, uses)
     if "filename" in body:

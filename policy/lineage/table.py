@@ -118,6 +118,16 @@ def rows(node: Tree, scope: Scope, uses: Uses) -> Rows:
     return Rows(each=UNSURE)
 
 
+def rows_with_choice(node: Tree, scope: Scope, uses: Uses) -> tuple[Value, Value]:
+    """What a query within an expression returns, and what chooses its rows."""
+    outside, unsure = uses.matched, uses.unsure_match
+    uses.matched, uses.unsure_match = {}, False
+    found = rows(node, scope, uses).whole()
+    chosen = Value(frozenset(uses.matched), False, not uses.unsure_match)
+    uses.matched, uses.unsure_match = {**uses.matched, **outside}, uses.unsure_match or unsure
+    return found, chosen
+
+
 def ranges(node: Tree, scope: Scope, beside: Frame, uses: Uses) -> Joined:
     """One item of FROM. `beside`: the ranges to its left."""
     uses.spend(1 + len(beside))

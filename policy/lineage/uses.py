@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..sql.analysis import Name
 from .rows import Range
 from .value import Column, Value
+
+if TYPE_CHECKING:
+    from .bodies import Body
 
 MAX_STEPS = 100_000
 """Nodes and ranges to look at for one text: nesting and crossing recursive CTEs and subqueries could take any time."""
@@ -19,15 +23,21 @@ class TooComplex(Exception):
 class Uses:
     """Collects while the trees are followed."""
 
-    def __init__(self, relation: Callable[[Name, str], Range]) -> None:
-        """`relation`: the rows of a relation by its name, under an alias."""
+    def __init__(self, relation: Callable[[Name, str], Range], bodies: Callable[[Name], Sequence[Body] | None]) -> None:
+        """`relation`: the rows of a relation by its name, under an alias. `bodies`: the texts of all functions that a name may
+        mean, None where they aren't known."""
         self.relation = relation
+        self.bodies = bodies
+        self.depth = 0
+        """Functions that are being looked into."""
         self.matched: dict[Column, str] = {}
         """Columns by which rows are chosen, ordered, compared, to the words for where."""
         self.used: set[Column] = set()
         """Columns that are used for anything but being returned as they are."""
         self.assigned = Value()
         """What is written somewhere."""
+        self.written: dict[tuple[str, str], frozenset[str] | None] = {}
+        """``insert`` or ``update`` with a relation's last name, to the columns that are given values; None: any of them."""
         self.stashed: list[tuple[str, Value]] = []
         """Functions that could keep or tell what they get, with that."""
         self.unsure_use = False
@@ -61,6 +71,11 @@ class Uses:
         """The value goes into an expression."""
         self.used |= value.columns
         self.unsure_use |= not value.sure
+
+    def write(self, action: str, relation: str, columns: frozenset[str] | None) -> None:
+        """Columns of a relation are given values."""
+        known = self.written.get((action, relation), frozenset())
+        self.written[action, relation] = None if known is None or columns is None else known | columns
 
     def assign(self, value: Value) -> None:
         """The value is written."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..catalogs import HOLDS_SAMPLES, SAMPLE_COLUMNS
 from ..sql.analysis import Name
 from ..sql.catalog import Catalog
+from .bodies import Body
 from .rows import Range, Rows
 from .value import CLEAN, UNSURE, Value, union
 
@@ -32,6 +33,12 @@ class World:
         whole = union([UNSURE, *(item.whole() for item in found)])
         columns = {column for item in found for column, _ in item.rows.columns}
         return Range(alias, Rows(tuple((column, whole) for column in sorted(columns)), whole))
+
+    def bodies(self, name: Name) -> list[Body] | None:
+        """The texts of all functions that a call may mean; None where one of them has none."""
+        found = self._catalog.functions_named(name.schema, name.name) if self._catalog is not None else []
+        bodies = [Body(one.text, one.parameters) for one in found if one.text is not None]
+        return bodies if len(bodies) == len(found) else None
 
     def _at(self, place: tuple[str, str], alias: str) -> Range:
         schema, name = place

@@ -1,18 +1,16 @@
-"""What hostguard knows of one database's relations, from rows that the server answers to `QUERY`.
-
-Both queries are run on connections whose search_path somebody else chose, so nothing in them is looked up along it: relations,
-functions, types, operators are all qualified. An unqualified ``=`` would call whatever function a schema in front of
-``pg_catalog`` attached to that symbol, with the rights of whoever asks.
+"""What hostguard knows of one database's relations, from rows that the server answers to `catalog_queries`.
 
 A catalog is a snapshot: whoever holds one must fetch it anew after DDL, and must not trust it to know tables made since.
 
 Dependencies of views are those that PostgreSQL keeps itself in ``pg_depend`` (by relation and column). A view that uses a whole
 row has no column-level entry for it, so views whose stored query holds a whole-row reference count as depending on every
-column. Functions called by a view are not looked into; `calls_functions` names those views.
+column. Functions called by a view are not looked into; `calls_functions` names those views. Of a function that is a text in SQL
+the text is kept, unless it has defaults, which may call anything, or settings of its own, under which names mean something else.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -25,76 +23,6 @@ _MAX_DOMAINS = 100
 """Domains over domains that are followed."""
 MAX_TREE_CHARACTERS = 64 << 20
 """Most characters of views' stored trees to keep: some 10 kB a view. Beyond that a view's columns are not told apart."""
-
-QUERY = r"""
-SELECT 'relation'::pg_catalog.text, c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
-       c.relkind::pg_catalog.text
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
- WHERE c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f', 'S'])
-   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast'])
-   AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
-UNION ALL
-SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text,
-       a.attgenerated::pg_catalog.text
-  FROM pg_catalog.pg_attribute a
-  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
-  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
- WHERE a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
-   AND c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
-   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast'])
-   AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
-UNION ALL
-SELECT 'type', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.atttypid::pg_catalog.text, ''
-  FROM pg_catalog.pg_attribute a
-  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
- WHERE a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
-   AND c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
-   AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-UNION ALL
-SELECT 'domain', t.oid::pg_catalog.text, t.typbasetype::pg_catalog.text, '', '' FROM pg_catalog.pg_type t
- WHERE t.typtype::pg_catalog.text OPERATOR(pg_catalog.=) 'd'
-UNION ALL
-SELECT 'child', i.inhparent::pg_catalog.text, i.inhrelid::pg_catalog.text, '', '' FROM pg_catalog.pg_inherits i
-UNION ALL
-SELECT 'view', r.ev_class::pg_catalog.text, d.refobjid::pg_catalog.text,
-       CASE WHEN r.ev_action::pg_catalog.text OPERATOR(pg_catalog.~~) '%:varattno 0 %' THEN '0'
-            ELSE d.refobjsubid::pg_catalog.text END, ''
-  FROM pg_catalog.pg_rewrite r
-  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class
-  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-  JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid
- WHERE c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['v', 'm'])
-   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
-   AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
-   AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
-   AND d.refobjid OPERATOR(pg_catalog.<>) r.ev_class
-UNION ALL
-SELECT 'tree', r.ev_class::pg_catalog.text, r.ev_action::pg_catalog.text, '', ''
-  FROM pg_catalog.pg_rewrite r
-  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class
-  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
- WHERE c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['v', 'm'])
-   AND r.ev_type::pg_catalog.text OPERATOR(pg_catalog.=) '1'
-   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
-   AND pg_catalog.length(r.ev_action::pg_catalog.text) OPERATOR(pg_catalog.<) 200000
-UNION ALL
-SELECT 'calls', r.ev_class::pg_catalog.text, '', '', ''
-  FROM pg_catalog.pg_rewrite r
-  JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid
-  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.refobjid
-  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
- WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
-   AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
-   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
-"""
-"""One text for the simple protocol, PostgreSQL 15 to 18: rows of five texts, the first of which says what the row is."""
-
-SESSION_QUERY = """
-SELECT u.s::pg_catalog.text
-  FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS u (s, n)
- ORDER BY u.n
-"""
-"""The session's effective search_path, one row a schema: as rows, no name in it needs quoting."""
 
 Row = Sequence[str | None]
 
@@ -117,8 +45,40 @@ class Relation(msgspec.Struct, frozen=True):
     """pg_class.relkind: r table, p partitioned, v view, m materialized view, f foreign table, S sequence."""
 
 
+class Constraint(msgspec.Struct, frozen=True):
+    """What the server checks or computes when a row is written, and may fail."""
+
+    oid: int
+    """The table's."""
+    columns: frozenset[int]
+    """Attribute numbers of the columns that it looks at; of a generated column also its own."""
+    what: str
+    """``primary key``, ``unique index``, ``exclusion constraint``, ``index of expressions``, ``index``, ``check constraint``,
+    ``generated column``."""
+
+
+class ForeignKey(msgspec.Struct, frozen=True):
+    """Columns of one table whose values have to be in columns of another."""
+
+    oid: int
+    columns: frozenset[int]
+    parent: int
+    keys: frozenset[int]
+
+
+class Function(msgspec.Struct):
+    """A function, procedure or aggregate that PostgreSQL did not bring."""
+
+    schema: str
+    name: str
+    language: str
+    text: str | None = None
+    """Its body, where that is SQL and all that it depends on."""
+    parameters: tuple[str, ...] = ()
+
+
 class Catalog:
-    """The relations of one database, their columns, inheritance, views."""
+    """The relations of one database, their columns, inheritance, views, constraints."""
 
     def __init__(self) -> None:
         self._relations: dict[int, Relation] = {}
@@ -133,6 +93,10 @@ class Catalog:
         self._views: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
         self._above: defaultdict[int, set[int]] = defaultdict(set)
         self._calling: set[int] = set()
+        self._functions: dict[int, Function] = {}
+        self._functions_named: defaultdict[str, list[Function]] = defaultdict(list)
+        self._constraints: list[Constraint] = []
+        self._foreign: list[ForeignKey] = []
         self._trees: dict[int, str] = {}
         self._tree_characters = 0
 
@@ -148,7 +112,7 @@ class Catalog:
                 raise CatalogTooLarge(f"more than {MAX_ROWS} rows of catalog")
             try:
                 catalog._add(*row)
-            except (TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 raise CatalogMalformed(f"catalog row {row!r}") from error
         return catalog
 
@@ -180,6 +144,16 @@ class Catalog:
                 self._trees[oid] = second
         elif kind == "calls":
             self._calling.add(oid)
+        elif kind == "constraint":
+            self._constraints.append(Constraint(oid, _numbers(second), third))
+        elif kind == "foreign":
+            self._foreign.append(ForeignKey(oid, _numbers(second), int(third), _numbers(fourth)))
+        elif kind == "function":
+            self._functions[oid] = Function(second, third, fourth)
+            self._functions_named[third].append(self._functions[oid])
+        elif kind == "body":
+            self._functions[oid].text = second
+            self._functions[oid].parameters = tuple(filter(None, third.split(",")))
         else:
             raise ValueError(kind)
 
@@ -207,6 +181,11 @@ class Catalog:
     def generated(self, oid: int) -> frozenset[int]:
         """Attribute numbers of the columns that are computed from others (GENERATED ALWAYS AS)."""
         return frozenset(self._generated.get(oid, ()))
+
+    def computed_from(self, oid: int, number: int) -> frozenset[int]:
+        """Attribute numbers of the columns that a generated column is computed from; none where that isn't known."""
+        found = (c.columns for c in self._constraints if c.oid == oid and c.what == "generated column" and number in c.columns)
+        return next(found, frozenset()) - {number}
 
     def attnum(self, oid: int, column: str) -> int | None:
         """The attribute number of a relation's column."""
@@ -243,6 +222,27 @@ class Catalog:
         first = {view for view, column in self._views.get(oid, ()) if column in (0, attnum)}
         return frozenset(first).union(*(_reachable(view, self._above) for view in first))
 
+    def views_of(self, oid: int) -> frozenset[int]:
+        """Views, at any depth, over a relation."""
+        first = {view for view, _ in self._views.get(oid, ())}
+        return frozenset(first).union(*(_reachable(view, self._above) for view in first))
+
+    def constraints(self) -> list[Constraint]:
+        """What is checked when rows are written."""
+        return self._constraints
+
+    def foreign_keys(self) -> list[ForeignKey]:
+        """All foreign keys."""
+        return self._foreign
+
+    def functions(self) -> Iterable[Function]:
+        """All functions."""
+        return self._functions.values()
+
+    def functions_named(self, schema: str | None, name: str) -> list[Function]:
+        """The functions that a call may mean; None: in any schema."""
+        return [found for found in self._functions_named.get(name, ()) if schema in (None, found.schema)]
+
     def tree(self, view: int) -> str | None:
         """The tree of a view's query as the server stored it; None for what is no view, or where it is not known."""
         return self._trees.get(view)
@@ -250,6 +250,11 @@ class Catalog:
     def calls_functions(self) -> frozenset[int]:
         """Views, at any depth, that call a function PostgreSQL did not bring: what they read can't be told."""
         return frozenset(self._calling).union(*(_reachable(view, self._above) for view in self._calling))
+
+
+def _numbers(text: str) -> frozenset[int]:
+    """The attribute numbers in ``{1,2}`` or ``1 2``; 0 stands for an expression, negative ones for system columns."""
+    return frozenset(int(number) for number in re.findall(r"(?<![-\d])\d+", text)) - {0}
 
 
 def _reachable(start: int, links: dict[int, set[int]]) -> frozenset[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .analysis import Access, Name
 from .found import Found, Tree, relation_name, strings
-from .objects import RELATIONS, act_on, act_on_relation, later, parts_of, refer, stored, word
+from .objects import FUNCTIONS, RELATIONS, act_on, act_on_relation, later, parts_of, refer, stored, word
 from .postgres_names import names
 from .visit import Handler, Scope, children, handles, visit
 
@@ -12,6 +12,9 @@ handles("FunctionParameter", "CreateOpClassItem")(children)
 
 SUPERUSER_ROLES = frozenset({"pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"})
 """Predefined roles from which superuser is one step away."""
+
+EMPTY_TEMPLATES = ("", "template0", "template1")
+"""What a new database is made of where nothing else is said, and its pristine version."""
 
 NAMED: dict[str, tuple[str, str, str, str]] = {
     "AlterDatabaseRefreshCollStmt": ("alter", "OBJECT_DATABASE", "dbname", ""),
@@ -31,7 +34,6 @@ NAMED: dict[str, tuple[str, str, str, str]] = {
     "CreateSubscriptionStmt": ("create", "OBJECT_SUBSCRIPTION", "subname", "network superuser"),
     "CreateTableSpaceStmt": ("create", "OBJECT_TABLESPACE", "tablespacename", "file superuser"),
     "CreateUserMappingStmt": ("create", "OBJECT_FOREIGN_SERVER", "servername", "network"),
-    "CreatedbStmt": ("create", "OBJECT_DATABASE", "dbname", ""),
     "DropSubscriptionStmt": ("drop", "OBJECT_SUBSCRIPTION", "subname", "network"),
     "DropTableSpaceStmt": ("drop", "OBJECT_TABLESPACE", "tablespacename", ""),
     "DropUserMappingStmt": ("drop", "OBJECT_FOREIGN_SERVER", "servername", ""),
@@ -92,6 +94,15 @@ for _kind, _spec in NAMED.items():
     handles(_kind)(_plain(_spec, qualified=False))
 for _kind, _spec in QUALIFIED.items():
     handles(_kind)(_plain(_spec, qualified=True))
+
+
+@handles("CreatedbStmt")
+def create_database(body: Tree, _scope: Scope, found: Found) -> None:
+    """CREATE DATABASE; of another's template it is a copy."""
+    options = {item["DefElem"]["defname"]: item["DefElem"].get("arg", {}) for item in body.get("options", [])}
+    template = "".join(parts_of(options.get("template", {})))
+    copied = f" template {template}" if template not in EMPTY_TEMPLATES else ""
+    act_on("create", "OBJECT_DATABASE", (body["dbname"] + copied,), found)
 
 
 @handles("CreateSchemaStmt")
@@ -294,6 +305,8 @@ def rename(body: Tree, _scope: Scope, found: Found) -> None:
         act_on_relation("alter", body["relation"], found, f"{word(kind)} {body.get('subname', '')}".strip())
     elif "object" in body:
         act_on("alter", kind, parts_of(body["object"]), found)
+        if kind in FUNCTIONS:
+            act_on("create", kind, (*parts_of(body["object"])[:-1], body["newname"]), found)
     else:
         act_on("alter", kind, (body.get("subname", ""),), found)
 

@@ -47,6 +47,11 @@ def created_in(search_path: tuple[str, ...] | None) -> str:
     return next((schema for schema in search_path or () if not is_implicit(schema)), DEFAULT_SCHEMA)
 
 
+def temporary_schema(search_path: tuple[str, ...] | None) -> str:
+    """The session's own temporary schema; by its other name where the session has made nothing temporary yet."""
+    return next((schema for schema in search_path or () if schema.startswith(TEMPORARY + "_")), TEMPORARY)
+
+
 def is_implicit(schema: str) -> bool:
     """Schemas that are on a path without having been listed."""
     return schema == "pg_catalog" or schema.startswith("pg_temp")
@@ -60,8 +65,8 @@ def _on_path(name: Name, search_path: tuple[str, ...] | None) -> tuple[Name, ...
 
 def _temporary(name: Name, search_path: tuple[str, ...] | None, catalog: Catalog | None) -> tuple[Name, ...]:
     """``pg_temp`` is another name for the session's own temporary schema, ``pg_temp_3`` or so."""
-    own = [schema for schema in search_path or () if schema.startswith(TEMPORARY + "_")]
-    if own or catalog is None:
-        return (Name(name.name, own[0] if own else TEMPORARY),)
+    own = temporary_schema(search_path)
+    if own != TEMPORARY or catalog is None:
+        return (Name(name.name, own),)
     held = [relation.schema for relation in catalog.named(name.name) if relation.schema.startswith(TEMPORARY + "_")]
     return tuple(Name(name.name, schema) for schema in held) or (Name(name.name, TEMPORARY),)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -24,6 +25,9 @@ from .found import Tree
 
 MAX_TEXT = 1 << 20
 """Longest text to read, in characters. Reading costs about a microsecond for ten characters, and the loop waits for it."""
+
+MAX_KEPT = 16_384
+"""Longest text of which the trees are kept until the next one is read, in characters."""
 
 MAX_COPIES = 1 << 20
 """Most characters by which `copied` may grow a tree."""
@@ -69,8 +73,13 @@ class Statement(msgspec.Struct, frozen=True):
 def parse(text: str, *, standard_conforming_strings: bool = True) -> tuple[Statement, ...]:
     """The statements of a text, empty ones left out.
 
-    Raises Unreadable for everything that isn't SQL of PostgreSQL 18 as the server would read it.
+    Raises Unreadable for everything that isn't SQL of PostgreSQL 18 as the server would read it. The trees are shared: a text
+    that is read again at once gets the same.
     """
+    return (_once if len(text) <= MAX_KEPT else _parse)(text, standard_conforming_strings)
+
+
+def _parse(text: str, standard_conforming_strings: bool) -> tuple[Statement, ...]:
     _check(text, standard_conforming_strings)
     try:
         document = _decode(pglast.parser.parse_sql_json(text))
@@ -85,6 +94,10 @@ def parse(text: str, *, standard_conforming_strings: bool = True) -> tuple[State
         for item in document["stmts"]
         if "stmt" in item
     )
+
+
+# The effects of a text are told from its tree, then where its values go: one after the other.
+_once = lru_cache(maxsize=1)(_parse)
 
 
 def _check(text: str, standard_conforming_strings: bool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..events import ReplyPlan
+from ..disclosure import ReplyPlan
 from . import types, values
 from .copylines import form
 from .detecting import Net

@@ -1,4 +1,4 @@
-"""Where the rows of a COPY end and what their fields hold, in each of its forms.
+"""What the rows of a COPY hold, field by field, in each of its forms.
 
 Text (``CopyAttributeOutText``, PostgreSQL 18, src/backend/commands/copyto.c): in a value a newline, the delimiter, a backslash
 stand behind a backslash, so that a bare newline ends a row and a bare delimiter a field. CSV (``CopyAttributeOutCSV``): a value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ..detector import Detector
-from ..events import ReplyPlan
+from ..disclosure import ReplyPlan
 from . import containers, jsons, types
 from .texts import Masking, masking
 from .values import UNSHAPED, Shaper

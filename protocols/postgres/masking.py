@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..events import Mask, ReplyPlan
+from ..disclosure import Mask, ReplyPlan
 from . import values
 from .detecting import Net
 from .messages import Column, row_description

@@ -15,7 +15,8 @@ import enum
 from collections import deque
 from typing import Final
 
-from ..events import Operation, Replied, ReplyPlan, ReplySummary
+from ..disclosure import ReplyPlan
+from ..events import Operation, Replied, ReplySummary
 from .capture import Capture
 from .copying import CopyMasks
 from .detecting import Net

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ...reassembly.frames import HEADER_SIZE
-from ..events import ReplyPlan
+from ..disclosure import ReplyPlan
 from . import messages, rows
 from .copying import CopyMasks
 from .detecting import Net

@@ -4,20 +4,12 @@
  * The bytes come from a server that may be hostile. Every read is preceded by a comparison with the end of the input, every write
  * by one with the end of the output, in unsigned arithmetic that can't wrap: sizes of values are below 2^31, sums are size_t (64 bit).
  *
- * Masking takes two passes over the same frames. hg_scan checks each row, lists the cells that Python has to shape (keyed
- * hashes) and adds up the most that the output can take; hg_write then writes, taking those cells' new values in the order listed.
+ * Masking takes two passes over the same frames. hg_scan checks each row, lists the cells that Python has to shape and adds up the most that the output can take; hg_write then writes, taking those cells' new values in the order listed.
  * Only hg_write looks at what a value consists of: a value that is cut never grows, so its own size bounds it.
  *
  * DataRow: 'D', int32 length, int16 number of columns, for each int32 size (-1: NULL) and the value (PostgreSQL 18 docs 54.7).
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* memrchr */
-#endif
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-enum { HG_PASS, HG_NULL, HG_CONSTANT, HG_PARTIAL, HG_OUTSIDE };
+enum { HG_PASS, HG_NULL, HG_CONSTANT, HG_PARTIAL, HG_OUTSIDE, HG_HASHED };
 enum { HG_STOPPED, HG_MALFORMED, HG_CELLS_FULL };
 
 #define HG_NULL_SIZE UINT32_MAX
@@ -25,7 +17,7 @@ enum { HG_STOPPED, HG_MALFORMED, HG_CELLS_FULL };
 typedef struct {
 	uint32_t action;
 	uint32_t keep; /* HG_PARTIAL: characters that stay */
-	uint32_t at;   /* HG_CONSTANT: where its text begins in the constants */
+	uint32_t at;   /* HG_CONSTANT: where its text begins in the constants; HG_HASHED: which of the states */
 	uint32_t size;
 } hg_column;
 
@@ -181,6 +173,9 @@ static int64_t scan_row(const uint8_t *in, size_t at, size_t end, const hg_colum
 		case HG_CONSTANT:
 			out += columns[c].size;
 			break;
+		case HG_HASHED:
+			out += 2 * HG_HASH_BYTES;
+			break;
 		case HG_OUTSIDE:
 			cells[*n_cells].column = c;
 			cells[*n_cells].size = size;
@@ -264,12 +259,21 @@ static int put_partial(hg_out *out, const uint8_t *v, size_t n, uint32_t keep, i
 	return put(out, v + n - cut.tail, cut.tail);
 }
 
+static int put_hash(hg_out *out, const hg_hash *state, const uint8_t *v, size_t n)
+{
+	uint8_t hex[2 * HG_HASH_BYTES];
+
+	hash_hex(state, v, n, hex);
+	return put_size(out, sizeof(hex)) || put(out, hex, sizeof(hex));
+}
+
 /*
  * Write what hg_scan went over: `used` and `cells` are its findings, the cells now hold place and size of the new values in `values`.
  * Returns the bytes written; 0 if they would not fit or the input is not what was scanned.
  */
 size_t hg_write(const char *data, size_t start, size_t used, const hg_column *columns, uint32_t count, int utf8, const char *constants,
-		size_t constants_size, const hg_cell *cells, uint32_t n_cells, const char *values, size_t values_size, char *into, size_t room)
+		size_t constants_size, const hg_hash *hashes, uint32_t n_hashes, const hg_cell *cells, uint32_t n_cells,
+		const char *values, size_t values_size, char *into, size_t room)
 {
 	const uint8_t *in = (const uint8_t *)data + start;
 	const uint8_t *end = in + used;
@@ -309,6 +313,9 @@ size_t hg_write(const char *data, size_t start, size_t used, const hg_column *co
 				break;
 			case HG_PARTIAL:
 				bad = put_partial(&out, in, size, column->keep, utf8);
+				break;
+			case HG_HASHED:
+				bad = column->at >= n_hashes || put_hash(&out, &hashes[column->at], in, size);
 				break;
 			case HG_OUTSIDE: {
 				const hg_cell *fresh = &cells[cell];

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from . import messages, values
 from ._rows_cffi import ffi, lib
 from .detecting import Net
+from .texts import digest
 
 # Cells that one batch may hand to Python: bounds the list that is allocated for a flow with hashed columns.
 _MAX_CELLS = 4096
@@ -16,7 +17,7 @@ _MALFORMED = 1
 _NULL_SIZE = 0xFFFFFFFF
 # hg_cell: column, size, place; native order and alignment.
 _CELL = struct.Struct("@IIN")
-_CODES = {values.PASS: 0, values.NULL: 1, values.CONSTANT: 2, values.PARTIAL: 3, values.OUTSIDE: 4}
+_CODES = {values.PASS: 0, values.NULL: 1, values.CONSTANT: 2, values.PARTIAL: 3, values.OUTSIDE: 4, values.HASH: 5}
 # The output is written in full or not used at all, so clearing it first would be work for nothing.
 _allocate = ffi.new_allocator(should_clear_after_alloc=False)
 
@@ -56,16 +57,26 @@ class RowPlan:
         self.tags = tags
         self.utf8 = utf8
         self.count = len(actions)
-        self.shapers = [action.shape for action in actions]
-        self.constants = b"".join(action.text for action in actions)
+        self.shapers = [action.shape if action.kind == values.OUTSIDE else None for action in actions]
+        self.constants = b"".join(action.text for action in actions if action.kind == values.CONSTANT)
         self.columns = ffi.new("hg_column[]", max(1, self.count))
-        at = 0
+        keys = [action.text for action in actions if action.kind == values.HASH]
+        self.hashes = ffi.new("hg_hash[]", max(1, len(keys)))
+        self.n_hashes = 0
+        for key in keys:
+            lib.hg_hash_begin(ffi.addressof(self.hashes, self.n_hashes), key, len(key), digest(key)(b""))
+            self.n_hashes += 1
+        at = hashed = 0
         for column, action in zip(self.columns, actions, strict=False):
             column.action = _CODES[action.kind]
             column.keep = action.keep
-            column.at = at
-            column.size = len(action.text)
-            at += len(action.text)
+            if action.kind == values.HASH:
+                column.at = hashed
+                hashed += 1
+            elif action.kind == values.CONSTANT:
+                column.at = at
+                column.size = len(action.text)
+                at += len(action.text)
         outside = any(self.shapers)
         self.max_cells = max(_MAX_CELLS, self.count) if outside else self.count
         self.cells = ffi.new("hg_cell[]", self.max_cells if outside else 1)
@@ -113,7 +124,7 @@ def mask(data: bytes, start: int, max_length: int, plan: RowPlan) -> Run:
     out = _allocate("char[]", room)
     written = lib.hg_write(
         data, start, batch.used, plan.columns, plan.count, plan.utf8, plan.constants, len(plan.constants),
-        plan.cells, batch.cells, fresh, len(fresh), out, room,
+        plan.hashes, plan.n_hashes, plan.cells, batch.cells, fresh, len(fresh), out, room,
     )  # fmt: skip
     assert written, "the second pass over the rows disagrees with the first"
     return Run(batch.used, batch.rows, batch.payload, ffi.buffer(out, written)[:])

@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from ..events import Mask
+from ..disclosure import Mask
 from .permute import reshape
 
 MAX_KEY_BYTES = 64

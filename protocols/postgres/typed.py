@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from ..events import Mask
+from ..disclosure import Mask
 from .permute import permute, renumber, reshape
 from .scalars import SCALARS, TEXT, Scalar, moment_year_start, year_start
 from .texts import MAX_KEY_BYTES, date_year, digest

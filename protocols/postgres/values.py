@@ -12,12 +12,12 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..events import Mask
+from ..disclosure import Mask
 from . import containers, jsons, typed, types
 from .scalars import BINARY, SCALARS
-from .texts import Masking, digest, masking
+from .texts import MAX_KEY_BYTES, Masking, digest, masking
 
-NULL, PASS, CONSTANT, PARTIAL, OUTSIDE = "null", "pass", "constant", "partial", "outside"
+NULL, PASS, CONSTANT, PARTIAL, OUTSIDE, HASH = "null", "pass", "constant", "partial", "outside", "hash"
 
 Shaper = Callable[[bytes], bytes | None]
 UNSHAPED = (ValueError, ArithmeticError, LookupError, struct.error, RecursionError, TypeError)
@@ -29,11 +29,11 @@ class Action(NamedTuple):
 
     kind: str
     text: bytes = b""
-    """``constant``: the new value on the wire."""
+    """``constant``: the new value on the wire; ``hash``: the key."""
     keep: int = 0
     """``partial``: trailing characters that stay."""
     shape: Shaper | None = None
-    """``outside``: from the value on the wire to the new one, None for NULL."""
+    """``outside``, ``hash``: from the value on the wire to the new one, None for NULL."""
     watched: bool = False
     """``outside``: only because something may be found in the value; else it passes."""
 
@@ -48,6 +48,9 @@ def shape(mask: Mask, type_oid: int, code: int, codec: str | None) -> Action:
         return _stand_in(mask, type_oid, code, codec)
     if mask.kind == "partial" and codec is not None and type_oid in types.CHARACTER:
         return Action(PARTIAL, keep=max(0, min(mask.keep, 0xFFFFFFFF)))
+    if mask.kind == "hash" and codec == "utf-8" and type_oid in types.CHARACTER and type_oid != types.BPCHAR:
+        of, key = digest(mask.key), mask.key[:MAX_KEY_BYTES]
+        return Action(HASH, key, shape=lambda value: of(value).hex().encode("ascii"))
     shaper = _shaper(mask, type_oid, code, codec)
     return _outside(shaper, _stand_in(mask, type_oid, code, codec)) if shaper is not None else Action(NULL)
 
@@ -147,9 +150,6 @@ def _shaper(mask: Mask, type_oid: int, code: int, codec: str | None) -> Shaper |
 
 def _characters(mask: Mask, type_oid: int, codec: str | None) -> Shaper:
     user = type_oid >= types.FIRST_USER_TYPE
-    if mask.kind == "hash" and codec == "utf-8" and not user and type_oid != types.BPCHAR:
-        of = digest(mask.key)
-        return lambda value: of(value).hex().encode("ascii")
     fresh = masking(mask)
 
     def shaped(value: bytes) -> bytes | None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostguard.agent import messages
+from hostguard.agent import hold_messages, messages, wording
+from hostguard.agent.approving import open_holds
 from hostguard.agent.berth import Berth
 from hostguard.agent.broker.messages import Answered
 from hostguard.agent.budgets import Budgets
@@ -24,24 +26,24 @@ from hostguard.agent.dialling import Dialler
 from hostguard.agent.faults import Faults
 from hostguard.agent.flows import OpenFlow
 from hostguard.agent.history import History
-from hostguard.agent.holds import Holds
 from hostguard.agent.ledger import Ledger
 from hostguard.agent.logins import Logins
 from hostguard.agent.messages import BadMessage, encode, from_worker
+from hostguard.agent.paths import Paths
 from hostguard.agent.records import Records
 from hostguard.agent.restraint import STEPS, Restraint
 from hostguard.agent.sandbox.cage import Applied
 from hostguard.agent.stops import Stops
 from hostguard.agent.store import Store
-from hostguard.agent.wording import MAX_TEXT, Message
+from hostguard.agent.wording import Message
 from hostguard.identity.paths import Pattern
 from hostguard.identity.process import Process
 from hostguard.identity.users import Users
 from hostguard.identity.workload import WorkloadRule
 from hostguard.kernel.layouts import Origin
-from hostguard.policy.approvals import RequestBook
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import load
+from hostguard.policy.sections import Limits
 from hostguard.protocols.events import Operation, OperationKind, Session
 from hostguard.recorder.drain import Drain
 from hostguard.recorder.entry import FlowOpen
@@ -53,8 +55,8 @@ DONE = (12).to_bytes(4, "big")
 REPORT = messages.Report(0, 1, 2, 3, (0,) * messages.LATENCIES, 0, "", ())
 
 
-def hold(flow: int, operation: int = 1, text: str = "DELETE FROM orders WHERE id = 1") -> messages.Hold:
-    return messages.Hold(
+def hold(flow: int, operation: int = 1, text: str = "DELETE FROM orders WHERE id = 1") -> hold_messages.Hold:
+    return hold_messages.Hold(
         flow=flow,
         operation=Operation(operation, OperationKind.QUERY, text, SESSION),
         accesses=(("delete", "shop/shop/public/orders"),),
@@ -106,8 +108,11 @@ class Scene:
         thread = ThreadPoolExecutor(1)
         store = Store(thread, thread.submit(Ledger.open, folder / "restraint.sqlite", STEPS).result())
         restraint = Restraint(Stops(store), History(store, decider), Budgets(store, decider, 1))
-        book = RequestBook(timeout_s=300, max_held=2, seed=b"test")
-        self.holds = Holds(book, self.records, Users(()), decider, restraint.history)
+        document = msgspec.structs.replace(load(SHOP), limits=Limits(max_held=2))
+        paths, self._undo = Paths(folder.parent, folder, folder), AsyncExitStack()
+        self.holds = open_holds(
+            document, paths, self.records, Users(()), decider, restraint.history, self.faults, self._undo, taken_over=False
+        )
         self.broker = Everyone()
         logins = Logins(self.broker, decider, tuple)  # type: ignore[arg-type]
         dialler = Dialler(lambda _cookie, _family: None)
@@ -129,6 +134,7 @@ class Scene:
     def close(self) -> None:
         self.drain.close()
         self.log.close()
+        asyncio.get_running_loop().create_task(self._undo.aclose())
 
 
 def played(tmp_path: Path, play: Callable[[Scene], Any]) -> Any:
@@ -147,7 +153,7 @@ def test_what_a_worker_may_say(tmp_path: Path) -> None:
         flow = scene.flow.id
         assert scene.say(messages.Ready(Applied(65534, True, 7)), messages.CancelKey(flow, b"12345678"), hold(flow)) == ""
         assert scene.holds.pending == 1
-        assert scene.say(messages.Withdraw(flow, 1, "the agent left"), messages.Fault(flow, "client", "nonsense")) == ""
+        assert scene.say(hold_messages.Withdraw(flow, 1, "the agent left"), messages.Fault(flow, "client", "nonsense")) == ""
         assert scene.holds.pending == 0
         assert scene.faults.counts["client"] == 1
         assert scene.say(messages.Closed(flow)) == ""
@@ -264,7 +270,7 @@ BAD: dict[str, Callable[[int], list[Message]]] = {
     "a cancel with words behind it": lambda flow: [messages.Cancel(flow, b"12345678", b"HEADERXX12345678 and more")],
     "two cancels": lambda flow: [messages.Cancel(flow, b"k2345678", b"HEADERXXk2345678")] * 2,
     "a fault that nobody has": lambda flow: [messages.Fault(flow, "nobody", "")],
-    "an endless reason": lambda flow: [messages.Withdraw(flow, 1, "x" * (MAX_TEXT + 1))],
+    "an endless reason": lambda flow: [hold_messages.Withdraw(flow, 1, "x" * (wording.MAX_TEXT + 1))],
     "an endless key": lambda flow: [messages.CancelKey(flow, bytes(2000))],
     "what the supervisor says": lambda flow: [messages.End(flow, "")],
     "a negative count": lambda _: [msgspec.structs.replace(REPORT, allowed=-1)],

@@ -18,7 +18,7 @@ from sealed_log import SealedLog
 
 from hostguard.agent.failures import Failure
 from hostguard.agent.forwarding import Forwarder, link
-from hostguard.policy.sections import Forward
+from hostguard.policy.outlet_sections import Forward
 from hostguard.recorder.entry import Decision, Operation
 from hostguard.recorder.export.messages import body, syslog
 from hostguard.recorder.reader import Reader

@@ -19,7 +19,7 @@ from sealed_log import SIGNER, SealedLog, assert_whole
 from hostguard.agent.failures import Failure
 from hostguard.agent.s3 import S3
 from hostguard.agent.shipping import Arrived, Ledger, Shipped, Shipper, arrived
-from hostguard.policy.sections import Ship
+from hostguard.policy.outlet_sections import Ship
 from hostguard.recorder.reader import Reader
 
 BUCKET = "evidence"

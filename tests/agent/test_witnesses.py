@@ -17,8 +17,8 @@ from hostguard.agent.retention import Retention
 from hostguard.agent.sealing import Sealing
 from hostguard.agent.shipping import Arrived
 from hostguard.agent.witnesses import Witnesses
+from hostguard.policy.outlet_sections import Witness
 from hostguard.policy.sections import Log as LogSection
-from hostguard.policy.witness_section import Witness
 from hostguard.recorder.checkpoint import Checkpoint
 from hostguard.recorder.durable import segment_names
 from hostguard.recorder.entry import Cancel, LogRemoved

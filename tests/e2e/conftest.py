@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import guard
 import pytest
-from comparison import everything_on
+from comparison import everything_on, pgjdbc_tour
 from servers import Server
 
 
@@ -17,6 +19,14 @@ def matrix(postgres18: Server, postgres15: Server) -> Iterator[guard.Guard]:
     setup = guard.Setup(agents={"matrix": guard.Agent(("matrix",))}, resources=resources, policies=everything_on(resources))
     with guard.guarding(setup) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def pgjdbc(tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
+    """The command that runs pgjdbc's tour."""
+    if shutil.which("javac") is None:
+        pytest.skip("there is no JDK here")
+    return pgjdbc_tour(tmp_path_factory.mktemp("pgjdbc"))
 
 
 @pytest.fixture(params=["18", "15"], scope="module")

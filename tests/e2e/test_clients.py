@@ -19,6 +19,12 @@ def test_a_driver_observes_the_same(matrix: Guard, server: Server, program: str)
     assert len(seen.out.splitlines()) >= 12
 
 
+def test_pgjdbc_observes_the_same(matrix: Guard, server: Server, pgjdbc: list[str | Path]) -> None:
+    seen = both_ways(matrix, server, pgjdbc, minimum=60)
+    assert (seen.exit_code, seen.err) == (0, "")
+    assert seen.out.count("[cancelled, error, 57014, ") == 2
+
+
 @pytest.mark.parametrize("psql", psqls(), ids=["psql18", "psql15"])
 @pytest.mark.parametrize(
     ("script", "options", "exit_code"),

@@ -72,6 +72,11 @@ def test_a_driver_observes_the_same_over_tls(encrypted: Encrypted, program: str,
     assert agree(encrypted, version, [sys.executable, CLIENTS / program], 10) == 0
 
 
+@pytest.mark.parametrize("version", [18, pytest.param(15, marks=pytest.mark.soak)])
+def test_pgjdbc_observes_the_same_over_tls(encrypted: Encrypted, pgjdbc: list[str | Path], version: int) -> None:
+    assert agree(encrypted, version, pgjdbc, 60) == 0
+
+
 @pytest.mark.parametrize("script", ["psql_tour.sql", pytest.param("psql_stop.sql", marks=pytest.mark.soak)])
 @pytest.mark.parametrize("version", [18, 15])
 def test_psql_observes_the_same_over_tls(encrypted: Encrypted, script: str, version: int) -> None:

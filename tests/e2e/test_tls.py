@@ -24,7 +24,6 @@ addresses = ["127.0.0.1:{port}"]
 {more}
 """
 VERIFIED = 'server_tls = "verify-full"\nserver_roots = "{roots}"'
-BEGIN_S = 6
 PSQL15 = servers.DEBIAN_15 / "psql"
 ENCRYPTED = "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
@@ -52,7 +51,7 @@ def fronted(postgres18: Server, authority: Authority) -> Iterator[Front]:
 @contextmanager
 def guarding(authority: Authority, resources: dict[str, tuple[int, str]]) -> Iterator[Guard]:
     """A guard with these resources: name to port, and what else is said of it; {roots} is the authority's file."""
-    setup = guard.Setup(agents={"bot": guard.Agent()}, resources={}, policies=PERMIT, workers=1, limits=f"begin_s = {BEGIN_S}")
+    setup = guard.Setup(agents={"bot": guard.Agent()}, resources={}, policies=PERMIT, workers=1)
     with guard.prepared(setup) as prepared:
         file = prepared.folder / "roots.pem"
         file.write_text(authority.pem)
@@ -363,67 +362,6 @@ def test_an_odd_agent_is_served_or_told(running: Guard, odd: dict[str, str], wha
     assert any(told in fault["reason"] for fault in running.status()["faults"])
     if what == "cut":
         assert "the client closed the connection without ending its TLS session" in shown(running)
-
-
-SLOW = """
-import socket, ssl, struct, sys
-shop, own = int(sys.argv[1]), int(sys.argv[2])
-SSL = struct.pack(">II", 8, 80877103)
-START = struct.pack(">II", 23, 196608) + b"user\\0postgres\\0\\0"
-context = ssl._create_unverified_context()
-def dial(port, *parts):
-    sock = socket.create_connection(("127.0.0.1", port), timeout=60)
-    for part in parts:
-        sock.sendall(part)
-        if part == SSL:
-            assert sock.recv(1) == b"S"
-    return sock
-hello = ssl.MemoryBIO()
-try:
-    context.wrap_bio(ssl.MemoryBIO(), hello).do_handshake()
-except ssl.SSLWantReadError:
-    hello = hello.read()
-good = dial(shop, START)
-slow = {
-    "silent": dial(shop),
-    "half a packet": dial(shop, START[:11]),
-    "silent before TLS": dial(shop, SSL),
-    "half a hello": dial(shop, SSL, hello[:100]),
-    "silent in the handshake": dial(shop, SSL, hello),
-    "silent in TLS": context.wrap_socket(dial(shop, SSL)),
-    "without its word": context.wrap_socket(dial(own, SSL)),
-}
-slow["without its word"].sendall(START)
-for what, sock in slow.items():
-    said = b""
-    try:
-        while more := sock.recv(4096):
-            said += more
-    except OSError as error:
-        said += type(error).__name__.encode()
-    print(what, said, sep=": ")
-said = b""
-good.sendall(b"Q\\0\\0\\0\\x0dSELECT 7\\0")
-while b"SELECT 1" not in said and (more := good.recv(65536)):
-    said += more
-print("good", b"SELECT 1" in said, sep=": ")
-"""
-
-
-def test_an_agent_that_does_not_begin_is_refused_in_time(running: Guard, shop: Server, own: Server) -> None:
-    """In the clear and in its TLS it is told; before its TLS is there nobody could tell it."""
-    done = running.run("bot", [sys.executable, "-c", SLOW, str(shop.port), str(own.port)], {})
-    assert done.stderr == ""
-    heard = {line.partition(": ")[0]: line.partition(": ")[2] for line in done.stdout.splitlines()}
-    reason = f"you did not begin your session within {BEGIN_S} s (limits.begin_s)"
-    for what in ("silent", "half a packet", "silent in TLS", "without its word"):
-        assert reason in heard[what], what
-    for what in ("silent before TLS", "half a hello", "silent in the handshake"):
-        assert reason not in heard[what], what
-    assert heard["good"] == "True", "who has begun may take as long as it likes"
-    told = [fault for fault in running.status()["faults"] if fault["reason"] == reason]
-    assert len(told) == len(heard) - 1
-    assert f"begin: {reason}" in running.cli("recordings", "show", str(told[0]["flow"])).stdout
 
 
 def test_status_tells_how_each_link_is_protected(running: Guard, bad: tuple[Guard, dict[str, Front]]) -> None:

@@ -13,5 +13,8 @@ INSERT INTO labels VALUES (1, 'shelf'), (2, 'drawer');
 INSERT INTO cards VALUES (1, '$card1'), (2, '$card2');
 INSERT INTO payments VALUES (1, '$card1', 10), (2, '$card2', 20), (100, '$card3', 30);
 INSERT INTO mailings VALUES (1, '$mail1', 'hello'), (2, '$mail2', 'again'), (3, '$mail1', 'third');
+INSERT INTO passes (id, code, floor) SELECT id, token, id FROM ONLY people;
+INSERT INTO desks SELECT generate_series(1, 10);
+INSERT INTO bosses VALUES (1, 1 + substr('$card1', 5, 1)::int);
 REFRESH MATERIALIZED VIEW kept;
 ANALYZE;

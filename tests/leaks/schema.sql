@@ -50,6 +50,20 @@ CREATE TABLE payments_high PARTITION OF payments FOR VALUES FROM (100) TO (1000)
 CREATE TABLE staff (desk int) INHERITS (people);
 CREATE TABLE mailings (id int PRIMARY KEY, email mail NOT NULL, subject text NOT NULL);
 
+-- What a constraint on a tagged column answers: taken or not, there or not, long enough or not.
+CREATE TABLE passes (
+  id    int PRIMARY KEY,
+  code  text NOT NULL,
+  floor int NOT NULL,
+  width int NOT NULL DEFAULT 0,
+  ratio int GENERATED ALWAYS AS (100 / (length(code) - width)) STORED,
+  CHECK (floor < length(code))
+);
+CREATE UNIQUE INDEX passes_fit ON passes (floor, length(code));
+CREATE TABLE letters (id int PRIMARY KEY, email text REFERENCES people (email));
+CREATE TABLE desks (id int PRIMARY KEY);
+CREATE TABLE bosses (id int PRIMARY KEY, desk int REFERENCES desks (id));
+
 CREATE VIEW directory AS SELECT id, name, email AS reach FROM people;
 CREATE VIEW directory_again AS SELECT id, reach AS way FROM directory;
 CREATE VIEW backwards AS SELECT id, reverse(way) AS yaw FROM directory_again;
@@ -80,3 +94,5 @@ BEGIN
 END $$;
 CREATE FUNCTION joined_up(text, text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1 || $2';
 CREATE AGGREGATE tally (text) (SFUNC = joined_up, STYPE = text, INITCOND = '');
+-- Runs where the built-in function of that name seems to be called.
+CREATE FUNCTION to_ascii(varchar) RETURNS text LANGUAGE sql AS 'SELECT string_agg(email, '','') FROM people';

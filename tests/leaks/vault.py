@@ -34,9 +34,12 @@ FUNCTIONS = ("email_of", "email_by_plpgsql", "everybody", "says_email", "fails_w
 TAGS = {
     "pii.email": ('{ kind = "partial", keep = 0 }', ("people/email", "mailings/email")),
     "pci.card": ('{ kind = "partial", keep = 4 }', ("people/card", "cards/number", "payments/card")),
-    "secret.token": ('{ kind = "redact" }', ("people/token",)),
+    "secret.token": ('{ kind = "redact" }', ("people/token", "passes/code")),
     "pii.notes": ('{ kind = "redact" }', ("people/notes", "people/aliases", "people/doc")),
-    "pay": ('{ kind = "null" }', ("people/salary", "people/badge", "people/span", "people/member", "people/photo")),
+    "pay": (
+        '{ kind = "null" }',
+        ("people/salary", "people/badge", "people/span", "people/member", "people/photo", "bosses/desk"),
+    ),
     "pii.born": ('{ kind = "null" }', ("people/born", "people/seen")),
 }
 

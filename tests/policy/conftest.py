@@ -64,8 +64,14 @@ def with_rules(document: Document) -> Callable[..., Policy]:
 
 
 @pytest.fixture
-def catalog() -> Catalog:
-    return Catalog.from_rows(SHOP_ROWS)
+def rows() -> list[Row]:
+    """The rows of the shop's catalog."""
+    return list(SHOP_ROWS)
+
+
+@pytest.fixture
+def catalog(rows: list[Row]) -> Catalog:
+    return Catalog.from_rows(rows)
 
 
 @pytest.fixture

@@ -11,21 +11,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from hostguard.policy.approvals import (
+from hostguard.policy.approvals import RequestBook, Times
+from hostguard.policy.decide import Decider, FlowPolicy, Policy
+from hostguard.policy.document import load
+from hostguard.policy.requests import (
     TRANSITIONS,
     AlreadyDecided,
     BookFull,
     Event,
     NotAllowed,
     Request,
-    RequestBook,
     RequestError,
     State,
     UnknownRequest,
     operation_digest,
 )
-from hostguard.policy.decide import Decider, FlowPolicy, Policy
-from hostguard.policy.document import load
 from hostguard.protocols.events import Operation, OperationKind, Session, Verdict
 
 Make = Callable[..., Policy]
@@ -43,7 +43,7 @@ def flow() -> FlowPolicy:
 
 @pytest.fixture
 def book() -> RequestBook:
-    return RequestBook(timeout_s=300, max_held=3, seed=b"test", max_over=2)
+    return RequestBook(Times(300), max_held=3, seed=b"test", max_over=2)
 
 
 def held(book: RequestBook, flow: FlowPolicy, operation: Operation = DELETE, now: float = 0) -> Request:
@@ -98,7 +98,7 @@ def test_a_denied_request_stays_denied(book: RequestBook, flow: FlowPolicy) -> N
     ("user", "groups", "expected"),
     [
         ("carol", ("fraud-team",), "carol may not decide {id}: no policy permits it; group dba may."),
-        ("alice", ("dba",), 'alice may not decide {id}: forbidden by "four eyes".'),
+        ("alice", ("dba",), 'alice may not decide {id}: forbidden by "four eyes", "hostguard: four eyes".'),
         ("bob", (), "bob may not decide {id}: no policy permits it; group dba may."),
     ],
 )
@@ -154,8 +154,9 @@ def test_a_request_expires_on_time_whether_or_not_anyone_ticks(book: RequestBook
     with pytest.raises(AlreadyDecided, match="is expired already"):
         book.decide(second.id, "bob", ("dba",), True, now=310)
     book.decide(third.id, "bob", ("dba",), True, now=319)
+    # The clock was started anew by the approval.
     with pytest.raises(AlreadyDecided, match="is expired: it can't use any more"):
-        book.use(third.id, third.digest, 320)
+        book.use(third.id, third.digest, 619)
 
 
 def test_a_withdrawn_request_can_t_be_approved(book: RequestBook, flow: FlowPolicy) -> None:
@@ -170,7 +171,7 @@ def test_several_approvals_collect(with_rules: Make) -> None:
     when { context has approval && context.approval.count >= 2 };"""
     users = {**DOCUMENT.users, "dora": DOCUMENT.users["bob"]}
     decider = Decider(with_rules(cedar, tags={}, users=users))
-    flow, book = decider.open("support-bot", "shop"), RequestBook(timeout_s=300, max_held=1, seed=b"")
+    flow, book = decider.open("support-bot", "shop"), RequestBook(Times(300), max_held=1, seed=b"")
     request = held(book, flow, msgspec.structs.replace(DELETE, text="TRUNCATE public.notes"))
     pending = book.decide(request.id, "bob", ("dba",), True, now=1)
     assert (pending.state, pending.approved_by) == (State.PENDING, ("bob",))
@@ -182,7 +183,7 @@ def test_several_approvals_collect(with_rules: Make) -> None:
 
 def test_an_approval_under_a_policy_that_no_longer_wants_it_is_refused(with_rules: Make) -> None:
     decider = Decider(with_rules(tags={}))
-    flow, book = decider.open("support-bot", "shop"), RequestBook(timeout_s=300, max_held=1, seed=b"")
+    flow, book = decider.open("support-bot", "shop"), RequestBook(Times(300), max_held=1, seed=b"")
     request = held(book, flow)
     decider.reload(with_rules('@id("freeze") forbid (principal, action in Action::"write", resource);', tags={}))
     with pytest.raises(NotAllowed, match='not permitted any more, with or without approval: "freeze" forbids delete'):
@@ -204,7 +205,7 @@ def test_the_book_is_bounded_and_forgets_what_is_over(book: RequestBook, flow: F
 
 
 def test_ids_differ_from_start_to_start(flow: FlowPolicy) -> None:
-    ids = {held(RequestBook(timeout_s=1, max_held=1, seed=bytes([seed])), flow).id for seed in range(20)}
+    ids = {held(RequestBook(Times(1), max_held=1, seed=bytes([seed])), flow).id for seed in range(20)}
     assert len(ids) == 20
 
 
@@ -222,7 +223,7 @@ class Requests(RuleBasedStateMachine):
         super().__init__()
         self.decider = Decider(Policy(DOCUMENT))
         self.flow = self.decider.open("support-bot", "shop")
-        self.book = RequestBook(timeout_s=10, max_held=4, seed=b"", max_over=100)
+        self.book = RequestBook(Times(10), max_held=4, seed=b"", max_over=100)
         self.now = 0.0
         self.approved: set[str] = set()
         self.used: list[str] = []

@@ -10,7 +10,8 @@ import pytest
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.sql.catalog import Catalog
 from hostguard.protocols.copies import CopyShape
-from hostguard.protocols.events import Mask, Operation, Verdict
+from hostguard.protocols.disclosure import Mask
+from hostguard.protocols.events import Operation, Verdict
 
 Statement = Callable[..., Operation]
 Make = Callable[..., Policy]
@@ -134,3 +135,10 @@ def test_what_is_not_followed_is_refused_beforehand_with_the_reason(decider: Dec
 def test_other_options_are_another_plan_although_the_shape_of_the_text_is_the_same(ask: Ask) -> None:
     assert ask("COPY customers TO STDOUT (DELIMITER '|')")[0].delimiter == b"|"
     assert ask("COPY customers TO STDOUT (DELIMITER '!')")[0].delimiter == b"!"
+
+
+def test_what_one_options_text_refuses_another_s_does_not(decider: Decider, statement: Statement, ask: Ask) -> None:
+    text = "COPY customers TO STDOUT (NULL '{}')"
+    assert decider.open("support-bot", "shop").decide(statement(text.format("x"))).decision.verdict is Verdict.DENY
+    assert ask(text.format(""))[0].null == b""
+    assert decider.open("support-bot", "shop").decide(statement(text.format("y"))).decision.verdict is Verdict.DENY

@@ -11,10 +11,12 @@ from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import Document
 from hostguard.policy.sections import MaskRule, Tag
 from hostguard.policy.sql.catalog import Catalog
-from hostguard.protocols.events import Mask, Operation, ReplyPlan, Verdict
+from hostguard.protocols.disclosure import Mask, ReplyPlan
+from hostguard.protocols.events import Operation, Verdict
 
 Statement = Callable[..., Operation]
 Make = Callable[..., Policy]
+Row = tuple[str, str, str, str, str]
 NULL = Mask("null")
 EVERYTHING = """@id("support may do anything in the database")
 permit (principal in Role::"support", action, resource in Database::"shop/shop")
@@ -321,3 +323,30 @@ def test_samples_are_kept_nowhere(free: Decider, statement: Statement, text: str
     judgement = free.open("support-bot", "shop").decide(statement(text))
     assert judgement.decision.verdict is Verdict.DENY
     assert "derive" in judgement.decision.reason
+
+
+def test_what_samples_hold_out_of_line_is_not_clean(decider: Decider, statement: Statement) -> None:
+    plan = plan_of(decider, "support-bot", statement("SELECT * FROM customers"))
+    # pg_statistic, pg_statistic_ext_data, and the tables of what they store out of line; pg_class beside them.
+    assert set(plan.clean_tables) & {2619, 2840, 3429, 3430, 1259} == {1259}
+
+
+def test_large_objects_are_read_like_their_table(free: Decider, statement: Statement) -> None:
+    for text in ("SELECT lo_get(1)", "SELECT loread(1, 10) AS x", "SELECT data FROM pg_largeobject"):
+        plan = plan_of(free, "support-bot", statement(text))
+        assert (plan.computed, plan.clean_positions) == (NULL, frozenset())
+    assert plan_of(free, "support-bot", statement("SELECT lo_create(0)")).computed is None
+
+
+def test_what_is_made_for_this_session_is_no_other_sessions(with_rules: Make, rows: list[Row], statement: Statement) -> None:
+    decider = Decider(with_rules(EVERYTHING))
+    theirs: list[Row] = [
+        ("relation", "21000", "pg_temp_7", "kept", "v"),
+        ("column", "21000", "1", "email", ""),
+        ("view", "21000", "20000", "3", ""),
+    ]
+    decider.set_catalog("shop", "shop", Catalog.from_rows([*rows, *theirs]))
+    flow = decider.open("support-bot", "shop")
+    made = flow.decide(statement("CREATE TEMP TABLE kept AS SELECT id FROM customers")).decision
+    assert made.verdict is Verdict.ALLOW, made.reason
+    assert plan_of(decider, "support-bot", statement("SELECT email || '' FROM pg_temp.kept")).computed == NULL

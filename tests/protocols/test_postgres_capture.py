@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sessions import opened
 
-from hostguard.protocols.events import Ask, Decision, Effect, Mask, Replied, ReplyPlan, ToClient, ToServer, Verdict
+from hostguard.protocols.disclosure import Mask, ReplyPlan
+from hostguard.protocols.events import Ask, Decision, Effect, Replied, ToClient, ToServer, Verdict
 from hostguard.protocols.postgres.capture import Capture
 from hostguard.protocols.postgres.limits import Limits
 

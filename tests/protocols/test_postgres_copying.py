@@ -18,7 +18,8 @@ from psycopg import sql
 from sessions import opened
 
 from hostguard.protocols.copies import CopyShape
-from hostguard.protocols.events import Close, Decision, Effect, Mask, Replied, ReplyPlan, ToClient, Verdict
+from hostguard.protocols.disclosure import Mask, ReplyPlan
+from hostguard.protocols.events import Close, Decision, Effect, Replied, ToClient, Verdict
 from hostguard.protocols.postgres.copying import CopyMasks
 from hostguard.protocols.postgres.copylines import form
 from hostguard.protocols.postgres.limits import Limits

@@ -10,7 +10,8 @@ import pytest
 import wire
 from sessions import opened
 
-from hostguard.protocols.events import Close, Decision, Effect, Mask, Replied, ReplyPlan, ToClient, Verdict
+from hostguard.protocols.disclosure import Mask, ReplyPlan
+from hostguard.protocols.events import Close, Decision, Effect, Replied, ToClient, Verdict
 from hostguard.protocols.postgres.masking import Shapes
 
 TEXT, INT4, JSON, JSONB, TEXT_ARRAY = 25, 23, 114, 3802, 1009

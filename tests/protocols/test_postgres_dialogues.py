@@ -7,7 +7,8 @@ import wire
 from playbook import Step, act, allow, client, deny, play, server, to_client, to_server
 from sessions import opened, poisons
 
-from hostguard.protocols.events import Close, Decision, Effect, Mask, ReplyPlan, Verdict
+from hostguard.protocols.disclosure import Mask, ReplyPlan
+from hostguard.protocols.events import Close, Decision, Effect, Verdict
 from hostguard.protocols.postgres.conversation import PostgresConversation
 from hostguard.protocols.postgres.limits import Limits
 

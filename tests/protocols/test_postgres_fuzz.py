@@ -12,19 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sessions import opened
 
-from hostguard.protocols.events import (
-    Ask,
-    Close,
-    Decision,
-    Effect,
-    Mask,
-    Replied,
-    ReplyPlan,
-    ToClient,
-    ToServer,
-    Verdict,
-    Withdrawn,
-)
+from hostguard.protocols.disclosure import Mask, ReplyPlan
+from hostguard.protocols.events import Ask, Close, Decision, Effect, Replied, ToClient, ToServer, Verdict, Withdrawn
 from hostguard.protocols.postgres.conversation import PostgresConversation
 from hostguard.protocols.postgres.limits import Limits
 from hostguard.protocols.postgres.messages import FRONTEND

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import wire
 
-from hostguard.protocols.events import Mask, ReplyPlan
+from hostguard.protocols.disclosure import Mask, ReplyPlan
 from hostguard.protocols.postgres.masking import Shapes
 
 TABLE = 16400

@@ -6,7 +6,8 @@ import pytest
 import wire
 from sessions import opened
 
-from hostguard.protocols.events import Ask, Close, Decision, Effect, Mask, Replied, ReplyPlan, ToClient, ToServer, Verdict
+from hostguard.protocols.disclosure import Mask, ReplyPlan
+from hostguard.protocols.events import Ask, Close, Decision, Effect, Replied, ToClient, ToServer, Verdict
 from hostguard.protocols.postgres import rows, values
 from hostguard.protocols.postgres.masking import Shapes
 

@@ -11,9 +11,9 @@ import wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostguard.protocols.events import Mask, ReplyPlan
+from hostguard.protocols.disclosure import Mask, ReplyPlan
 from hostguard.protocols.postgres import messages, rows, values
-from hostguard.protocols.postgres.masking import mask_for
+from hostguard.protocols.postgres.masking import Shapes, mask_for
 from hostguard.protocols.postgres.messages import Column
 
 TEXT, INT4, INT8, UUID, JSON, JSONB, DATE, BYTEA, TEXT_ARRAY = 25, 23, 20, 2950, 114, 3802, 1082, 17, 1009
@@ -301,3 +301,21 @@ def test_counting_moves_over_whole_frames_of_one_type(bodies: list[bytes], behin
     frames = b"".join(wire.copy_data(body) for body in bodies)
     run = rows.count(frames + b"C" + behind, 0, ord("d"), 1 << 20)
     assert (run.used, run.rows, run.payload) == (len(frames), len(bodies), sum(map(len, bodies)))
+
+
+@given(
+    st.lists(st.binary(max_size=300) | st.sampled_from([b"", b"x" * 128, b"x" * 129, b"x" * 256, b"y" * 1000]), max_size=8),
+    st.sampled_from([b"", b"k", b"k" * 32, b"k" * 64, b"k" * 100]),
+)
+def test_hashes_of_the_walker_are_those_of_hashlib(cells: list[bytes], key: bytes) -> None:
+    plan = ReplyPlan(masks={(OTHERS, 1): Mask("hash", key=key), (OTHERS, 2): Mask("hash", key=b"another")})
+    description = wire.row_description(wire.column("a", OTHERS, 1), wire.column("b", OTHERS, 2))[5:]
+    compiled = Shapes().plan(description, plan, "utf-8")
+    assert compiled is not None
+    rows_in = b"".join(wire.data_row(cell, b"x") for cell in [*cells, b"z"]) + wire.data_row(None, None)
+
+    def hashed(value: bytes, by: bytes) -> bytes:
+        return hashlib.blake2b(value, digest_size=16, key=by[:64]).hexdigest().encode()
+
+    expected = [wire.data_row(hashed(cell, key), hashed(b"x", b"another")) for cell in [*cells, b"z"]]
+    assert rows.mask(rows_in, 0, 1 << 20, compiled).data == b"".join(expected) + wire.data_row(None, None)

@@ -20,7 +20,8 @@ import servers
 import wire
 from relay import ALLOW, Relay, allow_all
 
-from hostguard.protocols.events import Decision, Mask, Operation, OperationKind, Probed, ReplyPlan, Verdict
+from hostguard.protocols.disclosure import Mask, ReplyPlan
+from hostguard.protocols.events import Decision, Operation, OperationKind, Probed, Verdict
 
 SCRIPT = """
 CREATE TABLE t (x int PRIMARY KEY);

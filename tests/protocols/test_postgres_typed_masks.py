@@ -14,7 +14,7 @@ import wire
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hostguard.protocols.events import Mask
+from hostguard.protocols.disclosure import Mask
 from hostguard.protocols.postgres import containers, jsons, messages, permute, rows, texts, types, values
 from hostguard.protocols.postgres.scalars import SCALARS
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostguard.recorder.parameters import render
+from hostguard.recorder.parameters import plain, render
 from hostguard.recorder.visible import visible, visible_lines
 
 
@@ -99,3 +99,25 @@ def test_any_value_can_be_shown(values: list[bytes | None], formats: list[int], 
     shown = render(values, formats, types)
     assert len(shown) == len(values)
     assert all(text.isprintable() for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "oid", "written"),
+    [
+        (None, 0, 0, None),
+        (b"42", 0, 23, "42"),
+        (struct.pack(">i", 42), 1, 23, "42"),
+        (struct.pack(">h", -42), 1, 21, "-42"),
+        (b"NULL", 0, 25, "NULL"),
+        ("é\u202e".encode(), 1, 25, "é\u202e"),
+        (b"\x01[]", 1, 3802, "[]"),
+        (UUID.bytes, 1, 2950, str(UUID)),
+    ],
+)
+def test_a_value_is_written_as_whoever_types_it_would(value: bytes | None, form: int, oid: int, written: str | None) -> None:
+    assert plain((value,), (form,), (oid,)) == (written,)
+
+
+@pytest.mark.parametrize(("value", "form", "oid"), [(b"\xff", 0, 25), (b"\xff", 1, 25), (b"\0\1", 1, 1114), (b"\0\1", 1, 23)])
+def test_a_value_of_which_there_is_no_telling_has_no_text(value: bytes, form: int, oid: int) -> None:
+    assert plain((b"1", value), (0, form), (0, oid)) is None

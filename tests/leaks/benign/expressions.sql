@@ -60,5 +60,5 @@ SELECT current_database(), current_schema, session_user;
 SELECT '{1,2}'::int[], '[1,5)'::int4range, '2024-02-29'::date, 'abc'::bytea, 1.50::numeric;
 --=
 SELECT format('%s-%s', id, item) FROM orders ORDER BY id LIMIT 2;
---= | a function of unknown body is not looked into
+--=
 SELECT twice(id) FROM orders ORDER BY id LIMIT 2;

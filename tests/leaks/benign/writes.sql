@@ -20,9 +20,19 @@ ROLLBACK;
 BEGIN;
 UPDATE people SET city = 'Riga' WHERE id = 4 RETURNING id, city;
 ROLLBACK;
---=
+--= | a unique column that the agent may not see answers guesses, so to write it takes a permit for match
 BEGIN;
 UPDATE people SET email = 'new@example.com' WHERE id = 4;
+ROLLBACK;
+--=
+BEGIN;
+UPDATE people SET token = 'new', score = 4 WHERE id = 4;
+ROLLBACK;
+--=
+BEGIN;
+UPDATE harmless SET city = 'Porto' WHERE id = 2;
+INSERT INTO desks VALUES (11);
+INSERT INTO letters (id) VALUES (7);
 ROLLBACK;
 --=
 BEGIN;
@@ -51,7 +61,7 @@ BEGIN;
 CREATE TEMP TABLE t AS SELECT id, item FROM orders;
 SELECT count(*) FROM t;
 ROLLBACK;
---= | derive is judged by table, not by column
+--= | a table that was just made is not known to be clean before the transaction ends
 BEGIN;
 CREATE TEMP TABLE names AS SELECT id, name FROM people;
 SELECT * FROM names ORDER BY id;
@@ -71,7 +81,7 @@ ROLLBACK;
 BEGIN;
 SELECT setval('counter', 5), nextval('counter');
 ROLLBACK;
---= | a view that was just made is not known to be clean
+--= | a view that was just made is not known to be clean before the transaction ends
 BEGIN;
 CREATE VIEW cheap AS SELECT id, item FROM orders WHERE price < 500;
 SELECT * FROM cheap ORDER BY id;

@@ -116,7 +116,7 @@ SELECT string_agg(name, ',' ORDER BY badge) FROM people;
 SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY salary) > 65000 FROM people;
 --= inference
 SELECT pg_sleep(0.01), g FROM people, generate_series(1, CASE WHEN card LIKE '4929317%' THEN 2 ELSE 1 END) AS g WHERE id = 1;
---= inference | a unique constraint on a secret column answers a guess that is inserted
+--= inference
 BEGIN;
 INSERT INTO people SELECT 90, name, city, joined, score, 'quillon.vexmoor@corvid.example', '', '', 0, 0, joined, now(), '{}', '{}', 'empty', gen_random_uuid(), '', '' FROM people WHERE id = 1;
 ROLLBACK;

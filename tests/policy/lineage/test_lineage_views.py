@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hostguard.policy.layout import lay_out
 from hostguard.policy.lineage.nodetree import BadTree, read
 from hostguard.policy.lineage.views import settle, sources
-from hostguard.policy.sql.catalog import QUERY, Catalog
-from hostguard.protocols.events import Mask
+from hostguard.policy.sql.catalog import Catalog
+from hostguard.policy.sql.catalog_queries import QUERY
+from hostguard.protocols.disclosure import Mask
 
 SCRIPT = """
 CREATE TABLE t (id int, gone int, a text, secret text, doc jsonb);

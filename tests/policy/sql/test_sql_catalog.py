@@ -9,7 +9,8 @@ import pytest
 import servers
 
 from hostguard.policy.sql.analysis import Name
-from hostguard.policy.sql.catalog import QUERY, SESSION_QUERY, Catalog, CatalogMalformed, search_path
+from hostguard.policy.sql.catalog import Catalog, CatalogMalformed, search_path
+from hostguard.policy.sql.catalog_queries import QUERY, SESSION_QUERY
 from hostguard.policy.sql.names import created_in, resolve
 
 SCRIPT = """

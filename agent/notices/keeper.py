@@ -1,0 +1,114 @@
+"""The supervisor's side of the messenger: its process, what it is given to POST."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+
+from ..broker.keeper import SYSTEM_FILES
+from ..faults import Faults
+from ..kept import Kept
+from ..sandbox import seccomp
+from ..sandbox.cage import Cage
+from . import messages
+
+FILES = 256
+SPARE_S = 5.0
+"""Beside the time that a POST may take itself."""
+
+
+class Keeper(Kept):
+    """Keeps one messenger running."""
+
+    NAME = "the messenger"
+    MISSED = "nobody was told of requests"
+    MODULE = "hostguard.agent.notices.process"
+    HUNG_S = 20.0
+    TAKES_SOCKETS = False
+    MAX_MESSAGE_BYTES = messages.MAX_MESSAGE_BYTES
+
+    def __init__(self, user: tuple[int, int], faults: Faults) -> None:
+        """`user`: the ids that the process takes."""
+        super().__init__(faults)
+        self._user = user
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[messages.Posted]] = {}
+
+    async def run(self) -> None:
+        """Have a messenger, another one when it ends; runs until cancelled, and takes it along then."""
+        await self._keep()
+
+    async def post(self, url: str, headers: tuple[tuple[str, str], ...], body: bytes, timeout_s: float) -> str:
+        """POST once; why it was not taken, empty when it was."""
+        number = next(self._numbers)
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout_s + SPARE_S):
+                await self.ready.wait()
+                self._say(messages.Post(number, url, headers, body, timeout_s))
+                posted = await waiting
+        except TimeoutError:
+            return "the messenger does not answer"
+        finally:
+            del self._waiting[number]
+        if 200 <= posted.status < 300:
+            return ""
+        return f"it answered {posted.status} {posted.failure}".rstrip() if posted.status else posted.failure
+
+    def _descriptors(self) -> list[int]:
+        return []
+
+    def _arguments(self) -> list[str]:
+        return []
+
+    def _greet(self) -> None:
+        self._say(self._cage())
+        self._say(messages.Begin())
+
+    def _cage(self) -> Cage:
+        try:
+            program = seccomp.compiled_asking()
+        except seccomp.NoSeccomp:
+            program = b""
+        ours = sorted({sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), *(path for path in sys.path if path)})
+        reads, (uid, gid), name = (*SYSTEM_FILES, *ours), self._user, "hostguard-mess"
+        return Cage(uid=uid, gid=gid, files=FILES, parent=os.getpid(), program=program, name=name, dials=True, reads=reads)
+
+    def _ping(self) -> None:
+        self._say(messages.Ping(0))
+
+    def _take(self, data: bytes, sock: socket.socket | None) -> None:
+        try:
+            message = messages.from_messenger(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self._kill(f"it sent what is no message: {error}")
+            return
+        match message:
+            case messages.Ready(cage):
+                self.applied = cage
+                self.ready.set()
+            case messages.Posted(number):
+                waiting = self._waiting.get(number)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(message)
+            case messages.Pong():
+                pass
+
+    def _away(self) -> None:
+        for number, waiting in self._waiting.items():
+            if not waiting.done():
+                waiting.set_result(messages.Posted(number, 0, "the messenger ended"))
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
+
+    def _say(self, message: messages.ToMessenger | Cage) -> None:
+        if self._channel is not None:
+            self._channel.send(messages.encode(message))

@@ -1,0 +1,201 @@
+"""The supervisor's side of the verifier: its process, what it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+
+from ...policy.document import Document
+from ..broker.keeper import SYSTEM_FILES
+from ..failures import Failure
+from ..faults import Faults
+from ..kept import Kept
+from ..sandbox import seccomp
+from ..sandbox.cage import Cage
+from . import messages
+
+FILES = 4096
+VERIFY_S = 25.0
+"""An issuer's documents are two, of ten seconds at most each."""
+MAX_TAKEN = 256
+"""Agents that present a token at one time."""
+
+Take = Callable[[str, messages.Verdict], str]
+"""Takes an issuer's name, with what is to be said of a presented token; returns what to tell the agent, nothing for yes."""
+
+
+class VerifierAway(Exception):
+    """There is no verifier at the moment; a sentence."""
+
+
+class Keeper(Kept):
+    """Keeps one verifier running."""
+
+    NAME = "the verifier"
+    MISSED = "no token was verified"
+    MODULE = "hostguard.agent.verifier.process"
+    HUNG_S = 20.0
+    TAKES_SOCKETS = False
+    MAX_MESSAGE_BYTES = messages.MAX_MESSAGE_BYTES
+
+    def __init__(self, document: Document, user: tuple[int, int], faults: Faults) -> None:
+        """`user`: the ids that the process takes. Raises Failure."""
+        super().__init__(faults)
+        self._begin = messages.Begin(_sites(document))
+        self._user = user
+        self.published: dict[str, messages.Published] = {}
+        """By issuer, as it told last."""
+        self.on_keys: Callable[[messages.Published, float], None] = lambda _told, _now: None
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[messages.Verdict]] = {}
+        self._taken: dict[int, Take] = {}
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to verify."""
+        return bool(self._begin.sites)
+
+    async def run(self) -> None:
+        """Have a verifier, another one when it ends; runs until cancelled, and takes it along then."""
+        await self._keep()
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
+
+    # -- its process ------------------------------------------------------------------------------------------------------------
+
+    def _descriptors(self) -> list[int]:
+        return []
+
+    def _arguments(self) -> list[str]:
+        return []
+
+    def _greet(self) -> None:
+        self._say(self._cage())
+        self._say(self._begin)
+
+    def _cage(self) -> Cage:
+        try:
+            program = seccomp.compiled_asking()
+        except seccomp.NoSeccomp:
+            program = b""
+        uid, gid = self._user
+        own = sorted({sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), *(path for path in sys.path if path)})
+        return Cage(
+            uid=uid,
+            gid=gid,
+            files=FILES,
+            parent=os.getpid(),
+            program=program,
+            name="hostguard-veri",
+            dials=True,
+            reads=(*SYSTEM_FILES, *own),
+        )
+
+    def _ping(self) -> None:
+        self._say(messages.Ping(0))
+
+    def _away(self) -> None:
+        """Who waits for a verdict gets none; agents that wait hear nothing, and their connections have ended."""
+        self._taken.clear()
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(VerifierAway("hostguard's verifier is being started again"))
+
+    # -- what it is asked -------------------------------------------------------------------------------------------------------
+
+    async def verify(self, issuer: str, token: bytes) -> messages.Verdict:
+        """What is to be said of a token. Raises VerifierAway."""
+        if not self.ready.is_set():
+            raise VerifierAway("hostguard's verifier is not running")
+        number = next(self._numbers)
+        future: asyncio.Future[messages.Verdict] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            self._say(messages.Verify(number, issuer, token))
+            async with asyncio.timeout(VERIFY_S):
+                return await future
+        except TimeoutError:
+            raise VerifierAway("hostguard's verifier does not answer") from None
+        finally:
+            del self._waiting[number]
+
+    def take(self, issuers: tuple[str, ...], sock: socket.socket, then: Take) -> str:
+        """Have a token read from this connection, which is the verifier's from here on. Why it can't be; empty when it can."""
+        if not self.ready.is_set() or self._channel is None:
+            return "hostguard's verifier is not running"
+        if len(self._taken) >= MAX_TAKEN:
+            return "too many tokens are being presented"
+        number = next(self._numbers)
+        self._taken[number] = then
+        self._channel.send(messages.encode(messages.Take(number, issuers)), sock)
+        return ""
+
+    def _say(self, message: messages.ToVerifier | Cage) -> None:
+        if self._channel is not None:
+            self._channel.send(messages.encode(message))
+
+    # -- what it says -----------------------------------------------------------------------------------------------------------
+
+    def _take(self, data: bytes, sock: socket.socket | None) -> None:
+        try:
+            message = messages.from_verifier(data)
+        except msgspec.MsgspecError as error:
+            self._kill(f"it sent what is no message: {error}")
+            return
+        match message:
+            case messages.Ready(applied):
+                self.applied = applied
+                self.ready.set()
+            case messages.Answered(number, verdict):
+                future = self._waiting.get(number)
+                if future is not None and not future.done():
+                    future.set_result(verdict)
+            case messages.Presented(number, issuer, verdict):
+                then = self._taken.pop(number, None)
+                if then is not None:
+                    self._say(messages.Settled(number, then(issuer, verdict)))
+            case messages.Left(number):
+                self._taken.pop(number, None)
+            case messages.Keys(published):
+                self.published[published.issuer] = published
+                self.on_keys(published, time.time())
+            case messages.Pong():
+                pass
+
+
+def needed_issuers(document: Document) -> list[str]:
+    """Those who vouch for agents, by name."""
+    return sorted({issuer for agent in document.agents.values() for issuer in agent.identity})
+
+
+def _sites(document: Document) -> dict[str, messages.Site]:
+    """The issuers that agents need. Raises Failure."""
+    found = {}
+    for name in needed_issuers(document):
+        issuer = document.issuers[name]
+        ca = _pem(document, name, "ca", issuer.ca)
+        found[name] = messages.Site(issuer, ca, _pem(document, name, "certificates", issuer.certificates))
+    return found
+
+
+def _pem(document: Document, name: str, key: str, path: str) -> bytes:
+    """The certificates in a file; nothing for none. Raises Failure."""
+    try:
+        pem = Path(path).read_bytes() if path else b""
+        if pem:
+            x509.load_pem_x509_certificates(pem)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no certificates in PEM"
+        raise Failure(f"{document.file}: issuers.{name}.{key}: {path}: {why}") from None
+    return pem

@@ -1,0 +1,135 @@
+"""What hostguard asks a database about itself; `catalog` reads the answers.
+
+Both queries are run on connections whose search_path somebody else chose, so nothing in them is looked up along it: relations,
+functions, types, operators are all qualified. An unqualified ``=`` would call whatever function a schema in front of
+``pg_catalog`` attached to that symbol, with the rights of whoever asks.
+"""
+
+from __future__ import annotations
+
+QUERY = r"""
+SELECT 'relation'::pg_catalog.text, c.oid::pg_catalog.text, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
+       c.relkind::pg_catalog.text
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f', 'S'])
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast'])
+   AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
+UNION ALL
+SELECT 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname::pg_catalog.text,
+       a.attgenerated::pg_catalog.text
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+   AND c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast'])
+   AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
+UNION ALL
+SELECT 'type', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.atttypid::pg_catalog.text, ''
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+ WHERE a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+   AND c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'v', 'm', 'f'])
+   AND c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+UNION ALL
+SELECT 'domain', t.oid::pg_catalog.text, t.typbasetype::pg_catalog.text, '', '' FROM pg_catalog.pg_type t
+ WHERE t.typtype::pg_catalog.text OPERATOR(pg_catalog.=) 'd'
+UNION ALL
+SELECT 'child', i.inhparent::pg_catalog.text, i.inhrelid::pg_catalog.text, '', '' FROM pg_catalog.pg_inherits i
+UNION ALL
+SELECT 'view', r.ev_class::pg_catalog.text, d.refobjid::pg_catalog.text,
+       CASE WHEN r.ev_action::pg_catalog.text OPERATOR(pg_catalog.~~) '%:varattno 0 %' THEN '0'
+            ELSE d.refobjsubid::pg_catalog.text END, ''
+  FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid
+ WHERE c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['v', 'm'])
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+   AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+   AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+   AND d.refobjid OPERATOR(pg_catalog.<>) r.ev_class
+UNION ALL
+SELECT 'tree', r.ev_class::pg_catalog.text, r.ev_action::pg_catalog.text, '', ''
+  FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.ev_class
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['v', 'm'])
+   AND r.ev_type::pg_catalog.text OPERATOR(pg_catalog.=) '1'
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+   AND pg_catalog.length(r.ev_action::pg_catalog.text) OPERATOR(pg_catalog.<) 200000
+UNION ALL
+SELECT 'calls', r.ev_class::pg_catalog.text, '', '', ''
+  FROM pg_catalog.pg_rewrite r
+  JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) r.oid
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.refobjid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+ WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid
+   AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+UNION ALL
+SELECT 'constraint', i.indrelid::pg_catalog.text,
+       pg_catalog.concat_ws(' ', i.indkey::pg_catalog.text,
+         (SELECT pg_catalog.string_agg(d.refobjsubid::pg_catalog.text, ' ')
+            FROM pg_catalog.pg_depend d
+           WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+             AND d.objid OPERATOR(pg_catalog.=) i.indexrelid
+             AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+             AND d.refobjid OPERATOR(pg_catalog.=) i.indrelid)),
+       CASE WHEN i.indisprimary THEN 'primary key' WHEN i.indisunique THEN 'unique index'
+            WHEN i.indisexclusion THEN 'exclusion constraint'
+            WHEN i.indexprs IS NOT NULL OR i.indpred IS NOT NULL THEN 'index of expressions' ELSE 'index' END, ''
+  FROM pg_catalog.pg_index i
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast'])
+   AND NOT n.nspname::pg_catalog.text OPERATOR(pg_catalog.~) '^pg_toast'
+UNION ALL
+SELECT CASE WHEN k.contype::pg_catalog.text OPERATOR(pg_catalog.=) 'f' THEN 'foreign' ELSE 'constraint' END,
+       k.conrelid::pg_catalog.text, coalesce(k.conkey::pg_catalog.text, ''),
+       CASE WHEN k.contype::pg_catalog.text OPERATOR(pg_catalog.=) 'f' THEN k.confrelid::pg_catalog.text
+            ELSE 'check constraint' END, coalesce(k.confkey::pg_catalog.text, '')
+  FROM pg_catalog.pg_constraint k
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) k.connamespace
+ WHERE k.contype::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['c', 'f'])
+   AND k.conrelid::pg_catalog.int8 OPERATOR(pg_catalog.>) 0
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+UNION ALL
+SELECT 'constraint', a.attrelid::pg_catalog.text,
+       pg_catalog.concat_ws(' ', a.attnum::pg_catalog.text,
+         (SELECT pg_catalog.string_agg(d.refobjsubid::pg_catalog.text, ' ')
+            FROM pg_catalog.pg_attrdef e JOIN pg_catalog.pg_depend d ON d.objid OPERATOR(pg_catalog.=) e.oid
+           WHERE e.adrelid OPERATOR(pg_catalog.=) a.attrelid AND e.adnum OPERATOR(pg_catalog.=) a.attnum
+             AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass::pg_catalog.oid
+             AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid
+             AND d.refobjid OPERATOR(pg_catalog.=) a.attrelid)),
+       'generated column', ''
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE a.attgenerated::pg_catalog.text OPERATOR(pg_catalog.<>) '' AND NOT a.attisdropped
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+UNION ALL
+SELECT 'function', p.oid::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text, l.lanname::pg_catalog.text
+  FROM pg_catalog.pg_proc p
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+ WHERE n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+UNION ALL
+SELECT 'body', p.oid::pg_catalog.text, p.prosrc, coalesce(pg_catalog.array_to_string(p.proargnames, ','), ''), ''
+  FROM pg_catalog.pg_proc p
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+ WHERE n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+   AND l.lanname::pg_catalog.text OPERATOR(pg_catalog.=) 'sql' AND p.prokind::pg_catalog.text OPERATOR(pg_catalog.=) 'f'
+   AND p.prosqlbody IS NULL AND p.proconfig IS NULL AND p.pronargdefaults::pg_catalog.int4 OPERATOR(pg_catalog.=) 0
+   AND pg_catalog.length(p.prosrc) OPERATOR(pg_catalog.<) 10000
+"""
+"""One text for the simple protocol, PostgreSQL 15 to 18: rows of five texts, the first of which says what the row is."""
+
+SESSION_QUERY = """
+SELECT u.s::pg_catalog.text
+  FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS u (s, n)
+ ORDER BY u.n
+"""
+"""The session's effective search_path, one row a schema: as rows, no name in it needs quoting."""
