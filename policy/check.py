@@ -8,12 +8,10 @@ import msgspec
 from cedarpy import pst
 
 from .asks import Ask
-from .bearers import Bearer
 from .catalogs import BUILT_IN_TAGS
 from .decide import Policy
 from .entities import tag_chain
-from .holders import matrix, opaque_calls
-from .issuers import mapped_roles
+from .holders import all_claims, matrix, opaque_calls
 from .names import OF_RESOURCE
 from .operators import HOST, ROOT
 from .paths import split
@@ -101,15 +99,10 @@ def _unknown(policy: Policy, kind: str, name: str) -> str:
 def _unserved(policy: Policy) -> Iterator[str]:
     """Workloads whose agent nothing of the user's own permits anything."""
     for name, workload in policy.document.workloads.items():
-        roles = (*policy.document.agents[workload.agent].roles, *_most(policy, workload.agent).roles)
+        roles = (*policy.document.agents[workload.agent].roles, *all_claims(policy, workload.agent).roles)
         rules = policy.book.concerning(("Agent", workload.agent), [("Role", role) for role in roles])
         if not any(rule.node.effect == "permit" and not rule.id.startswith(RESERVED_ID) and _for_agents(rule) for rule in rules):
             yield f'workloads.{name}: no policy permits agent "{workload.agent}" anything beyond the base policy'
-
-
-def _most(policy: Policy, agent: str) -> Bearer:
-    """All roles that claims can give to the agent."""
-    return Bearer(tuple(sorted(mapped_roles(policy.document, agent))))
 
 
 def _for_agents(rule: Rule) -> bool:
@@ -124,7 +117,7 @@ def _unseen(policy: Policy) -> Iterator[str]:
             yield f'tags."{name}": no column carries it'
             continue
         asks = [Ask("reveal", "Column", column, (), (("Tag", name),)) for column in tag.columns]
-        askers = [policy.asker(agent, _most(policy, agent)) for agent in policy.document.agents]
+        askers = [policy.asker(agent, all_claims(policy, agent)) for agent in policy.document.agents]
         answers = [answer for asker in askers for answer in asker.ask(asks, ())]
         if not any(answer.allowed for answer in answers):
             yield f'tags."{name}": no policy permits any agent to reveal it'
@@ -135,7 +128,7 @@ def _unapproved(policy: Policy) -> Iterator[str]:
     for rule in policy.rules:
         if rule.node.effect != "permit" or "approval" not in rule.text:
             continue
-        agents = [agent for agent in policy.document.agents if rule in policy.asker(agent, _most(policy, agent)).rules]
+        agents = [agent for agent in policy.document.agents if rule in policy.asker(agent, all_claims(policy, agent)).rules]
         for action in _actions(rule):
             if agents and not any(
                 policy.approvers.helps(agent, resource, [action]) for agent in agents for resource in policy.document.resources

@@ -10,6 +10,8 @@ The answer must not miss anybody, so it is taken from the policies' scopes, and 
    that users could give. If it permits, the holding is *certain*, and the example is shown. If it does not, conditions decide,
    which nobody can evaluate in advance: the holding is *unsure*. But where the region is one object and no condition looks at the
    context Cedar's answer is the answer.
+   A role that only claims can give (`issuers`) may be there or not: what is permitted by it is unsure, what is forbidden by it
+   stays open.
 3. A user takes part in a duty as owner of an agent that may exercise it, or by approving it for one: where a permit speaks of
    approvals, or a budget holds for them, every user whom policy lets approve the action for that agent counts. That is exact.
 
@@ -26,10 +28,13 @@ import msgspec
 from cedarpy import pst
 
 from .asks import Approval, Ask
+from .bearers import Bearer
 from .decide import Policy
-from .duties import SYSTEM, Span, spans
+from .duties import Span, spans
+from .issuers import mapped_roles
 from .judge import OPAQUE
 from .paths import path, split
+from .regions import acts, covers, is_many, regions
 from .rules import RESERVED_ID, Rule, members, schema_text
 from .sql.analysis import Name
 from .sql.functions import classify
@@ -131,6 +136,12 @@ def _function(rule: Rule) -> tuple[str, ...]:
     return () if known or ("FunctionClass", classify(Name(place[3], place[2]))) != OPAQUE else place
 
 
+def all_claims(policy: Policy, agent: str) -> Bearer:
+    """All roles that claims can give to the agent."""
+    roles = mapped_roles(policy.document, agent).difference(policy.document.agents[agent].roles)
+    return Bearer(tuple(sorted(roles)))
+
+
 # -- agents -------------------------------------------------------------------------------------------------------------------
 
 
@@ -149,16 +160,19 @@ def _holdings(policy: Policy, agent: str) -> Iterator[tuple[str, list[Holding]]]
 
 def _holding(policy: Policy, agent: str, duty: str, span: Span, action: str) -> Iterator[Holding]:
     """How the agent may do this in the span; nothing when it may not."""
-    asker = policy.asker(agent)
+    claims = all_claims(policy, agent)
+    asker, most = policy.asker(agent), policy.asker(agent, claims)
     kinds = applies_to(action)
-    forbids = [rule for rule in asker.rules if rule.node.effect == "forbid" and acts(rule, action)]
-    sure = [rule for rule in forbids if not rule.node.clauses]
+    own = {rule.id for rule in asker.rules}
+    forbids = [rule for rule in most.rules if rule.node.effect == "forbid" and acts(rule, action)]
+    # What forbids a role from claims closes nothing: the agent may come without it.
+    sure = [rule for rule in forbids if not rule.node.clauses and rule.id in own]
     open_to: dict[tuple[str, tuple[str, ...]], list[Rule]] = {}
-    for rule in asker.rules:
+    for rule in most.rules:
         if rule.node.effect != "permit" or not acts(rule, action):
             continue
-        for kind, region in _regions(policy, rule.node.resource, span, kinds):
-            if not any(_covers(policy, each.node.resource, kind, region) for each in sure):
+        for kind, region in regions(policy, rule.node.resource, span, kinds):
+            if not any(covers(policy, each.node.resource, kind, region) for each in sure):
                 open_to.setdefault((kind, region), []).append(rule)
     for (kind, region), rules in open_to.items():
         ask = _example(action, kind, region)
@@ -176,7 +190,9 @@ def _holding(policy: Policy, agent: str, duty: str, span: Span, action: str) -> 
                     yield Holding(agent, duty, said, answer.policies, help_.words)
                     break
         looking = any(_CONTEXT.search(_clauses(rule)) for rule in (*rules, *forbids))
-        if not (plain.allowed or approved) and (looking or _is_many(kind, region)):
+        if claims.roles:
+            looking |= any(rule.id not in own for rule in rules) or any("Role" in _clauses(rule) for rule in (*rules, *forbids))
+        if not (plain.allowed or approved) and (looking or is_many(kind, region)):
             yield Holding(agent, duty, said, names, "", certain=False)
 
 
@@ -191,23 +207,9 @@ def _example(action: str, kind: str, region: tuple[str, ...]) -> Ask:
     return Ask(action, kind, path(*place), facts, groups)
 
 
-def _is_many(kind: str, region: tuple[str, ...]) -> bool:
-    return len(region) < {"Resource": 1, "Database": 2, "Schema": 3}.get(kind, 4)
-
-
 def _clauses(rule: Rule) -> str:
     """The conditions, as text; more than them does no harm."""
     return rule.text.partition(")")[2] if rule.node.clauses else ""
-
-
-def acts(rule: Rule, action: str) -> bool:
-    """Whether the policy's scope has the action."""
-    scope = rule.node.action
-    if isinstance(scope, pst.ActionEq):
-        return action == scope.entity.id
-    if isinstance(scope, pst.ActionIn):
-        return any(action in members(entity.id) or action == entity.id for entity in scope.entities)
-    return True
 
 
 @cache
@@ -219,89 +221,6 @@ def applies_to(action: str) -> tuple[str, ...]:
         if found and action in re.split(r"[,\s]+", names.partition(" in [")[0]):
             return tuple(kind for kind in re.split(r"[,\s]+", found[1]) if kind)
     return ()
-
-
-def _regions(policy: Policy, scope: object, span: Span, kinds: Iterable[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What a permit's scope and the span have in common: for each type of objects a path with all below."""
-    for kind in kinds:
-        depth = {"Resource": 1, "Database": 2, "Schema": 3}.get(kind, 4)
-        if len(span.path) > depth:
-            continue
-        region = common(policy, scope, span, kind)
-        if region is not None and len(region) <= depth:
-            yield kind, region
-
-
-def common(policy: Policy, scope: object, span: Span, kind: str) -> tuple[str, ...] | None:
-    """What a permit's scope and the span have in common of this type of objects: a path with all below; None for nothing."""
-    match scope:
-        case pst.ScopeAny():
-            return span.path
-        case pst.ScopeIs(wanted):
-            return span.path if str(wanted) == kind else None
-        case pst.ScopeEq(entity):
-            assert isinstance(entity, pst.EntityUid)
-            place = split(entity.id)
-            return place if str(entity.type) == kind and span.holds(place) else None
-        case pst.ScopeIn(entity):
-            return _within(policy, entity, span, kind)
-        case pst.ScopeIsIn(wanted, entity):
-            return _within(policy, entity, span, kind) if str(wanted) == kind else None
-    raise AssertionError(f"a scope that this Cedar has and we don't know: {scope!r}")
-
-
-def _within(policy: Policy, entity: pst.EntityOrSlot, span: Span, kind: str) -> tuple[str, ...] | None:
-    assert isinstance(entity, pst.EntityUid)
-    match str(entity.type):
-        case "Environment":
-            resource = policy.document.resources.get(span.path[0])
-            return span.path if resource is not None and resource.environment == entity.id else None
-        case "Resource" | "Database" | "Schema" | "Table" | "Function":
-            place = split(entity.id)
-            if place[: len(span.path)] == span.path:
-                return place if span.holds(place) else None
-            return span.path if span.path[: len(place)] == place else None
-        case "Tag":
-            # Tables are in built-in tags only: of system schemas, and pg_stat_statements wherever it is.
-            system = len(span.path) >= 3 and span.path[2] in SYSTEM
-            anywhere = entity.id in ("catalog", "catalog.samples")
-            named = span.path[3:] in ((), ("pg_stat_statements",))
-            return span.path if kind == "Table" and (system or (anywhere and named)) else None
-        case "FunctionClass":
-            return span.path if kind == "Function" else None
-    return None
-
-
-def _covers(policy: Policy, scope: object, kind: str, region: tuple[str, ...]) -> bool:
-    """Whether a forbid's scope covers every object of this type in the region."""
-    match scope:
-        case pst.ScopeAny():
-            return True
-        case pst.ScopeIs(wanted):
-            return str(wanted) == kind
-        case pst.ScopeEq(entity):
-            return (
-                isinstance(entity, pst.EntityUid)
-                and str(entity.type) == kind
-                and not _is_many(kind, region)
-                and split(entity.id) == region
-            )
-        case pst.ScopeIn(entity):
-            return _contains(policy, entity, region)
-        case pst.ScopeIsIn(wanted, entity):
-            return str(wanted) == kind and _contains(policy, entity, region)
-    return False
-
-
-def _contains(policy: Policy, entity: pst.EntityOrSlot, region: tuple[str, ...]) -> bool:
-    assert isinstance(entity, pst.EntityUid)
-    if str(entity.type) == "Environment":
-        resource = policy.document.resources.get(region[0])
-        return resource is not None and resource.environment == entity.id
-    if str(entity.type) not in ("Resource", "Database", "Schema", "Table", "Function"):
-        return False
-    place = split(entity.id)
-    return region[: len(place)] == place
 
 
 # -- users --------------------------------------------------------------------------------------------------------------------
@@ -322,14 +241,17 @@ def _parts(policy: Policy, agent: str, held: dict[str, list[Holding]]) -> Iterat
 
 def _approves(policy: Policy, user: str, agent: str, holding: Holding, asked: bool) -> Part | None:
     """How the user takes part by approving what the agent may do so; None when they can't, or nobody asks them."""
-    rules = policy.asker(agent).rules
+    rules = policy.asker(agent, all_claims(policy, agent)).rules
     action = holding.example.partition(" on ")[0]
     speaks = any("approval" in rule.text and rule.node.effect == "permit" and acts(rule, action) for rule in rules)
     if not (speaks or asked):
         return None
     resource = split(holding.example.partition(" on ")[2])[0]
-    answer = policy.approvers.may_approve(user, policy.document.users[user].groups, agent, resource, [action])
-    if not answer.allowed:
+    groups, may = policy.document.users[user].groups, policy.approvers.may_approve
+    levels = range(len(policy.document.approvals.escalate_s) + 1)
+    answers = (may(user, groups, agent, resource, [action], level) for level in levels)
+    answer = next((answer for answer in answers if answer.allowed), None)
+    if answer is None:
         return None
     suffices = bool(holding.approval) and holding.certain and _suffices(policy, user, holding)
     return Part(user, msgspec.structs.replace(holding, certain=suffices), True, answer.policies)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from ..protocols.events import Verdict
 from .decide import Policy
 from .duties import Span
-from .holders import acts, applies_to, common
+from .holders import applies_to
 from .judgement import AccessVerdict, Judgement
 from .paths import split
+from .regions import acts, common
 from .rules import Rule
 
 _DEPTH = {"Resource": 1, "Database": 2, "Schema": 3}

@@ -141,6 +141,43 @@ def test_nobody_is_missed_and_what_is_certain_is_so(rules: list[tuple[str, ...]]
     assert certain <= {f"user {user}" for user in "uv" if {(user, "first"), (user, "second")} <= parts}
 
 
+CLAIMS = """
+[agents.one.identity.corp]
+subject = "one@corp"
+[issuers.corp]
+issuer = "https://login.example"
+audiences = ["hostguard"]
+[[issuers.corp.roles]]
+claim = "groups"
+contains = "t"
+role = "t"
+"""
+
+
+@pytest.mark.parametrize(
+    ("rules", "certain"),
+    [
+        (['permit (principal in Role::"t", action == Action::"insert", resource == Table::"x/y/p/a");'], False),
+        (
+            ['permit (principal, action == Action::"insert", resource == Table::"x/y/p/a") when { principal in Role::"t" };'],
+            False,
+        ),
+        (
+            [
+                'permit (principal == Agent::"one", action == Action::"insert", resource == Table::"x/y/p/a");',
+                'forbid (principal in Role::"t", action, resource);',
+            ],
+            True,
+        ),
+    ],
+)
+def test_a_role_that_only_claims_give_may_be_there_or_not(rules: list[str], certain: bool) -> None:
+    named = "\n".join(f'@id("{number}") {text}' for number, text in enumerate(rules))
+    policy = Policy(of_texts("hostguard.toml", WORLD + CLAIMS, [base_source(), Source("p.cedar", named)]))
+    held = [(each.agent, each.duty, each.certain) for each in matrix(policy).holdings]
+    assert held == [("one", "first", certain)]
+
+
 def test_a_conflict_tells_the_way_of_it() -> None:
     policy = policy_of(
         [
