@@ -137,7 +137,7 @@ setup(
         "recorder/ring_build.py:ffibuilder",
         "agent/tls/alpn_build.py:ffibuilder",
     ],
-    setup_requires=["cffi>=1.16", "mypy>=2.4,<3", "msgspec>=0.18"],
+    setup_requires=["cffi>=1.16", "mypy>=2.4,<3", "msgspec>=0.18", "joserfc>=1.4"],
     install_requires=[
         "aiohttp>=3.10",
         "cedarpy>=4.12,<5",
