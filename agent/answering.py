@@ -24,7 +24,8 @@ async def answer_names(
     undo: AsyncExitStack,
 ) -> None:
     """Have a resolver, and look up what the resources' names lead to before anybody connects. Raises Failure."""
-    undo.callback(asyncio.ensure_future(names.run(who_asks(redirect, attributor, standing))).cancel)
+    names.who_asks = who_asks(redirect, attributor, standing)
+    undo.callback(asyncio.ensure_future(names.run()).cancel)
     try:
         async with asyncio.timeout(START_S):
             await names.ready.wait()

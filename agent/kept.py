@@ -15,6 +15,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
+import msgspec
+
 from .channel import Channel, pair
 from .child import Child
 from .faults import Faults
@@ -71,7 +73,7 @@ class Kept(ABC):
 
     @abstractmethod
     def _take(self, data: bytes, sock: socket.socket | None) -> None:
-        """It has said something."""
+        """It has said something. Raises msgspec.MsgspecError for what is no message: that is its end."""
 
     @abstractmethod
     def _away(self) -> None:
@@ -80,7 +82,7 @@ class Kept(ABC):
     def _environment(self) -> Mapping[str, str]:
         return {}
 
-    async def _keep(self) -> None:
+    async def run(self) -> None:
         """Have one, another one when it ends; runs until cancelled, and takes it along then."""
         for pause_s in itertools.chain(AGAIN_S, itertools.repeat(AGAIN_S[-1])):
             try:
@@ -130,7 +132,10 @@ class Kept(ABC):
 
     def _heard(self, data: bytes, sock: socket.socket | None) -> None:
         self._heard_at = max(self._heard_at, time.monotonic())
-        self._take(data, sock)
+        try:
+            self._take(data, sock)
+        except msgspec.MsgspecError as error:
+            self._kill(f"it sent what is no message: {error}")
 
     def _kill(self, reason: str) -> None:
         if self._process is not None and self._process.code is None:
@@ -143,6 +148,10 @@ class Kept(ABC):
         if self._process is not None:
             self._process.kill()
         self._away()
+
+    def close(self) -> None:
+        """End the process."""
+        self._end()
 
     def leave(self) -> Child | None:
         """End it without waiting for that; the process, if somebody still has to."""

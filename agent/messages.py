@@ -17,7 +17,7 @@ from ..policy.document import Document
 from .hold_messages import Approved, Filed, Granted, Hold, Judge, Judged, Refuse, Withdraw
 from .leaves import Leaf, Roots
 from .sandbox.cage import Applied, Cage
-from .wording import Bytes, Count, Message, Text
+from .wording import Bytes, Count, Message, Text, decoded
 
 SPARE_BYTES = 1 << 20
 """Of a message, beside what an agent may make long: the text and the parameters of a held operation."""
@@ -284,7 +284,7 @@ FromWorker = (
 
 _encode = msgspec.msgpack.Encoder().encode
 _to_worker: Any = msgspec.msgpack.Decoder(ToWorker)
-_from_worker: Any = msgspec.msgpack.Decoder(FromWorker)
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 
 
 class BadMessage(Exception):
@@ -305,7 +305,6 @@ def to_worker(data: bytes) -> ToWorker:
 def from_worker(data: bytes) -> FromWorker:
     """What a worker said. Raises BadMessage."""
     try:
-        message: FromWorker = _from_worker.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decoded(_from_worker, data)
+    except msgspec.DecodeError as error:
         raise BadMessage(f"it sent what is no message: {error}") from None
-    return message

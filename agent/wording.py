@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -18,6 +18,17 @@ Bytes = Annotated[bytes, msgspec.Meta(max_length=1024)]
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """One thing said."""
+
+
+Said = TypeVar("Said")
+
+
+def decoded(decoder: msgspec.msgpack.Decoder[Said], data: bytes) -> Said:
+    """What was said. Raises msgspec.DecodeError for whatever is no message, how deep it may be: it is hostile, or broken."""
+    try:
+        return decoder.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def cut(text: str) -> str:

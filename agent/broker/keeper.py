@@ -12,7 +12,6 @@ import itertools
 import os
 import pwd
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from ..faults import Faults
 from ..kept import Kept
 from ..leaves import Leaf
 from ..paths import Paths
-from ..sandbox import seccomp
+from ..sandbox.asking import asking
 from ..sandbox.cage import Cage
 from . import messages
 from .commanding import Commanding
@@ -37,11 +36,6 @@ from .environment import NOTHING, descriptor
 
 LOGIN_S = 30.0
 FILES = 4096
-SYSTEM_FILES = (
-    "/usr", "/lib", "/lib64", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/etc/resolv.conf", "/run/systemd/resolve",
-    "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/localtime", "/etc/ld.so.cache",
-)  # fmt: skip
-"""What libraries read to look up a name, to verify a server, to load more of themselves."""
 
 
 class BrokerAway(Exception):
@@ -80,10 +74,6 @@ class Keeper(Kept):
 
     # -- its process ------------------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Have a broker, another one when it ends; runs until cancelled, and takes it along then."""
-        await self._keep()
-
     def _descriptors(self) -> list[int]:
         return [] if self._secrets_fd == NOTHING else [self._secrets_fd]
 
@@ -98,23 +88,8 @@ class Keeper(Kept):
         self._say(self._begin)
 
     def _cage(self) -> Cage:
-        try:
-            program = seccomp.compiled_asking()
-        except seccomp.NoSeccomp:
-            program = b""
-        reads = (*SYSTEM_FILES, *_own_files(), *_secret_files(self._document))
-        return Cage(
-            uid=0,
-            gid=0,
-            files=FILES,
-            parent=os.getpid(),
-            program=program,
-            name="hostguard-brok",
-            dials=True,
-            reads=reads,
-            writes=(str(self._folder),),
-            locked=True,
-        )
+        reads, writes = _secret_files(self._document), (str(self._folder),)
+        return asking("hostguard-brok", (0, 0), FILES, reads=reads, writes=writes, locked=True)
 
     def _ping(self) -> None:
         self._say(messages.Ping(0))
@@ -125,10 +100,6 @@ class Keeper(Kept):
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(BrokerAway("hostguard's broker, which holds the credentials, is being started again"))
-
-    def close(self) -> None:
-        """End the process."""
-        self._end()
 
     # -- what it is asked -------------------------------------------------------------------------------------------------------
 
@@ -216,11 +187,7 @@ class Keeper(Kept):
     # -- what it says -----------------------------------------------------------------------------------------------------------
 
     def _take(self, data: bytes, sock: socket.socket | None) -> None:
-        try:
-            message = messages.from_broker(data)
-        except msgspec.MsgspecError as error:
-            self._kill(f"it sent what is no message: {error}")
-            return
+        message = messages.from_broker(data)
         if not isinstance(message, messages.Carried):
             self._carry_out(message)
         elif sock is not None and self._resolve("carry", message.id, (sock, message.how)):
@@ -276,11 +243,6 @@ def _begin(document: Document, folder: Path, host: str) -> messages.Begin:
         vault=document.vault,
         aws=document.aws,
     )
-
-
-def _own_files() -> list[str]:
-    """Where Python, hostguard, the libraries lie."""
-    return sorted({sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), *(path for path in sys.path if path)})
 
 
 def _secret_files(document: Document) -> list[str]:

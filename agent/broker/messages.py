@@ -13,7 +13,7 @@ import msgspec
 from ...policy.credential_sections import Aws, Credential, ServerTls, Vault
 from ..leaves import Leaf
 from ..sandbox.cage import Applied
-from ..wording import Message, Text
+from ..wording import Message, Text, decoded
 
 MAX_MESSAGE_BYTES = 4 << 20
 """The longest is all leaves: some kilobytes for each resource."""
@@ -207,9 +207,9 @@ def encode(message: msgspec.Struct) -> bytes:
 
 def to_broker(data: bytes) -> ToBroker:
     """What the supervisor said. Raises msgspec.MsgspecError."""
-    return _to_broker.decode(data)
+    return decoded(_to_broker, data)
 
 
 def from_broker(data: bytes) -> FromBroker:
     """What the broker said. Raises msgspec.MsgspecError: then it is not to be trusted any more."""
-    return _from_broker.decode(data)
+    return decoded(_from_broker, data)

@@ -12,19 +12,13 @@ import asyncio
 import contextlib
 import itertools
 import os
-import signal
 import socket
 import sys
 import traceback
-from collections.abc import Coroutine
-from typing import Any
-
-import msgspec
 
 from ...policy.credentials import reference
-from ..channel import PACKET_BYTES, Channel
+from ..caged import BUG, Caged, enclose, ignore_signals
 from ..sandbox import cage
-from ..sandbox.privileges import StillPrivileged
 from ..wording import cut
 from . import messages
 from .carry import Carrier, NotCarried
@@ -36,10 +30,6 @@ from .secret import Secrets
 from .sources import MAX_SECRET_BYTES, Sources
 from .unreadable import Unreadable
 
-BUG = 70
-"""Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
-MAX_FROM_SUPERVISOR_BYTES = 64 << 20
-MAX_QUEUED_BYTES = 64 << 20
 TURN_S = 2.0
 """How often certificates, and what the command line did to the authorities, are looked after."""
 FIRST_S = 3.0
@@ -48,32 +38,22 @@ FIRST_S = 3.0
 
 def main() -> None:
     """Run until the supervisor is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they come to the whole group; the supervisor says what follows from them
+    ignore_signals()
     channel = socket.socket(fileno=int(sys.argv[1]))
     environment = taken(int(sys.argv[2]))
     if int(sys.argv[2]) != NOTHING:
         os.close(int(sys.argv[2]))
-    wanted = msgspec.msgpack.decode(channel.recv(PACKET_BYTES + 1)[1:], type=cage.Cage)
-    asyncio.run(_run(channel, environment, wanted))
+    enclose("the broker", channel, lambda applied: Broker(channel, environment, applied))
 
 
-async def _run(channel: socket.socket, environment: dict[str, str], wanted: cage.Cage) -> None:
-    try:
-        applied = cage.close(wanted)
-    except StillPrivileged as error:
-        print(f"the broker may not run: {error}", file=sys.stderr, flush=True)
-        os._exit(1)
-    Broker(channel, environment, applied)
-    await asyncio.Event().wait()
-
-
-class Broker:
+class Broker(Caged):
     """Carries messages between the supervisor and what answers them."""
 
+    TAKES_SOCKETS = True
+
     def __init__(self, sock: socket.socket, environment: dict[str, str], applied: cage.Applied) -> None:
+        super().__init__(sock, applied)
         self._environment = environment
-        self._applied = applied
         self._minting: Minting | None = None
         self._secrets: Secrets | None = None
         self._logins: Logins | None = None
@@ -82,31 +62,12 @@ class Broker:
         self._numbers = itertools.count(1)
         self._running: dict[int, asyncio.Future[socket.socket]] = {}
         self._ended: dict[int, asyncio.Future[int]] = {}
-        self._works: set[asyncio.Task[None]] = set()
-        self._channel = Channel(
-            sock,
-            self._heard,
-            self._alone,
-            takes_sockets=True,
-            max_message_bytes=MAX_FROM_SUPERVISOR_BYTES,
-            max_queued_bytes=MAX_QUEUED_BYTES,
-        )
 
     def _say(self, message: messages.FromBroker, passed: socket.socket | None = None) -> None:
         self._channel.send(messages.encode(message), passed)
 
-    def _alone(self, _: str) -> None:
-        """Nobody asks any more: what is held is let go."""
-        os._exit(0)
-
-    def _heard(self, data: bytes, sock: socket.socket | None) -> None:
-        try:
-            self._take(messages.to_broker(data), sock)
-        except Exception as error:  # the supervising handler of the process itself: it ends closed, and the supervisor tells
-            _die(error)
-
-    def _take(self, message: messages.ToBroker, sock: socket.socket | None) -> None:
-        match message:
+    def _take(self, data: bytes, sock: socket.socket | None) -> None:
+        match message := messages.to_broker(data):
             case messages.Begin():
                 self._work(self._begin(message))
             case messages.LogIn():
@@ -143,7 +104,7 @@ class Broker:
                 await asyncio.gather(*reading)
         for secret in self._secrets.all():
             self._work(secret.run())
-        self._say(messages.Ready(self._applied))
+        self._say(messages.Ready(self.applied))
 
     async def _keep_turning(self) -> None:
         while True:
@@ -212,15 +173,12 @@ class Broker:
         elif sock is not None:
             sock.close()  # it was given up meanwhile
 
-    def _work(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._works.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._works.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _die(error)
+    def _die(self, error: BaseException) -> None:
+        """Telling where the error was, not what: an exception's text could hold a secret."""
+        print(f"the broker ends: {type(error).__name__}", file=sys.stderr)
+        traceback.print_tb(error.__traceback__)
+        sys.stderr.flush()
+        os._exit(BUG)
 
 
 async def _all_of(sock: socket.socket) -> bytes:
@@ -238,14 +196,6 @@ async def _all_of(sock: socket.socket) -> bytes:
 def _settle(future: asyncio.Future[int] | None, code: int) -> None:
     if future is not None and not future.done():
         future.set_result(code)
-
-
-def _die(error: BaseException) -> None:
-    """End after an error of ours, telling where it was, not what: an exception's text could hold a secret."""
-    print(f"the broker ends: {type(error).__name__}", file=sys.stderr)
-    traceback.print_tb(error.__traceback__)
-    sys.stderr.flush()
-    os._exit(BUG)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ class Keeper(Kept):
         """Why the last question could not be put on record; empty when it could."""
         self.figures: messages.Figures | None = None
         """The last that it told."""
-        self._who_asks: WhoAsks = lambda _sock, _source: None
+        self.who_asks: WhoAsks = lambda _sock, _source: None
         self._askers: OrderedDict[int, Asker] = OrderedDict()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -93,11 +93,6 @@ class Keeper(Kept):
         self._works: set[asyncio.Task[None]] = set()
 
     # -- its process ------------------------------------------------------------------------------------------------------------
-
-    async def run(self, who_asks: WhoAsks) -> None:
-        """Have a resolver, another one when it ends; runs until cancelled, and takes it along then."""
-        self._who_asks = who_asks
-        await self._keep()
 
     def _descriptors(self) -> list[int]:
         return [sock.fileno() for sock in self.sockets]
@@ -225,13 +220,7 @@ class Keeper(Kept):
     # -- what it says -----------------------------------------------------------------------------------------------------------
 
     def _take(self, data: bytes, sock: socket.socket | None) -> None:
-        try:
-            self._carry_out(messages.from_resolver(data))
-        except msgspec.MsgspecError as error:
-            self._kill(f"it sent what is no message: {error}")
-
-    def _carry_out(self, message: messages.FromResolver) -> None:
-        match message:
+        match message := messages.from_resolver(data):
             case messages.Ready(applied):
                 self.applied = applied
                 for number in [number for number in self._served if number >= len(self.sockets)]:
@@ -239,7 +228,7 @@ class Keeper(Kept):
                 self.ready.set()
             case messages.Who(number, index, host, port):
                 sock = self._served.get(index)
-                asker = None if sock is None else self._who_asks(sock, (host, port))
+                asker = None if sock is None else self.who_asks(sock, (host, port))
                 self._say(messages.Told(number, None if asker is None else self._known(asker)))
             case messages.Put():
                 self._work(self._put(message))

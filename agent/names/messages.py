@@ -13,7 +13,7 @@ import msgspec
 from ...policy.document import Document
 from ...recorder.entry import NameAnswered, NameAsked
 from ..sandbox.cage import Applied
-from ..wording import Message, Text
+from ..wording import Message, Text, decoded
 from .asker import Asker
 
 MAX_MESSAGE_BYTES = 4 << 20
@@ -177,9 +177,9 @@ def encode(message: msgspec.Struct) -> bytes:
 
 def to_resolver(data: bytes) -> ToResolver:
     """What the supervisor said. Raises msgspec.MsgspecError."""
-    return _to_resolver.decode(data)
+    return decoded(_to_resolver, data)
 
 
 def from_resolver(data: bytes) -> FromResolver:
     """What the resolver said. Raises msgspec.MsgspecError: then it is not to be trusted any more."""
-    return _from_resolver.decode(data)
+    return decoded(_from_resolver, data)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import signal
 import socket
 import sys
 import traceback
@@ -21,13 +19,11 @@ from typing import Any
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
-import msgspec
 
 from ...policy import rules
 from ...policy.decide import Policy
-from ..channel import PACKET_BYTES, Channel
+from ..caged import Caged, enclose, ignore_signals
 from ..sandbox import cage
-from ..sandbox.privileges import StillPrivileged
 from ..wording import cut
 from . import messages
 from .asker import Asker
@@ -36,30 +32,13 @@ from .forward import NoAnswer
 from .resolver import NameEntry
 from .service import Names
 
-BUG = 70
-"""Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
-MAX_FROM_SUPERVISOR_BYTES = 256 << 20
-MAX_QUEUED_BYTES = 64 << 20
-
 
 def main() -> None:
     """Run until the supervisor is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they come to the whole group; the supervisor says what follows from them
+    ignore_signals()
     channel, *datagrams = (socket.socket(fileno=int(fd)) for fd in sys.argv[1:])
     _warm()
-    wanted = msgspec.msgpack.decode(channel.recv(PACKET_BYTES + 1)[1:], type=cage.Cage)
-    asyncio.run(_run(channel, datagrams, wanted))
-
-
-async def _run(channel: socket.socket, datagrams: list[socket.socket], wanted: cage.Cage) -> None:
-    try:
-        applied = cage.close(wanted)
-    except StillPrivileged as error:
-        print(f"the resolver may not run: {error}", file=sys.stderr, flush=True)
-        os._exit(1)
-    Resolving(channel, datagrams, applied)
-    await asyncio.Event().wait()
+    enclose("the resolver", channel, lambda applied: Resolving(channel, datagrams, applied))
 
 
 def _warm() -> None:
@@ -71,26 +50,20 @@ def _warm() -> None:
     "a".encode("idna")
 
 
-class Resolving:
+class Resolving(Caged):
     """Carries messages between the supervisor and the resolver; the resolver's journal, among other things."""
 
+    TAKES_SOCKETS = True
+    MAX_MESSAGE_BYTES = 256 << 20
+
     def __init__(self, sock: socket.socket, datagrams: list[socket.socket], applied: cage.Applied) -> None:
+        super().__init__(sock, applied)
         self._datagrams = datagrams
-        self._applied = applied
         self._names: Names | None = None
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._works: set[asyncio.Task[Any]] = set()
         self._lent: dict[int, asyncio.Task[asyncio.DatagramTransport]] = {}
         """The sockets in other network namespaces than the host's, by the supervisor's numbers."""
-        self._channel = Channel(
-            sock,
-            self._heard,
-            self._alone,
-            takes_sockets=True,
-            max_message_bytes=MAX_FROM_SUPERVISOR_BYTES,
-            max_queued_bytes=MAX_QUEUED_BYTES,
-        )
 
     # -- what the resolver wants ------------------------------------------------------------------------------------------------
 
@@ -127,19 +100,8 @@ class Resolving:
 
     # -- what the supervisor says -----------------------------------------------------------------------------------------------
 
-    def _alone(self, _: str) -> None:
-        """Nobody tells who asks, nobody keeps the record: nothing may go on."""
-        os._exit(0)
-
-    def _heard(self, data: bytes, sock: socket.socket | None) -> None:
-        try:
-            self._take(messages.to_resolver(data), sock)
-        except Exception:  # the supervising handler of the process itself: it ends closed, and the supervisor tells
-            traceback.print_exc()
-            os._exit(BUG)
-
-    def _take(self, message: messages.ToResolver, sock: socket.socket | None) -> None:
-        match message:
+    def _take(self, data: bytes, sock: socket.socket | None) -> None:
+        match message := messages.to_resolver(data):
             case messages.Begin():
                 self._begin(message)
             case messages.Told(number, asker):
@@ -177,7 +139,7 @@ class Resolving:
         for index, sock in enumerate(self._datagrams):
             sock.setblocking(False)
             await names.serve(sock, self._who(index))
-        self._say(messages.Ready(self._applied))
+        self._say(messages.Ready(self.applied))
 
     async def _answer_at(self, number: int, sock: socket.socket) -> asyncio.DatagramTransport:
         assert self._names is not None
@@ -201,18 +163,6 @@ class Resolving:
             self._say(messages.Found(number, (), cut(str(error))))
         else:
             self._say(messages.Found(number, tuple(found[: messages.MAX_ADDRESSES]), ""))
-
-    def _work(self, work: Any) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._works.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._works.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            traceback.print_exception(error)
-            os._exit(BUG)
 
 
 async def _leave(lent: asyncio.Task[asyncio.DatagramTransport]) -> None:

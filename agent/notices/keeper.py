@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import socket
-import sys
-from pathlib import Path
 
-import msgspec
-
-from ..broker.keeper import SYSTEM_FILES
 from ..faults import Faults
 from ..kept import Kept
-from ..sandbox import seccomp
+from ..sandbox.asking import asking
 from ..sandbox.cage import Cage
 from . import messages
 
@@ -40,10 +34,6 @@ class Keeper(Kept):
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[messages.Posted]] = {}
 
-    async def run(self) -> None:
-        """Have a messenger, another one when it ends; runs until cancelled, and takes it along then."""
-        await self._keep()
-
     async def post(self, url: str, headers: tuple[tuple[str, str], ...], body: bytes, timeout_s: float) -> str:
         """POST once; why it was not taken, empty when it was."""
         number = next(self._numbers)
@@ -68,28 +58,14 @@ class Keeper(Kept):
         return []
 
     def _greet(self) -> None:
-        self._say(self._cage())
+        self._say(asking("hostguard-mess", self._user, FILES))
         self._say(messages.Begin())
-
-    def _cage(self) -> Cage:
-        try:
-            program = seccomp.compiled_asking()
-        except seccomp.NoSeccomp:
-            program = b""
-        ours = sorted({sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), *(path for path in sys.path if path)})
-        reads, (uid, gid), name = (*SYSTEM_FILES, *ours), self._user, "hostguard-mess"
-        return Cage(uid=uid, gid=gid, files=FILES, parent=os.getpid(), program=program, name=name, dials=True, reads=reads)
 
     def _ping(self) -> None:
         self._say(messages.Ping(0))
 
     def _take(self, data: bytes, sock: socket.socket | None) -> None:
-        try:
-            message = messages.from_messenger(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            self._kill(f"it sent what is no message: {error}")
-            return
-        match message:
+        match message := messages.from_messenger(data):
             case messages.Ready(cage):
                 self.applied = cage
                 self.ready.set()
@@ -104,10 +80,6 @@ class Keeper(Kept):
         for number, waiting in self._waiting.items():
             if not waiting.done():
                 waiting.set_result(messages.Posted(number, 0, "the messenger ended"))
-
-    def close(self) -> None:
-        """End the process."""
-        self._end()
 
     def _say(self, message: messages.ToMessenger | Cage) -> None:
         if self._channel is not None:

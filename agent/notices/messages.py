@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from ..sandbox.cage import Applied, Cage
-from ..wording import Count, Message, Text
+from ..wording import Count, Message, Text, decoded
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """Of what the messenger says; it has little to say."""
@@ -59,8 +59,8 @@ class Pong(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 FromMessenger = Ready | Posted | Pong
 
 _encode = msgspec.msgpack.Encoder().encode
-_to_messenger: Any = msgspec.msgpack.Decoder(ToMessenger)
-_from_messenger: Any = msgspec.msgpack.Decoder(FromMessenger)
+_to_messenger: msgspec.msgpack.Decoder[ToMessenger] = msgspec.msgpack.Decoder(ToMessenger)
+_from_messenger: msgspec.msgpack.Decoder[FromMessenger] = msgspec.msgpack.Decoder(FromMessenger)
 
 
 def encode(message: Message | Cage) -> bytes:
@@ -69,12 +69,10 @@ def encode(message: Message | Cage) -> bytes:
 
 
 def to_messenger(data: bytes) -> ToMessenger:
-    """What the supervisor said."""
-    message: ToMessenger = _to_messenger.decode(data)
-    return message
+    """What the supervisor said. Raises msgspec.MsgspecError."""
+    return decoded(_to_messenger, data)
 
 
 def from_messenger(data: bytes) -> FromMessenger:
-    """What the messenger said. Raises msgspec.DecodeError, UnicodeDecodeError, RecursionError."""
-    message: FromMessenger = _from_messenger.decode(data)
-    return message
+    """What the messenger said. Raises msgspec.MsgspecError: then it is not to be trusted any more."""
+    return decoded(_from_messenger, data)

@@ -7,96 +7,58 @@ secret comes here but the addresses themselves; what is signed was signed before
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import os
-import signal
 import socket
 import ssl
 import sys
-import traceback
 
 import aiohttp
 import dns.asyncresolver
 import dns.exception
-import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from ..channel import PACKET_BYTES, Channel
+from ..caged import Caged, enclose, ignore_signals
 from ..names.hosts import own_addresses
 from ..sandbox import cage
-from ..sandbox.privileges import StillPrivileged
 from ..wording import cut
 from . import messages
 
-BUG = 70
-"""Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
 CONNECTIONS = 16
 """POSTs under way at one time; others wait."""
 LOOK_UP_S = 5.0
 MAX_ANSWER_BYTES = 64 * 1024
-MAX_FROM_SUPERVISOR_BYTES = 4 << 20
-MAX_QUEUED_BYTES = 4 << 20
 
 
 def main() -> None:
     """Run until the supervisor is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they come to the whole group; the supervisor says what follows from them
+    ignore_signals()
     channel = socket.socket(fileno=int(sys.argv[1]))
     # What is read from files that people change is read before there are none.
     trust, names = ssl.create_default_context(), dns.asyncresolver.Resolver()
-    wanted = msgspec.msgpack.decode(channel.recv(PACKET_BYTES + 1)[1:], type=cage.Cage)
-    asyncio.run(_run(channel, trust, names, wanted))
+    enclose("the messenger", channel, lambda applied: Messenger(channel, trust, names, applied))
 
 
-async def _run(channel: socket.socket, trust: ssl.SSLContext, names: dns.asyncresolver.Resolver, wanted: cage.Cage) -> None:
-    try:
-        applied = cage.close(wanted)
-    except StillPrivileged as error:
-        print(f"the messenger may not run: {error}", file=sys.stderr, flush=True)
-        os._exit(1)
-    connector = aiohttp.TCPConnector(ssl=trust, resolver=Names(names), limit=CONNECTIONS, force_close=True)
-    Messenger(channel, aiohttp.ClientSession(connector=connector), applied)
-    await asyncio.Event().wait()
-
-
-class Messenger:
+class Messenger(Caged):
     """POSTs what it is given."""
 
-    def __init__(self, sock: socket.socket, session: aiohttp.ClientSession, applied: cage.Applied) -> None:
-        self._session = session
-        self._applied = applied
-        self._works: set[asyncio.Task[None]] = set()
-        self._channel = Channel(
-            sock,
-            self._heard,
-            self._alone,
-            takes_sockets=False,
-            max_message_bytes=MAX_FROM_SUPERVISOR_BYTES,
-            max_queued_bytes=MAX_QUEUED_BYTES,
-        )
+    TAKES_SOCKETS = False
+    MAX_MESSAGE_BYTES = MAX_QUEUED_BYTES = 4 << 20
 
-    def _alone(self, _: str) -> None:
-        os._exit(0)
+    def __init__(
+        self, sock: socket.socket, trust: ssl.SSLContext, names: dns.asyncresolver.Resolver, applied: cage.Applied
+    ) -> None:
+        super().__init__(sock, applied)
+        connector = aiohttp.TCPConnector(ssl=trust, resolver=Names(names), limit=CONNECTIONS, force_close=True)
+        self._session = aiohttp.ClientSession(connector=connector)
 
-    def _heard(self, data: bytes, _: socket.socket | None) -> None:
-        try:
-            self._take(messages.to_messenger(data))
-        except Exception:  # the supervising handler of the process itself: it ends, and the supervisor tells
-            traceback.print_exc()
-            os._exit(BUG)
-
-    def _take(self, message: messages.ToMessenger) -> None:
-        match message:
+    def _take(self, data: bytes, sock: socket.socket | None) -> None:
+        match message := messages.to_messenger(data):
             case messages.Begin():
-                self._say(messages.Ready(self._applied))
+                self._say(messages.Ready(self.applied))
             case messages.Ping(number):
                 self._say(messages.Pong(number))
             case messages.Post():
-                task = asyncio.get_running_loop().create_task(self._post(message))
-                self._works.add(task)
-                task.add_done_callback(self._works.discard)
+                self._work(self._post(message))
 
     async def _post(self, post: messages.Post) -> None:
         status, failure = await posted(self._session, post)

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 from cryptography import x509
 
 from ...policy.document import Document
-from ..broker.keeper import SYSTEM_FILES
 from ..failures import Failure
 from ..faults import Faults
 from ..kept import Kept
-from ..sandbox import seccomp
+from ..sandbox.asking import asking
 from ..sandbox.cage import Cage
 from . import messages
 
@@ -64,14 +60,6 @@ class Keeper(Kept):
         """Whether there is anything to verify."""
         return bool(self._begin.sites)
 
-    async def run(self) -> None:
-        """Have a verifier, another one when it ends; runs until cancelled, and takes it along then."""
-        await self._keep()
-
-    def close(self) -> None:
-        """End the process."""
-        self._end()
-
     # -- its process ------------------------------------------------------------------------------------------------------------
 
     def _descriptors(self) -> list[int]:
@@ -81,26 +69,8 @@ class Keeper(Kept):
         return []
 
     def _greet(self) -> None:
-        self._say(self._cage())
+        self._say(asking("hostguard-veri", self._user, FILES))
         self._say(self._begin)
-
-    def _cage(self) -> Cage:
-        try:
-            program = seccomp.compiled_asking()
-        except seccomp.NoSeccomp:
-            program = b""
-        uid, gid = self._user
-        own = sorted({sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), *(path for path in sys.path if path)})
-        return Cage(
-            uid=uid,
-            gid=gid,
-            files=FILES,
-            parent=os.getpid(),
-            program=program,
-            name="hostguard-veri",
-            dials=True,
-            reads=(*SYSTEM_FILES, *own),
-        )
 
     def _ping(self) -> None:
         self._say(messages.Ping(0))
@@ -148,12 +118,7 @@ class Keeper(Kept):
     # -- what it says -----------------------------------------------------------------------------------------------------------
 
     def _take(self, data: bytes, sock: socket.socket | None) -> None:
-        try:
-            message = messages.from_verifier(data)
-        except msgspec.MsgspecError as error:
-            self._kill(f"it sent what is no message: {error}")
-            return
-        match message:
+        match messages.from_verifier(data):
             case messages.Ready(applied):
                 self.applied = applied
                 self.ready.set()
@@ -167,6 +132,8 @@ class Keeper(Kept):
                     self._say(messages.Settled(number, then(issuer, verdict)))
             case messages.Left(number):
                 self._taken.pop(number, None)
+            case messages.Keys(published) if published.issuer not in self._begin.sites:
+                self._kill(f"it told of an issuer that it was not asked about: {published.issuer!r}")
             case messages.Keys(published):
                 self.published[published.issuer] = published
                 self.on_keys(published, time.time())

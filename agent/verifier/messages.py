@@ -13,7 +13,7 @@ import msgspec
 from ...identity.verified import MAX_TEXT, MAX_TOKEN_BYTES
 from ...policy.issuer_sections import Issuer
 from ..sandbox.cage import Applied
-from ..wording import Message, Text
+from ..wording import Message, Text, decoded
 
 MAX_MESSAGE_BYTES = 1 << 20
 MAX_KEYS = 256
@@ -163,9 +163,9 @@ def encode(message: msgspec.Struct) -> bytes:
 
 def to_verifier(data: bytes) -> ToVerifier:
     """What the supervisor said. Raises msgspec.MsgspecError."""
-    return _to_verifier.decode(data)
+    return decoded(_to_verifier, data)
 
 
 def from_verifier(data: bytes) -> FromVerifier:
     """What the verifier said. Raises msgspec.MsgspecError: then it is not to be trusted any more."""
-    return _from_verifier.decode(data)
+    return decoded(_from_verifier, data)

@@ -8,87 +8,45 @@ may connect sockets, since that is what asking issuers for their keys takes. It 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 import sys
-import traceback
-from collections.abc import Coroutine
-from typing import Any
-
-import msgspec
 
 from ...identity import saml_document
-from ..channel import PACKET_BYTES, Channel
+from ..caged import Caged, enclose, ignore_signals
 from ..sandbox import cage
-from ..sandbox.privileges import StillPrivileged
 from . import messages
 from .presenting import Nothing, answer, read
 from .verifying import Verifying
 
-BUG = 70
-"""Exit code after an error of ours (sysexits.h: EX_SOFTWARE)."""
-MAX_FROM_SUPERVISOR_BYTES = 64 << 20
-MAX_QUEUED_BYTES = 64 << 20
-
 
 def main() -> None:
     """Run until the supervisor is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # they come to the whole group; the supervisor says what follows from them
+    ignore_signals()
     channel = socket.socket(fileno=int(sys.argv[1]))
     saml_document.warm()
-    wanted = msgspec.msgpack.decode(channel.recv(PACKET_BYTES + 1)[1:], type=cage.Cage)
-    asyncio.run(_run(channel, wanted))
+    enclose("the verifier", channel, lambda applied: Process(channel, applied))
 
 
-async def _run(channel: socket.socket, wanted: cage.Cage) -> None:
-    try:
-        applied = cage.close(wanted)
-    except StillPrivileged as error:
-        print(f"the verifier may not run: {error}", file=sys.stderr, flush=True)
-        os._exit(1)
-    Process(channel, applied)
-    await asyncio.Event().wait()
-
-
-class Process:
+class Process(Caged):
     """Carries messages between the supervisor and what verifies."""
 
+    TAKES_SOCKETS = True
+
     def __init__(self, sock: socket.socket, applied: cage.Applied) -> None:
-        self._applied = applied
+        super().__init__(sock, applied)
         self._verifying: Verifying | None = None
-        self._works: set[asyncio.Task[Any]] = set()
         self._waiting: dict[int, asyncio.Future[str]] = {}
         self._published: dict[str, messages.Published] = {}
-        self._channel = Channel(
-            sock,
-            self._heard,
-            self._alone,
-            takes_sockets=True,
-            max_message_bytes=MAX_FROM_SUPERVISOR_BYTES,
-            max_queued_bytes=MAX_QUEUED_BYTES,
-        )
 
     def _say(self, message: messages.FromVerifier) -> None:
         self._channel.send(messages.encode(message))
 
-    def _alone(self, _: str) -> None:
-        os._exit(0)
-
-    def _heard(self, data: bytes, sock: socket.socket | None) -> None:
-        try:
-            self._take(messages.to_verifier(data), sock)
-        except Exception:  # the supervising handler of the process itself: it ends closed, and the supervisor tells
-            traceback.print_exc()
-            os._exit(BUG)
-
-    def _take(self, message: messages.ToVerifier, sock: socket.socket | None) -> None:
-        match message:
+    def _take(self, data: bytes, sock: socket.socket | None) -> None:
+        match messages.to_verifier(data):
             case messages.Begin(sites):
                 self._verifying = Verifying(sites, self._keys)
                 self._work(self._verifying.refresh())
-                self._say(messages.Ready(self._applied))
+                self._say(messages.Ready(self.applied))
             case messages.Verify(number, issuer, token):
                 self._work(self._verify(number, issuer, token))
             case messages.Take(number, issuers):
@@ -126,17 +84,6 @@ class Process:
         if self._published.get(published.issuer) != published:
             self._published[published.issuer] = published
             self._say(messages.Keys(published))
-
-    def _work(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._works.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._works.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            traceback.print_exception(error)
-            os._exit(BUG)
 
 
 if __name__ == "__main__":

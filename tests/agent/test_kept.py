@@ -50,7 +50,7 @@ def test_a_start_that_fails_is_told_and_tried_again(monkeypatch: pytest.MonkeyPa
         kept = Anything(faults)
         with monkeypatch.context() as patch:
             patch.setattr(Child, "start", _full)
-            keeping = asyncio.create_task(kept._keep())
+            keeping = asyncio.create_task(kept.run())
             await _until(lambda: kept.ended >= 2)
         await _until(lambda: kept.pid > 0)
         keeping.cancel()
