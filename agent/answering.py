@@ -9,10 +9,12 @@ from contextlib import AsyncExitStack
 from ..kernel.loader import Redirect
 from .attribution import Attributor
 from .failures import Failure
+from .faults import Faults
 from .kept import START_S
 from .names.keeper import Keeper
 from .origins import StandingOf, who_asks
 from .resources import Resources
+from .tending import tend
 
 
 async def answer_names(
@@ -21,16 +23,17 @@ async def answer_names(
     attributor: Attributor,
     standing: StandingOf,
     resources: Resources,
+    faults: Faults,
     undo: AsyncExitStack,
 ) -> None:
     """Have a resolver, and look up what the resources' names lead to before anybody connects. Raises Failure."""
     names.who_asks = who_asks(redirect, attributor, standing)
-    undo.callback(asyncio.ensure_future(names.run()).cancel)
+    tend(undo, faults, names.run())
     try:
         async with asyncio.timeout(START_S):
             await names.ready.wait()
     except TimeoutError:
         raise Failure("the resolver does not start; its last words are above") from None
     await resources.look_up(names.look_up, time.monotonic)
-    undo.callback(asyncio.ensure_future(resources.run(names.look_up, time.monotonic)).cancel)
+    tend(undo, faults, resources.run(names.look_up, time.monotonic))
     redirect.set_resolver(*names.sockets)

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import uvloop
@@ -72,6 +72,7 @@ from .secrecy import Secrecy
 from .selftest import EVERY_S, SelfTest
 from .status import Status
 from .strays import Strays
+from .tending import tend
 from .unix_sockets import StandIns
 from .verifier.calls import Calls
 from .verifier.starting import vouch
@@ -122,7 +123,7 @@ async def _serve(document: Document, left: Predecessor | None) -> None:
         unblock()
         print(f"hostguard guards {len(document.workloads)} workloads{_observed(document)}; log at {daemon.paths.log}", flush=True)
         notifier.tell("READY=1")
-        _keep(undo, notifier.run(daemon.summary))
+        tend(undo, daemon.faults, notifier.run(daemon.summary))
         ends = [asyncio.ensure_future(event.wait()) for event in (stop, daemon.restart.wanted)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
@@ -145,8 +146,10 @@ class Daemon:
         status: Status,
         restart: Restart,
         control: Control,
+        faults: Faults,
     ) -> None:
         self.paths = paths
+        self.faults = faults
         self.restart = restart
         self.control = control
         self._status = status
@@ -219,10 +222,10 @@ class Daemon:
         dialler = Dialler(namespaces.stream_socket)
         desk = Desk(crew, holds, Cancels(records, dialler, secrecy.logins), secrecy.logins, faults, dialler)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
-        _keep(undo, _beat(redirect), holds.run(), strays.run())
+        tend(undo, faults, _beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
         lookout.start()
-        _keep(undo, sealing.run(), witnesses.run(), retention.run())
+        tend(undo, faults, sealing.run(), witnesses.run(), retention.run())
         undo.push_async_callback(crew.close)
         undo.callback(entrance.close)
         if left is not None:
@@ -232,12 +235,12 @@ class Daemon:
             # These have waited long enough; what names lead to is known from before.
             entrance.listen(left.listeners())
         await secrecy.have()
-        await answer_names(names, redirect, attributor, vouching.standing, resources, undo)
+        await answer_names(names, redirect, attributor, vouching.standing, resources, faults, undo)
         if left is None:
             entrance.listen()
-        _keep(undo, enrolment.run(), namespaces.run())
+        tend(undo, faults, enrolment.run(), namespaces.run())
         await test.run()
-        _keep(undo, test.repeat(EVERY_S), unix.run())
+        tend(undo, faults, test.repeat(EVERY_S), unix.run())
         reload = Reload(decider, in_force, crew, names, holds, log)
         status = Status(
             decider=decider,
@@ -295,7 +298,7 @@ class Daemon:
         await open_control(control, paths.control, document.metrics.address, left.control() if left else None, undo)
         if left is not None:
             left.done()
-        return cls(paths, log, crew, entrance, reload, status, restart, control)
+        return cls(paths, log, crew, entrance, reload, status, restart, control, faults)
 
     async def summary(self) -> str:
         """What the service manager shows: whether the guard holds, and how much passes."""
@@ -351,13 +354,6 @@ async def _write_journals(
     writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure, living=living)
     undo.push_async_callback(writer.stop)
     return writer
-
-
-def _keep(undo: AsyncExitStack, *works: Coroutine[None, None, None]) -> None:
-    """Run these for as long as the daemon lives."""
-    for work in works:
-        task = asyncio.ensure_future(work)
-        undo.callback(task.cancel)
 
 
 async def _beat(redirect: Redirect) -> None:

@@ -16,6 +16,8 @@ class Faults:
         self.latest: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_FAULTS)
         self.counts: collections.Counter[str] = collections.Counter({"client": 0, "server": 0, "unsafe": 0, "internal": 0})
         """Since the start."""
+        self.stopped: list[str] = []
+        """What the daemon was to go on doing, and does no more, a sentence each; see `tending`."""
 
     def add(self, flow: int, agent: str, fault: str, reason: str) -> None:
         """Count one. `fault`: as `Close.fault`."""

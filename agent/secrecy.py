@@ -15,6 +15,7 @@ from .faults import Faults
 from .kept import START_S
 from .logins import Logins
 from .paths import Paths
+from .tending import tend
 from .trust import Trust
 
 
@@ -23,6 +24,7 @@ class Secrecy:
 
     def __init__(self, document: Document, paths: Paths, faults: Faults, crew: Crew, decider: Decider) -> None:
         """The crew's workers hear from now on what TLS takes. Raises Failure."""
+        self._faults = faults
         self.trust = Trust(document, paths.bundle)
         self.broker = Keeper(document, paths, socket.gethostname(), faults, self.trust.changed)
         self.logins = Logins(self.broker, decider, lambda: self.trust.tls.roots)
@@ -32,8 +34,7 @@ class Secrecy:
     def start(self, undo: AsyncExitStack) -> None:
         """Start the broker; `undo` ends it."""
         undo.callback(self.broker.close)
-        for work in (self.trust.run(), self.broker.run()):
-            undo.callback(asyncio.ensure_future(work).cancel)
+        tend(undo, self._faults, self.trust.run(), self.broker.run())
 
     async def have(self) -> None:
         """Wait for certificates, and for credentials as far as their sources answer. Raises Failure."""

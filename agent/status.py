@@ -296,6 +296,7 @@ class Status:
             found.append(f"retention waits for shipping, the disk fills up meanwhile: {self._retention.waiting}")
         found += [f"witness {w['name']} did not take the log's head: {w['failure']}" for w in log["witnesses"] if w["failure"]]
         found += self._crew.problems()
+        found += self._faults.stopped
         recent = self._faults.internal_since(time.time() - NEWS_S)
         if recent:
             found.append(f"{len(recent)} flows ended by an internal error in the last hour: {recent[-1]['reason']}")

@@ -17,6 +17,7 @@ from ..kept import START_S
 from ..names.keeper import Keeper as NameKeeper
 from ..paths import Paths
 from ..records import Records
+from ..tending import tend
 from ..wording import cut
 from .door import Door
 from .keeper import Keeper
@@ -52,7 +53,7 @@ async def vouch(
         return vouching
     door = Door(vouching.admit)
     undo.callback(door.close)
-    undo.callback(asyncio.ensure_future(keeper.run()).cancel)
+    tend(undo, faults, keeper.run())
     try:
         async with asyncio.timeout(START_S):
             await keeper.ready.wait()
@@ -61,7 +62,7 @@ async def vouch(
         raise Failure("the verifier does not start; its last words are above") from None
     except OSError as error:
         raise Failure(f"the socket {paths.identity} can't be opened: {error.strerror}") from None
-    undo.callback(asyncio.ensure_future(vouching.run()).cancel)
+    tend(undo, faults, vouching.run())
     with suppress(TimeoutError):
         async with asyncio.timeout(FIRST_S):
             await vouching.first.wait()
