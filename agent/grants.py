@@ -14,14 +14,12 @@ from typing import Any
 import msgspec
 
 from ..policy.grants import Grant, NotThere, UnknownGrant
-from ..policy.requests import BookFull
+from ..policy.requests import LETTERS, BookFull
 from . import tickets
 from .ledger import Ledger
 
 KEPT_OVER = 10_000
 """Grants that are over and still shown; the oldest are forgotten first."""
-LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base 32: no letters that sound or look alike."""
 SCHEMA = (
     """
     CREATE TABLE grants (

@@ -17,6 +17,7 @@ from ..protocols.events import Operation, Verdict
 from .asks import Answer, Approval
 from .judgement import Judgement
 from .requests import (
+    LETTERS,
     SHOWN_CHARACTERS,
     TRANSITIONS,
     AlreadyDecided,
@@ -325,11 +326,11 @@ class RequestBook:
                 del self._requests[name]
 
     def _new_id(self, digest: str) -> str:
-        """Of Crockford's base 32, which has no letters that sound or look alike; longer until it is unique here."""
+        """Of `LETTERS`; longer until it is unique here."""
         self._filed += 1
         number = int.from_bytes(hashlib.sha256(b"%s/%d/%s" % (self._seed, self._filed, digest.encode())).digest())
-        letters, name = "0123456789ABCDEFGHJKMNPQRSTVWXYZ", "R-"
+        name = "R-"
         while len(name) < 6 or name in self._requests or name in self.reserved:
             number, digit = divmod(number, 32)
-            name += letters[digit]
+            name += LETTERS[digit]
         return name

@@ -13,6 +13,8 @@ from .asks import Answer
 
 SHOWN_CHARACTERS = 4096
 """Of the statement, once its request is over."""
+LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Of ids that people say to each other: Crockford's base 32, in which none sound or look alike."""
 
 
 class State(enum.Enum):

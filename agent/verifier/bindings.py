@@ -145,8 +145,11 @@ class Bindings:
                 ended.append((binding, why))
         return ended
 
-    def standing(self, document: Document, agent: str, lineage: Sequence[int]) -> Standing:
-        """What is verified of a process of the agent. `lineage`: ids of its cgroup and those above, innermost first."""
+    def standing(self, document: Document, agent: str, lineage: Sequence[int], now: float) -> Standing:
+        """What is verified of a process of the agent. `lineage`: ids of its cgroup and those above, innermost first.
+
+        What has expired counts no more, be it dropped already or not.
+        """
         section = document.agents.get(agent)
         if section is None or not section.identity:
             return NOTHING_NEEDED
@@ -155,6 +158,8 @@ class Bindings:
             binding = next((b for at in (*lineage, ALL) if (b := self._bindings.get((agent, issuer, at)))), None)
             if binding is None:
                 return Standing(missing=self.why_not(agent, issuer, lineage))
+            if binding.vouched.expires_at <= now:
+                return Standing(missing=_nobody(agent, issuer, "it has expired"))
             found.append(binding)
         roles = tuple(sorted({role for binding in found for role in binding.vouched.roles}))
         first = found[0].vouched
@@ -163,8 +168,12 @@ class Bindings:
     def why_not(self, agent: str, issuer: str, lineage: Sequence[int]) -> str:
         """Why the issuer does not vouch for it, a sentence."""
         why = next((why for at in (*lineage, ALL) if (why := self._reasons.get((agent, issuer, at)))), "")
-        said = f"its token counts no more, or was refused: {why}" if why else "no token of its was presented"
-        return f"nobody vouches for agent {agent}: it takes a token of issuer {issuer}, and {said}"
+        return _nobody(agent, issuer, why)
+
+
+def _nobody(agent: str, issuer: str, why: str) -> str:
+    said = f"its token counts no more, or was refused: {why}" if why else "no token of its was presented"
+    return f"nobody vouches for agent {agent}: it takes a token of issuer {issuer}, and {said}"
 
 
 def not_the_one(vouched: messages.Vouched, subject: str, issuer: str) -> str:

@@ -85,7 +85,7 @@ class Vouching:
         """What is verified of a process of this agent's in this cgroup."""
         section = self._document.agents.get(agent)
         lineage = self._lineages.of(cgroup_id) if section is not None and section.identity else ()
-        return self.bindings.standing(self._document, agent, lineage)
+        return self.bindings.standing(self._document, agent, lineage, time.time())
 
     def leave(self) -> Left:
         """For the next supervisor."""

@@ -165,8 +165,8 @@ def searched_copy(backend: Backend, slot: Slot, net: Net, size: int) -> bytes:
     body = backend.body(size)
     fresh = net.line(body, backend.link.codec) if net.suspects(body) else body
     frame = messages.frame(b"d", fresh) if fresh is not body else backend.buffer.data[start : start + size]
-    slot.tags = tuple(dict.fromkeys(slot.tags + net.tags))
     if net.kinds:
+        slot.tags = tuple(dict.fromkeys(slot.tags + net.tags))
         slot.masked = _NO_COLUMNS
     if slot.capture is not None:
         slot.capture.values(frame)

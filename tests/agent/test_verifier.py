@@ -243,6 +243,17 @@ def test_a_message_that_breaks_a_rule_is_none(message: msgspec.Struct) -> None:
         messages.from_verifier(messages.encode(message))
 
 
+def test_one_that_tells_of_an_issuer_that_is_none_is_ended(tmp_path: Path, corp: Provider, partner: SamlProvider) -> None:
+    async def work(keeper: Keeper) -> None:
+        keeper._take(messages.encode(messages.Keys(messages.Published("stranger", ("k",), 0.0, ""))), None)
+        async with asyncio.timeout(30):
+            while not keeper.ended:
+                await asyncio.sleep(0.01)
+        assert "stranger" not in keeper.published
+
+    ask(tmp_path, corp, partner, work)
+
+
 @pytest.mark.parametrize(
     ("said", "issuers", "expected"),
     [

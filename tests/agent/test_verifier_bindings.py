@@ -57,22 +57,21 @@ def test_the_innermost_cgroup_counts(tmp_path: Path) -> None:
     settings, bindings = document(tmp_path), Bindings()
     for cgroup_id, subject in ((7, "bot-inner"), (5, "bot-outer"), (ALL, "bot-all")):
         bindings.put(binding(cgroup_id, subject=subject))
-    subjects = [bindings.standing(settings, "bot", lineage).bearer.subject for lineage in ((7, 5, 1), (6, 5, 1), (6, 1), ())]
+    subjects = [bindings.standing(settings, "bot", lineage, NOW).bearer.subject for lineage in ((7, 5, 1), (6, 5, 1), (6, 1), ())]
     assert subjects == ["bot-inner", "bot-outer", "bot-all", "bot-all"]
-    assert bindings.standing(settings, "nobody", (7,)).bearer == UNVERIFIED
+    assert bindings.standing(settings, "nobody", (7,), NOW).bearer == UNVERIFIED
 
 
 def test_all_issuers_that_are_wanted(tmp_path: Path) -> None:
     settings, bindings = document(tmp_path, MESH), Bindings()
     bindings.put(binding())
-    assert (
-        "it takes a token of issuer mesh, and no token of its was presented" in bindings.standing(settings, "bot", (7,)).missing
-    )
+    missing = bindings.standing(settings, "bot", (7,), NOW).missing
+    assert "it takes a token of issuer mesh, and no token of its was presented" in missing
     bindings.put(binding(7, "mesh", subject="bot", roles=("b", "a"), expires_at=NOW + 50))
-    found = bindings.standing(settings, "bot", (7,))
+    found = bindings.standing(settings, "bot", (7,), NOW)
     assert found.bearer == Bearer(("a", "b"), "https://login.example", "bot-1")
     assert (found.missing, found.until) == ("", NOW + 50)
-    assert bindings.standing(settings, "bot", (8,)).missing
+    assert bindings.standing(settings, "bot", (8,), NOW).missing
 
 
 @pytest.mark.parametrize(
@@ -93,8 +92,15 @@ def test_when_it_counts_no_more(tmp_path: Path, vouched: dict[str, Any], later_s
     bindings.published(messages.Published("corp", ("k", "k2"), NOW, ""), NOW)
     ended = bindings.expire(settings, NOW + later_s)
     assert [expected in why for _, why in ended] == [True] * bool(expected)
-    missing = bindings.standing(settings, "bot", (7,)).missing
+    missing = bindings.standing(settings, "bot", (7,), NOW + later_s).missing
     assert (expected in missing) if expected else not missing
+
+
+def test_what_has_expired_counts_no_more_although_nobody_has_dropped_it(tmp_path: Path) -> None:
+    settings, bindings = document(tmp_path), Bindings()
+    bindings.put(binding())
+    assert bindings.standing(settings, "bot", (7,), NOW + 99).missing == ""
+    assert "was refused: it has expired" in bindings.standing(settings, "bot", (7,), NOW + 100).missing
 
 
 def test_keys_that_are_seen_again_keep_it(tmp_path: Path) -> None:
@@ -113,7 +119,7 @@ def test_a_configuration_that_wants_it_no_more(tmp_path: Path) -> None:
     bindings.put(binding())
     without = load(write(tmp_path, SMALL))
     assert "no longer wants" in bindings.expire(without, NOW)[0][1]
-    assert bindings.standing(without, "bot", (7,)).missing == ""
+    assert bindings.standing(without, "bot", (7,), NOW).missing == ""
 
 
 def test_a_file_that_is_followed(tmp_path: Path) -> None:
