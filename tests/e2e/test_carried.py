@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import guard
 import logins
@@ -17,22 +18,7 @@ from guard import Guard
 from logins import SECRET
 from servers import Server
 
-CANCEL = """
-import psycopg, threading
-with psycopg.connect("", autocommit=True) as connection:
-    over = threading.Event()
-    def cancel():
-        while not over.wait(0.2):  # again, because one that comes before the statement is one for nothing
-            connection.cancel_safe(timeout=20)
-    thread = threading.Thread(target=cancel)
-    thread.start()
-    try:
-        connection.execute("SELECT pg_sleep(60)")
-    except psycopg.Error as error:
-        print(error.sqlstate)
-    over.set()
-    thread.join()
-"""
+CANCELLED = Path(__file__).parent / "agents" / "cancelled.py"
 STAYS = """
 import psycopg, sys
 with psycopg.connect("", autocommit=True) as connection:
@@ -141,8 +127,8 @@ def test_a_secret_that_goes_into_tls_logs_in(running: Guard, shop: Server, agent
 
 @pytest.mark.parametrize("agent", ["plain", "certified"])
 def test_what_is_cancelled_is_cancelled(running: Guard, shop: Server, agent: str) -> None:
-    done = running.run(agent, [sys.executable, "-c", CANCEL], shop.environment())
-    assert (done.stdout, done.stderr) == ("57014\n", "")
+    done = running.run(agent, [sys.executable, CANCELLED], shop.environment())
+    assert (done.stdout, done.stderr) == ("57014\n42\n", "")
 
 
 def test_another_password_is_read_when_the_server_refuses_the_old_one(running: Guard, shop: Server) -> None:

@@ -22,23 +22,7 @@ from servers import Server
 from hostguard.protocols.postgres import scram
 
 ASK = Path(__file__).parent / "agents" / "ask.py"
-CANCEL = """
-import psycopg, threading
-with psycopg.connect("") as connection:
-    over = threading.Event()
-    def cancel():
-        # One that comes before its query does cancels nothing.
-        while not over.wait(0.2):
-            connection.cancel_safe(timeout=20)
-    thread = threading.Thread(target=cancel)
-    thread.start()
-    try:
-        connection.execute("SELECT pg_sleep(60)")
-    except psycopg.Error as error:
-        print(error.sqlstate)
-    over.set()
-    thread.join()
-"""
+CANCELLED = Path(__file__).parent / "agents" / "cancelled.py"
 WHO = "SELECT current_user, current_database()"
 # Behind the resource's own lines in the file.
 CREDENTIALS = """
@@ -123,7 +107,7 @@ def test_the_record_says_as_whom_and_by_which_credential(running: Guard, shop: S
 
 def test_what_was_cancelled_is_cancelled(running: Guard, shop: Server) -> None:
     environment = {"PGHOST": shop.host, "PGPORT": str(shop.port), "PGUSER": "anyone"}
-    done = running.run("first", [sys.executable, "-c", CANCEL], environment)
+    done = running.run("first", [sys.executable, CANCELLED], environment)
     assert done.returncode == 0, done.stderr
     assert "57014" in done.stdout
 

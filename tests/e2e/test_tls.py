@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import guard
 import logins
@@ -164,23 +165,7 @@ def test_a_resource_may_require_tls_or_have_none(running: Guard, own: Server, fr
     assert answer(running, fronted.port, "SHOW server_version_num", PGSSLMODE="prefer") >= "180000"
 
 
-CANCEL = """
-import psycopg, sys, threading
-with psycopg.connect(sys.argv[1], autocommit=True) as connection:
-    over = threading.Event()
-    def cancel():
-        while not over.wait(0.1):  # again, because one that comes before the statement is one for nothing
-            connection.cancel_safe(timeout=20)
-    thread = threading.Thread(target=cancel)
-    thread.start()
-    try:
-        connection.execute("SELECT pg_sleep(60)")
-    except psycopg.Error as error:
-        print(error.sqlstate)
-    over.set()
-    thread.join()
-    print(*connection.execute("SELECT 41 + 1").fetchone())
-"""
+CANCELLED = Path(__file__).parent / "agents" / "cancelled.py"
 
 
 @pytest.mark.parametrize("place", ["shop", "modern", "own"])
@@ -190,7 +175,7 @@ def test_what_is_cancelled_by_tls_is_cancelled(running: Guard, shop: Server, own
     words = f"host=127.0.0.1 port={port} user=postgres dbname=postgres password=anything"
     mode = "disable" if place == "modern" else "verify-full"
     before = len(fronted.handshakes)
-    done = running.run("bot", [sys.executable, "-c", CANCEL, f"{words} sslmode={mode}"], roots(running))
+    done = running.run("bot", [sys.executable, CANCELLED, f"{words} sslmode={mode}"], roots(running))
     assert (done.stdout, done.stderr) == ("57014\n42\n", "")
     assert len(fronted.handshakes) - before >= (2 if place == "modern" else 0)
 
