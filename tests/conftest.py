@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,17 @@ def _way_to_temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> None:
     for folder in (base, *base.parents[:2]):
         if folder.stat().st_uid == os.geteuid() and folder != Path(folder.anchor) and folder != Path(tempfile.gettempdir()):
             folder.chmod(0o755)
+
+
+REAL_TIME = time.time
+
+
+@pytest.fixture(autouse=True)
+def _clock() -> Iterator[None]:
+    """A test that leaves its own clock behind fails itself, not those after it in the same process."""
+    yield
+    left, time.time = time.time, REAL_TIME
+    assert left is REAL_TIME, "this test left a clock of its own behind"
 
 
 @pytest.fixture(scope="session")

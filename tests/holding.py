@@ -75,6 +75,9 @@ def policy_of(wanted: Document) -> Policy:
 
 
 _policies: list[Policy] = []
+REAL_TIME = time.time
+"""The clock of every other test, which a house that ends gives back, whatever happened in it."""
+REAL_JUDGE_S = waiting.JUDGE_S
 
 
 class Worker:
@@ -115,7 +118,7 @@ class House:
     def __init__(self, folder: Path, approvals: Approvals | None = None, max_held: int = 1000) -> None:
         self.folder = folder
         self.now = 1_000_000.0
-        self._real, time.time = time.time, lambda: self.now
+        time.time = lambda: self.now
         waiting.JUDGE_S = 1e9  # of the real clock, which must not matter here
         self.loop = asyncio.new_event_loop()
         self.document = document(
@@ -129,7 +132,11 @@ class House:
         self._tasks: list[asyncio.Task[None]] = []
         self._flow = 0
         self._undo = AsyncExitStack()
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            time.time, waiting.JUDGE_S = REAL_TIME, REAL_JUDGE_S
+            raise
 
     def __enter__(self) -> House:
         return self
@@ -138,9 +145,11 @@ class House:
         self.close()
 
     def close(self) -> None:
-        self._shut()
-        self.loop.close()
-        time.time = self._real
+        try:
+            self._shut()
+            self.loop.close()
+        finally:
+            time.time, waiting.JUDGE_S = REAL_TIME, REAL_JUDGE_S
 
     def _open(self) -> None:
         users = Users(UserRule(name, (uid,)) for name, uid in UIDS.items())
