@@ -71,7 +71,7 @@ wheel: setup ## dist/hostguard-*.whl, for scripts/provision --runtime
 	$(PYTHON) -m build --wheel --no-isolation
 
 clean: ## everything that was built; the next make starts from nothing
-	rm -rf .venv build dist hostguard.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist tests/openid/node_modules hostguard.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f kernel/bpf/*.o kernel/_*_cffi.c protocols/postgres/_*_cffi.c recorder/_*_cffi.c agent/tls/_*_cffi.c compiled.sha256
 	rm -f *.so
 	find kernel reassembly identity recorder protocols policy agent -name '*.so' -delete

@@ -16,6 +16,7 @@ from .failures import Failure
 from .faults import Faults
 from .granting import Granting
 from .grants import SCHEMA, Grants
+from .history import History
 from .holds import Holds
 from .ledger import Ledger, LedgerUnavailable
 from .notices.keeper import Keeper
@@ -32,6 +33,7 @@ def open_holds(
     records: Records,
     users: Users,
     decider: Decider,
+    history: History,
     faults: Faults,
     undo: AsyncExitStack,
     *,
@@ -54,7 +56,7 @@ def open_holds(
     announcer = _announcer(document, faults)
     undo.push_async_callback(announcer.stop)
     announcer.start()
-    return Holds(book, records, decider, granting, ticketing, Spool(paths.held, keep=taken_over), announcer)
+    return Holds(book, records, decider, history, granting, ticketing, Spool(paths.held, keep=taken_over), announcer)
 
 
 def _announcer(document: Document, faults: Faults) -> Announcer:

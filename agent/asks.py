@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..policy.judgement import Judgement
 from ..policy.sql.shape import shape
 from ..protocols.events import Decision, Operation, Verdict
+from .clearing import exercised
 from .flow import Flow
 from .hold_messages import Hold, Withdraw
 from .messages import encode
@@ -33,6 +34,7 @@ class Asks:
             needs=cut_all(judgement.needs),
             summary=cut(judgement.summary),
             depends=judgement.depends,
+            duties=exercised(operation, judgement),
             asks=judgement.asks[:MAX_ITEMS],
             form=_form(operation, judgement),
         )

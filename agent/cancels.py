@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Coroutine
 
 from ..recorder import entry
@@ -70,6 +71,31 @@ class Cancels:
                 return
         asking.berth.say(messages.End(asking.id, "cancel request handled"))
 
+    async def interrupt(self, flow: OpenFlow, end: messages.End, limit_s: float) -> None:
+        """End the flow, then have its server cancel what it runs for it; `limit_s`: how long that may take to reach.
+
+        In this order, so that the agent hears why the flow ends and not that something was cancelled. A worker that is to say it
+        by TLS hears of both in one go.
+        """
+        sock, link = None, None
+        try:
+            async with asyncio.timeout(limit_s):
+                if flow.cancel_key:
+                    link, sock = self._logins.link(flow), await self._dialler.dial(flow)
+        except (OSError, TimeoutError):
+            pass  # it ends all the same; what the server runs may come to its end
+        if sock is not None and link is not None:
+            flow.berth.say(messages.Deliver(flow.id, cancel_request(flow.cancel_key), link), sock)
+        flow.berth.say(end)
+        if sock is None or link is not None:
+            return
+        try:
+            if flow.carried:
+                sock, _ = await self._logins.carry(flow, sock)
+            await _say(sock, cancel_request(flow.cancel_key))
+        except (OSError, TimeoutError):
+            pass
+
     async def _forward(self, asking: OpenFlow, target: OpenFlow, request: bytes) -> bool:
         """Send the packet to the target's own server, which answers by closing, by TLS where the target's link has it.
 
@@ -87,6 +113,11 @@ class Cancels:
         except (OSError, TimeoutError):
             pass  # as without hostguard: who cancels is told nothing
         return False
+
+
+def cancel_request(key: bytes) -> bytes:
+    """The packet that cancels what the session with this key runs (PostgreSQL 18 docs §54.7, CancelRequest)."""
+    return struct.pack("!II", HEADER_BYTES + len(key), 80877102) + key
 
 
 async def _say(sock: socket.socket, request: bytes) -> None:

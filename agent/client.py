@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from . import session_file
+
 TIMEOUT_S = 10.0
 
 
@@ -42,8 +44,12 @@ class _UnixConnection(http.client.HTTPConnection):
 class Client:
     """Calls of the control API (agent/control.py), one connection each."""
 
-    def __init__(self, socket_path: Path) -> None:
+    def __init__(self, socket_path: Path, *, signed_in: bool = True) -> None:
+        """`signed_in`: whether calls are made as the user who has signed in, if one has."""
         self._path = socket_path
+        self._headers = {"Content-Type": "application/json"}
+        if signed_in and (kept := session_file.kept(socket_path)) is not None:
+            self._headers["Authorization"] = f"Hostguard {kept.secret}"
 
     def get(self, path: str) -> Any:
         """The answer's JSON. Raises DaemonDown or Refused."""
@@ -77,7 +83,7 @@ class Client:
         connection = _UnixConnection(self._path, timeout_s)
         data = None if body is None else json.dumps(body)
         try:
-            connection.request(method, quote(path, safe="/?=&"), body=data, headers={"Content-Type": "application/json"})
+            connection.request(method, quote(path, safe="/?=&"), body=data, headers=self._headers)
             response = connection.getresponse()
         except PermissionError as error:
             connection.close()

@@ -3,7 +3,7 @@
 Who asks is what the kernel says of the socket's peer (SO_PEERCRED, unix(7)), never what the request claims. A process in a
 guarded cgroup is refused whatever its uid: an agent must not be able to approve its own requests. uid 0 may look at and operate
 everything; other users see and decide requests for approval as far as the configuration maps their UNIX user to a user, and
-whether one may approve is a Cedar decision made in `holds`.
+whether one may approve is a Cedar decision made in `holds`. Who has signed in (`web.calls`) is the user of that sign-in instead.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -26,10 +25,14 @@ from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, UnknownReque
 from .failures import Failure
 from .grant_routes import MAX_REASON, GrantRoutes
 from .granting import MAX_USES, When
+from .halt import Halt, NoSuchAgent, NotDone
+from .history import History
 from .holds import Holds
 from .ledger import LedgerUnavailable
 from .metrics import CONTENT_TYPE
-from .peer import Peer
+from .peer import Peer, unix_name
+from .waiting import By
+from .web.calls import SignIns, facts_of
 
 MAX_BODY_BYTES = 64 * 1024
 WATCH_PING_S = 15.0
@@ -53,16 +56,22 @@ class Control:
         *,
         status: Callable[[], Awaitable[dict[str, Any]]],
         holds: Holds,
+        halt: Halt,
+        history: History,
         is_guarded: Callable[[int], bool],
         metrics: Callable[[], Awaitable[bytes]],
         restart: Callable[[bool], Awaitable[dict[str, Any]]],
+        sign_ins: SignIns,
     ) -> None:
         """`metrics`: the exposition for Prometheus. `restart`: as `Restart.ask`."""
         self._status = status
         self._metrics = metrics
         self._restart = restart
+        self._sign_ins = sign_ins
         self._sock: socket.socket | None = None
         self._holds = holds
+        self._halt = halt
+        self._history = history
         self._is_guarded = is_guarded
         self._runner: web.AppRunner | None = None
         self._scraped: web.AppRunner | None = None
@@ -82,8 +91,12 @@ class Control:
         app.router.add_post("/v1/requests/{id}/withdraw", self._withdraw)
         GrantRoutes(self._holds.granting, self._known_peer, self._user).add_to(app)
         app.router.add_post("/v1/restart", self._do_restart)
+        app.router.add_get("/v1/duties", self._get_duties)
+        app.router.add_post("/v1/{verb:stop|resume}", self._operate)
         for add in self.more:
             add(app.router, self._known_peer)
+        app.router.add_get("/v1/who", self._get_who)
+        self._sign_ins.add_to(app.router, lambda request: self._peer(request).uid)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
         await self._runner.setup()
         self._path = path
@@ -130,9 +143,9 @@ class Control:
             return await handler(request)
         except NotAllowed as error:
             return _error(403, str(error))
-        except (UnknownRequest, UnknownGrant) as error:
+        except (UnknownRequest, UnknownGrant, NoSuchAgent) as error:
             return _error(404, str(error))
-        except (AlreadyDecided, NotThere, BookFull) as error:
+        except (AlreadyDecided, NotThere, BookFull, NotDone) as error:
             return _error(409, str(error))
         except LedgerUnavailable as error:
             return _error(503, str(error))
@@ -148,11 +161,19 @@ class Control:
 
     def _known_peer(self, request: web.Request) -> Peer:
         peer = self._peer(request)
-        if peer.uid != 0 and self._holds.user_of(peer.uid) is None:
+        peer.session = self._sign_ins.session(request, peer.uid)
+        if peer.session is None and peer.uid != 0 and self._holds.user_of(peer.uid) is None:
             raise NotAllowed(
-                f"UNIX user {peer.uid} is no user of hostguard: add it to `unix` of a [users.NAME] in the configuration"
+                f"UNIX user {peer.uid} is no user of hostguard: add it to `unix` of a [users.NAME] in the configuration, "
+                "or sign in (`hostguard login`)"
             )
         return peer
+
+    async def _get_who(self, request: web.Request) -> web.Response:
+        peer = self._peer(request)
+        session = peer.session = self._sign_ins.session(request, peer.uid)
+        facts = {"user": self._named(peer), "provider": "", "until": 0.0} if session is None else facts_of(session)
+        return web.json_response({**facts, "unix": peer.uid})
 
     async def _get_status(self, request: web.Request) -> web.Response:
         self._known_peer(request)
@@ -177,6 +198,7 @@ class Control:
             request.match_info["id"],
             user=self._user(peer),
             uid=peer.uid,
+            provider=peer.provider,
             approve=request.match_info["answer"] == "approve",
             reason=body.reason[:MAX_REASON],
             digest=body.digest,
@@ -188,15 +210,24 @@ class Control:
     async def _withdraw(self, request: web.Request) -> web.Response:
         peer = self._known_peer(request)
         body = await _body(request)
-        user = self._holds.user_of(peer.uid) or ""
-        reason = body.reason[:MAX_REASON]
-        return web.json_response(self._holds.withdraw_ticket(request.match_info["id"], user=user, uid=peer.uid, reason=reason))
+        withdrawn = self._holds.withdraw_ticket(
+            request.match_info["id"],
+            user=self._named(peer),
+            uid=peer.uid,
+            provider=peer.provider,
+            reason=body.reason[:MAX_REASON],
+        )
+        return web.json_response(withdrawn)
+
+    def _named(self, peer: Peer) -> str:
+        """The user that has signed in, else the one of its uid; empty for nobody's."""
+        return peer.session.user if peer.session is not None else self._holds.user_of(peer.uid) or ""
 
     def _user(self, peer: Peer) -> str:
         """The user that decides. Raises NotAllowed."""
-        user = self._holds.user_of(peer.uid)
-        if user is None:
-            raise NotAllowed(f"UNIX user {_unix_name(peer.uid)} is no user of hostguard, so it can't decide anything.")
+        user = self._named(peer)
+        if not user:
+            raise NotAllowed(f"UNIX user {unix_name(peer.uid)} is no user of hostguard, so it can't decide anything.")
         return user
 
     async def _do_restart(self, request: web.Request) -> web.Response:
@@ -204,6 +235,25 @@ class Control:
         if peer.uid != 0:
             raise NotAllowed("only root restarts the daemon")
         return web.json_response(await self._restart(request.query.get("end_flows") == "1"))
+
+    async def _get_duties(self, request: web.Request) -> web.Response:
+        """Who has exercised which duties."""
+        self._known_peer(request)
+        return web.json_response(await self._history.facts())
+
+    async def _operate(self, request: web.Request) -> web.Response:
+        """Stop or resume the `agent` that the body names; null for all."""
+        peer = self._known_peer(request)
+        try:
+            body = await request.json()
+        except ValueError:
+            return _error(400, "the body is no JSON object")
+        match body:
+            case {"agent": str() | None as agent, "reason": str(reason)}:
+                act = self._halt.stop if request.match_info["verb"] == "stop" else self._halt.resume
+                return web.json_response(await act(agent, By(self._named(peer), peer.uid, peer.provider), reason))
+            case _:
+                return _error(400, "the body must be an object with `agent`, a text or null, and the text `reason`")
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         """A line of JSON for each request as it is filed or decided; blank lines keep the connection alive."""
@@ -261,13 +311,6 @@ async def _body(request: web.Request) -> Answer:
         return msgspec.json.decode(await request.read() or b"{}", type=Answer)
     except msgspec.DecodeError as error:
         raise web.HTTPBadRequest(reason=f"the body is no answer: {error}") from None
-
-
-def _unix_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _error(status: int, message: str) -> web.Response:

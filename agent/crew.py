@@ -28,7 +28,7 @@ from ..recorder.durable import LogUnavailable
 from . import messages
 from .bequest import CrewLeft
 from .berth import Berth, Handler
-from .concerning import concerning_workers
+from .concerning import MAX_WORKERS, concerning_workers, wanted_workers
 from .failures import Failure
 from .flow import Tally
 from .flows import OpenFlow
@@ -40,7 +40,6 @@ from .wording import Message
 PING_S = 1.0
 REPORT_S = 1.0
 """How long `status` waits for a worker before it shows what the worker said last."""
-MAX_WORKERS = 16
 MIN_LIFE_S = 10.0
 """A worker that lived longer is replaced at once."""
 MAX_PAUSE_S = 10.0
@@ -58,7 +57,7 @@ class Crew:
 
     def __init__(self, document: Document, drain: Drain, epoch: int, hash_key: bytes) -> None:
         """`document`: the configuration, of which workers get what concerns them. Raises Failure."""
-        self.wanted = document.daemon.workers or min(len(os.sched_getaffinity(0)), MAX_WORKERS)
+        self.wanted = wanted_workers(document)
         self.berths: list[Berth] = []
         self.deaths: collections.deque[tuple[float, str]] = collections.deque(maxlen=MAX_WORKERS)
         """When workers ended that should not have (monotonic), and why; the latest."""

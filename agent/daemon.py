@@ -23,7 +23,6 @@ import uvloop
 from ..identity.users import UserMistake, Users
 from ..identity.workload import WorkloadMistake, Workloads
 from ..kernel.hooks import code
-from ..kernel.loader import Redirect
 from ..policy.decide import Decider, Policy
 from ..policy.document import Document, load
 from ..policy.workloads import rule_of
@@ -36,8 +35,10 @@ from .answering import answer_names
 from .approving import open_holds
 from .attaching import attach
 from .attribution import Attributor
+from .beating import HEARTBEAT_LIMIT_MS, beat
 from .beginning import record_start
 from .cancels import Cancels
+from .concerning import wanted_workers
 from .containerfiles import ContainerFiles
 from .control import Control, open_control
 from .crew import Crew, user_of
@@ -47,6 +48,7 @@ from .enrolling import enrol
 from .entrance import Entrance
 from .failures import Failure
 from .faults import Faults
+from .halt import Halt
 from .handover import execute, unblock
 from .lease import Lease
 from .logwriter import LogWriter, TimedSyncs
@@ -64,6 +66,7 @@ from .records import Records
 from .reload import Reload, uid_of, users_of
 from .resources import Resources
 from .restart import Parts, Restart
+from .restraint import Restraint
 from .retention import Retention
 from .rotation import finish, keys
 from .s3 import shipped
@@ -76,11 +79,10 @@ from .tending import tend
 from .unix_sockets import StandIns
 from .verifier.calls import Calls
 from .verifier.starting import vouch
+from .web.calls import SignIns
+from .web.opening import open_page
 from .witnesses import Witnesses
 
-BEAT_S = 0.1
-HEARTBEAT_LIMIT_MS = 2000
-"""A loop that did not turn for this long counts as hung: connects are refused until it turns again."""
 SWITCH_S = 0.0005
 """How long the log writer's thread keeps the GIL while a connection waits: Python's 5 ms are felt at each connect."""
 GRACE_S = 5.0
@@ -188,8 +190,10 @@ class Daemon:
             await strays.look()
             unix.close_all_but_open()
         decider = Decider(policy)
+        restraint = await Restraint.open(paths, decider, wanted_workers(document), undo)
         faults, records = Faults(), Records(log)
-        holds = open_holds(document, paths, records, users, decider, faults, undo, taken_over=left is not None)
+        taken = left is not None
+        holds = open_holds(document, paths, records, users, decider, restraint.history, faults, undo, taken_over=taken)
         test = SelfTest(redirect, attach_point(document))
         record_start(log, document, policy, paths, left.details if left else ())
         journals = left.journals if left else ()
@@ -203,6 +207,7 @@ class Daemon:
         secrecy.start(undo)
         vouched = left.vouched if left else None
         vouching = await vouch(document, paths, decider, records, attributor, faults, crew, names, vouched, undo)
+        stopped = names.barred = restraint.stops.why
         entrance = Entrance(
             redirect=redirect,
             attributor=attributor,
@@ -216,13 +221,16 @@ class Daemon:
             self_test=test.arrived,
             max_flows=document.limits.max_flows,
             choose=secrecy.logins.choose,
+            stopped=stopped,
             standing=vouching.standing,
         )
         namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, unix, enrolment.is_guarded)
         dialler = Dialler(namespaces.stream_socket)
-        desk = Desk(crew, holds, Cancels(records, dialler, secrecy.logins), secrecy.logins, faults, dialler)
+        cancels = Cancels(records, dialler, secrecy.logins)
+        desk = Desk(crew, holds, cancels, secrecy.logins, faults, dialler, restraint)
+        halt = Halt(restraint.stops, decider, crew, holds, cancels, log)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
-        tend(undo, faults, _beat(redirect), holds.run(), strays.run())
+        tend(undo, faults, beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
         lookout.start()
         tend(undo, faults, sealing.run(), witnesses.run(), retention.run())
@@ -239,6 +247,7 @@ class Daemon:
         if left is None:
             entrance.listen()
         tend(undo, faults, enrolment.run(), namespaces.run())
+        page = await open_page(document, decider, holds, records, faults, secrecy, names, left, undo)
         await test.run()
         tend(undo, faults, test.repeat(EVERY_S), unix.run())
         reload = Reload(decider, in_force, crew, names, holds, log)
@@ -265,7 +274,9 @@ class Daemon:
             witnesses=witnesses,
             retention=retention,
             secrecy=secrecy,
+            restraint=restraint,
             vouching=vouching,
+            page=page,
             started_at=started_at,
             taken_over=dict(left.details) if left else None,
         )
@@ -289,10 +300,18 @@ class Daemon:
                 test=test,
                 strays=strays,
                 vouching=vouching,
+                page=page,
             )
         )
         control = Control(
-            status=status.facts, holds=holds, is_guarded=enrolment.is_guarded, metrics=metrics.text, restart=restart.ask
+            status=status.facts,
+            holds=holds,
+            halt=halt,
+            history=restraint.history,
+            is_guarded=enrolment.is_guarded,
+            metrics=metrics.text,
+            restart=restart.ask,
+            sign_ins=SignIns(page),
         )
         control.more.append(Calls(vouching).add)
         await open_control(control, paths.control, document.metrics.address, left.control() if left else None, undo)
@@ -354,9 +373,3 @@ async def _write_journals(
     writer = await LogWriter.start(log, strict=strict, batch_s=batch_s, on_failure=on_failure, living=living)
     undo.push_async_callback(writer.stop)
     return writer
-
-
-async def _beat(redirect: Redirect) -> None:
-    while True:
-        redirect.beat(time.monotonic_ns())
-        await asyncio.sleep(BEAT_S)

@@ -8,14 +8,18 @@ from collections.abc import Coroutine
 
 from . import hold_messages, messages
 from .berth import Berth
+from .budgets import Exhausted
 from .cancels import Cancels
+from .clearance_messages import Clear, Cleared, Draw, Drawn
 from .crew import Crew
 from .dialling import Dialler
 from .faults import Faults
 from .flows import OpenFlow
+from .history import Deed
 from .holds import Holds
 from .logins import Logins
 from .messages import BadMessage
+from .restraint import Restraint
 from .wording import cut
 
 CATALOG_PAUSE_S = 0.2
@@ -25,7 +29,17 @@ CATALOG_PAUSE_S = 0.2
 class Desk:
     """Carries out what `messages.FromWorker` asks for. Raises BadMessage for what no worker of ours would say."""
 
-    def __init__(self, crew: Crew, holds: Holds, cancels: Cancels, logins: Logins, faults: Faults, dialler: Dialler) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        holds: Holds,
+        cancels: Cancels,
+        logins: Logins,
+        faults: Faults,
+        dialler: Dialler,
+        restraint: Restraint,
+    ) -> None:
+        self._restraint = restraint
         self._dialler = dialler
         self._crew = crew
         self._logins = logins
@@ -56,6 +70,10 @@ class Desk:
                 self._holds.withdraw(flow, message.reason)
             case hold_messages.Judged():
                 self._holds.judged(flow, message)
+            case Clear():
+                self._work(self._clear(flow, message))
+            case Draw():
+                self._work(self._draw(flow, message))
             case messages.CancelKey():
                 self._cancels.add(flow, message.key)
             case messages.Cancel():
@@ -95,16 +113,47 @@ class Desk:
 
     async def _connect(self, flow: OpenFlow) -> None:
         try:
+            self._check_stop(flow)
             link = self._logins.link(flow)
             sock, carried = await self._dialler.dial(flow), ""
             if flow.carried:
                 sock, carried = await self._logins.carry(flow, sock)
+            # It may have been stopped meanwhile.
+            try:
+                self._check_stop(flow)
+            except OSError:
+                sock.close()
+                raise
         except OSError as error:
             flow.dialling = False
             flow.berth.say(messages.Dialled(flow.id, cut(str(error))))
             return
         flow.dialling = False
         flow.berth.say(messages.Dialled(flow.id, "", carried, link), sock)
+
+    async def _clear(self, flow: OpenFlow, message: Clear) -> None:
+        """Have the duties on record that the operation exercises, or say why it may not."""
+        users = (self._holds.owner_of(flow.agent), *message.by)
+        deed = Deed(flow.agent, users, message.duties, flow.id, message.operation, time.time())
+        refusal = await self._restraint.history.exercise(deed)
+        if refusal is None:
+            flow.berth.say(Cleared(flow.id, message.operation))
+        else:
+            flow.berth.say(Cleared(flow.id, message.operation, refusal.reason, refusal.hint, refusal.policies))
+
+    async def _draw(self, flow: OpenFlow, message: Draw) -> None:
+        """Lend something of the budgets of the flow's agent, or say why nothing is left."""
+        found = await self._restraint.budgets.draw(flow.agent, message.owed)
+        if isinstance(found, Exhausted):
+            said = found.reason, found.hint, found.policies, found.hold
+            flow.berth.say(Drawn(flow.id, message.operation, (), *said))
+        else:
+            flow.berth.say(Drawn(flow.id, message.operation, found))
+
+    def _check_stop(self, flow: OpenFlow) -> None:
+        """Raises OSError, with the sentence for the agent, when it is stopped."""
+        if why := self._restraint.stops.why(flow.agent):
+            raise OSError(f"hostguard does not connect to {flow.destination} for you: {why}")
 
     def _catalog(self, berth: Berth, message: messages.CatalogChanged) -> None:
         """Tell the other workers now or, if they have just heard it, a little later: the last change is always told."""

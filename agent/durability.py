@@ -34,7 +34,10 @@ class Durability:
         if not failure:
             return None
         return Decision(
-            Verdict.DENY, reason=f"hostguard can't sync its record, so this is refused: {failure}", refusal=LOG_REFUSAL
+            Verdict.DENY,
+            reason=f"hostguard can't sync its record, so this is refused: {failure}",
+            refusal=LOG_REFUSAL,
+            hint="The log of this host must be writable; `hostguard status` tells its state.",
         )
 
     def _moved(self) -> None:

@@ -73,9 +73,10 @@ class Entrance:
         self_test: Callable[[Origin], bool],
         max_flows: int,
         choose: Callable[[OpenFlow], None],
+        stopped: Callable[[str], str],
         standing: StandingOf,
     ) -> None:
-        """`choose`: decides whose login the flow's server is to see."""
+        """`choose`: decides whose login the flow's server is to see. `stopped`: why nothing of an agent's may go on, or empty."""
         self.listeners: list[socket.socket] = []
         self.opened = 0
         """Flows since the start."""
@@ -96,6 +97,7 @@ class Entrance:
         self._self_test = self_test
         self._max_flows = max_flows
         self._choose = choose
+        self._stopped = stopped
         self._standing = standing
         self._waiting: set[asyncio.Task[None]] = set()
         """One for each accepted connection of which it is not known yet whose it is."""
@@ -250,6 +252,13 @@ class Entrance:
         if not resource and not observed:
             self._refuse(sock, entry.FlowRefused(**facts, reason=place.reason))
             return
+        stopped = self._stopped(rule.agent)
+        if stopped and unread:
+            self._refuse(sock, entry.FlowRefused(**facts, reason=stopped))
+            return
+        if stopped:
+            # It becomes a flow so that the agent hears why, in its protocol's words; its server is not dialled (`desk`).
+            facts["details"] = (*facts["details"], ("stopped", stopped))
         facts["resource"], facts["protocol"] = resource, "" if unread else self._resources.protocols[resource]
         if self._crew.count >= self._max_flows:
             reason = f"limits.max_flows ({self._max_flows}) is reached"

@@ -27,6 +27,7 @@ MAX_NOTED_BYTES: Final = 64 * 1024
 # Under names of their own, because Python 3.11 finds a member of an enum twenty times slower than a global.
 _ALLOW: Final = Verdict.ALLOW
 _HOLD: Final = Verdict.HOLD
+_DENY: Final = Verdict.DENY
 _PREPARE: Final = OperationKind.PREPARE
 
 
@@ -63,6 +64,12 @@ class Gate:
         flow.tally.count(verdict, observed=flow.observed)
         self._tally.count(verdict, observed=flow.observed)
         return judgement
+
+    def turned(self, flow: Flow) -> None:
+        """What was counted as allowed is denied after all."""
+        for tally in (flow.tally, self._tally):
+            tally.allowed -= 1
+            tally.count(_DENY, observed=False)
 
     def observed(self, judgement: Judgement) -> Decision:
         """The decision to carry out where a workload is only observed: go on, with what policy said for the record."""

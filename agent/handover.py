@@ -25,10 +25,11 @@ from ..recorder.inheritance import LivingJournal
 from . import lease
 from .bequest import CrewLeft
 from .broker.environment import VARIABLE as SECRETS
-from .holds import HoldLeft
 from .namespaces import NamespaceLeft
 from .resources import NamesLeft
 from .verifier.service import Left as VouchedLeft
+from .waiting import HoldLeft
+from .web.sessions import Session
 
 VERSION = 1
 VARIABLE = "HOSTGUARD_HANDOVER"
@@ -76,10 +77,14 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     """Flows since the first start."""
     refused: int
     vouched: VouchedLeft = VouchedLeft()
+    page: tuple[int, ...] = ()
+    """The web page's listening socket."""
+    sessions: list[Session] = []
+    """Who has signed in."""
 
     def descriptors(self) -> Iterator[int]:
         """All that have to stay open."""
-        yield from (self.lock, self.control, *self.listeners, *self.resolver)
+        yield from (self.lock, self.control, *self.listeners, *self.resolver, *self.page)
         for namespace in self.namespaces:
             yield from namespace.descriptors
         for journal in self.journals:

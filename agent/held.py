@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..policy.asks import Approval
 from ..policy.judgement import Judgement
-from ..protocols.events import Decision, Verdict
+from ..protocols.events import Decision, Operation, Verdict
 from ..recorder import entry
+from . import clearing
 from .gate import decision_entry, operation_entry
 
 if TYPE_CHECKING:
+    from .clearance_messages import Drawn
     from .hold_messages import Filed, Granted
     from .relay import Relay
 
@@ -56,7 +60,18 @@ def approved(relay: Relay, approval: Approval, request: str) -> None:
     if decision.verdict is Verdict.HOLD:
         # The policy has changed since: what was approved no longer suffices, and a request is decided only once.
         decision = Decision(Verdict.DENY, reason=f"the policy changed after {request} was approved", hint="Ask again.")
-    relay.decided(operation, judgement, decision, request)
+    _go_on(relay, operation, judgement, decision, tuple(sorted(approval.by)), request=request)
+
+
+def beyond_budget(relay: Relay, judgement: Judgement, answer: Drawn) -> Judgement | None:
+    """The judgement by which an allowed operation is held because a budget is used up; None where nobody could approve it."""
+    actions = tuple(sorted({action for action, _ in judgement.accesses}))
+    helps = relay.loop.decider.policy.approvers.helps(relay.flow.agent, relay.flow.resource, actions)
+    if not helps:
+        return None
+    decision = Decision(Verdict.HOLD, reason=answer.refusal, policies=answer.policies)
+    helped_by = tuple(dict.fromkeys(help_.words for help_ in helps if (help_.approval.count or 1) == 1))
+    return msgspec.structs.replace(judgement, decision=decision, helped_by=helped_by, needs=actions)
 
 
 def granted(relay: Relay, answer: Granted) -> None:
@@ -68,7 +83,26 @@ def granted(relay: Relay, answer: Granted) -> None:
     decision = judgement.decision
     if decision.verdict is Verdict.HOLD:
         decision = Decision(Verdict.DENY, reason=f"the policy changed while grant {answer.grant} was used", hint="Ask again.")
-    relay.decided(operation, judgement, decision, "", answer.grant)
+    _go_on(relay, operation, judgement, decision, answer.by, grant=answer.grant)
+
+
+def _go_on(
+    relay: Relay,
+    operation: Operation,
+    judgement: Judgement,
+    decision: Decision,
+    by: tuple[str, ...],
+    *,
+    request: str = "",
+    grant: str = "",
+) -> None:
+    """Carry out what these users' approval comes to, given to a request or by a grant; its duties are asked about first."""
+    if relay.meter is not None and decision.verdict is Verdict.ALLOW:
+        relay.meter.force()  # what users approve is no budget's to stop
+    if judgement.duties and decision.verdict is Verdict.ALLOW:
+        clearing.ask(relay, operation, judgement, decision, by, request=request, grant=grant)
+        return
+    relay.decided(operation, judgement, decision, request, grant)
 
 
 def refused(relay: Relay, reason: str, hint: str, code: bytes, request: str) -> None:
@@ -94,13 +128,14 @@ def given_up(relay: Relay, operation: int, reason: str) -> None:
     """Nobody wants the held operation any more, or the one whose record is being synced."""
     note_unfiled(relay)
     relay.loop.asks.withdraw(relay.flow, operation, reason)
-    relay.operation = relay.pending = None
+    relay.operation = relay.pending = relay.clearing = None
     relay.loop.gate.note(relay.flow, entry.Withdrawn(operation=operation, reason=reason))
 
 
 def note_unfiled(relay: Relay) -> None:
     """An operation that ends before its request was filed is on record nowhere yet."""
-    if relay.operation is not None and relay.pending is not None and not relay.flow.holding:
+    on_record = relay.flow.holding or (relay.clearing is not None and relay.clearing.request)
+    if relay.operation is not None and relay.pending is not None and not on_record:
         decided = decision_entry(relay.operation, relay.pending, relay.pending.decision, "")
         relay.loop.gate.note(relay.flow, operation_entry(relay.operation), decided)
 

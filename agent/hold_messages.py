@@ -8,6 +8,7 @@ import msgspec
 
 from ..policy.asks import Ask
 from ..protocols.events import Operation, Verdict
+from .clearance_messages import Duties
 from .wording import MAX_ITEMS, Message, Text, Texts
 
 # Supervisor to worker.
@@ -82,6 +83,8 @@ class Hold(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """What policy was asked; `accesses` in a form that can be asked again."""
     form: Text = ""
     """Its shape (`policy.sql.shape`), where the judgement is the same for every text of it; else empty."""
+    duties: Duties = ()
+    """What it exercises if it runs."""
 
 
 class Withdraw(Message, frozen=True, forbid_unknown_fields=True, tag=True):

@@ -12,44 +12,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 
-import msgspec
-
 from ..identity.users import Users
-from ..policy.approvals import Kept, RequestBook
+from ..policy.approvals import RequestBook
 from ..policy.decide import Decider
 from ..policy.grants import Grant
-from ..policy.judgement import Judgement
 from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, Request, State, UnknownRequest, verdict_of
-from ..protocols.events import Decision, Verdict
-from ..recorder import entry
+from ..protocols.events import Verdict
 from ..recorder.parameters import render
 from . import hold_messages
 from .announcing import Announcer
 from .flows import OpenFlow
 from .granting import Granting
+from .history import History
 from .messages import BadMessage
 from .records import Records
-from .requestview import request_facts
+from .requestview import request_brief, request_facts, request_texts
 from .spool import Spool
 from .ticketing import Ticketing
-from .waiting import Waiting
+from .waiting import By, HoldLeft, Waiting, approval_entry, judgement_by
 from .watchers import Watchers
 
 INSUFFICIENT_PRIVILEGE = b"42501"
 TICK_S = 0.5
 """How late an expiry may be noticed."""
-
-
-class HoldLeft(msgspec.Struct, frozen=True):
-    """A request as one supervisor leaves it to the next."""
-
-    kept: Kept
-    flow: int
-    """The flow that waits for it; 0 when none does."""
-    operation: int
 
 
 class Holds:
@@ -60,12 +48,14 @@ class Holds:
         book: RequestBook,
         records: Records,
         decider: Decider,
+        history: History,
         granting: Granting,
         ticketing: Ticketing,
         spool: Spool,
         announcer: Announcer,
     ) -> None:
         """`decider`: with the policy in force; of it only who may approve is asked."""
+        self._history = history
         self._book = book
         self._records = records
         self._decider = decider
@@ -146,17 +136,7 @@ class Holds:
 
     def _open(self, waiting: Waiting, hold: hold_messages.Hold) -> None:
         flow, operation = waiting.flow, hold.operation
-        judgement = Judgement(
-            Decision(Verdict.HOLD, policies=hold.policies),
-            None,
-            accesses=hold.accesses,
-            verdicts=(),
-            flags=hold.flags,
-            summary=hold.summary,
-            helped_by=hold.helped_by,
-            needs=hold.needs,
-            depends=hold.depends,
-        )
+        judgement = judgement_by(hold)
         if self._ticketing.wanted(hold.policies):
             filed = self._ticketing.file(flow, hold, judgement)
             flow.berth.say(filed.answer)
@@ -171,6 +151,7 @@ class Holds:
             return
         flow.holding = request.id
         self._waiting[request.id] = waiting
+        waiting.duties = hold.duties
         digest, expires_ns = bytes.fromhex(request.digest), int(request.expires_at * 1e9)
         flow.berth.say(hold_messages.Filed(flow.id, operation.id, request.id, digest, expires_ns))
         self._tell(request, "filed")
@@ -204,9 +185,7 @@ class Holds:
     def leave(self) -> list[HoldLeft]:
         """All requests but tickets, which are in their store, for the next supervisor."""
         found = ((kept, self._waiting.get(kept.request.id)) for kept in self._book.leave() if kept.request.mode != "ticket")
-        return [
-            HoldLeft(kept, waiting.flow.id, waiting.operation) if waiting else HoldLeft(kept, 0, 0) for kept, waiting in found
-        ]
+        return [waiting.leave(kept) if waiting else HoldLeft(kept, 0, 0) for kept, waiting in found]
 
     def take_up(self, left: HoldLeft, flow: OpenFlow | None) -> None:
         """Go on with a request of an earlier supervisor's; `flow`: the one that waits for it."""
@@ -222,6 +201,7 @@ class Holds:
             self._record(flow.id, left.operation, request, "withdrawn")
             self._refuse(flow, left.operation, request, f"request {request.id} was withdrawn: {reason}", "Ask for it anew.")
             return
+        waiting.duties = left.duties
         flow.holding = kept.request.id
         self._waiting[flow.holding] = waiting
         self._book.take_up(kept, waiting)
@@ -245,6 +225,19 @@ class Holds:
         """One request, whole. Raises UnknownRequest."""
         return request_facts(self._whole(self._book.get(request_id)))
 
+    def briefly(self, *, everything: bool) -> Sequence[dict[str, Any]]:
+        """As `list`, of each as much as fits on a line."""
+        return [request_brief(r) for r in (self._book.requests() if everything else self._book.pending())]
+
+    def show_to(self, request_id: str, user: str) -> dict[str, Any]:
+        """One request with its exact texts, and why this user's answer would not count (`objection`). Raises UnknownRequest."""
+        request = self._book.get(request_id)
+        whole = self._whole(request)
+        objection = self._book.objection(request_id, user, self._groups(user), time.time())
+        if whole is request and request.mode == "ticket":
+            objection = objection or "What it would run can't be read now."
+        return {**request_facts(whole), **request_texts(whole), "objection": objection}
+
     def _whole(self, request: Request) -> Request:
         if request.mode == "ticket":
             return self._ticketing.whole(request)
@@ -259,16 +252,19 @@ class Holds:
         *,
         user: str,
         uid: int = -1,
+        provider: str = "",
         approve: bool,
         reason: str,
         digest: str,
         uses: int = 1,
         until: float = 0,
     ) -> dict[str, Any]:
-        """A user's answer, carried out at once. `uses`, `until` (wall time): more than this once, which takes a grant.
+        """A user's answer, carried out at once. `provider`: who vouches for them, if not the kernel by their `uid`.
 
+        `uses`, `until` (wall time): more than this once, which takes a grant.
         Raises NotAllowed, UnknownRequest, AlreadyDecided, BookFull, LedgerUnavailable.
         """
+        by = By(user, uid, provider)
         request = self._book.get(request_id)
         if not request.digest.startswith(digest.lower()):
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
@@ -276,7 +272,7 @@ class Holds:
         if approve and (uses != 1 or until):
             offer = self._offer(request, user, uses, until)
         if request.mode == "ticket":
-            decided = self._ticketing.decide(request, user, uid, approve, reason, offer)
+            decided = self._ticketing.decide(request, by, approve, reason, offer)
             self._tell(decided, verdict_of(decided))
             return self._with(decided, offer)
         waiting = self._waiting.get(request_id)
@@ -285,10 +281,11 @@ class Holds:
             return self.show(request_id)
         async with waiting.answering:
             if approve and self._waiting.get(request_id) is waiting:
+                await waiting.keep_apart(user, self._history)
                 await waiting.judge((*self._book.get(request_id).approved_by, user))
             request = self._decide(request, user, approve, reason)
             if self._waiting.get(request_id) is waiting:
-                self._carry_out(waiting, request, user, uid, offer)
+                self._carry_out(waiting, request, by, offer)
         self._tell(self._book.get(request_id), verdict_of(request))
         return self._with(request, offer)
 
@@ -308,25 +305,34 @@ class Holds:
         shown = render(whole.parameters, whole.formats, whole.types)
         return self.granting.offer(whole, needs, user, uses - (request.mode != "ticket"), until, shown)
 
-    def _decide(self, request: Request, user: str, approve: bool, reason: str) -> Request:
-        groups = self._decider.policy.document.users[user].groups
-        return self._book.decide(request.id, user, groups, approve, reason, request.digest, now=time.time())
+    def owner_of(self, agent: str) -> str:
+        """The user who answers for the agent; empty once the policy no longer knows it."""
+        facts = self._decider.policy.document.agents.get(agent)
+        return facts.owner if facts is not None else ""
 
-    def _carry_out(self, waiting: Waiting, request: Request, user: str, uid: int, offer: Grant | None) -> None:
-        self._record(waiting.flow.id, waiting.operation, request, verdict_of(request), user, uid)
+    def _decide(self, request: Request, user: str, approve: bool, reason: str) -> Request:
+        return self._book.decide(request.id, user, self._groups(user), approve, reason, request.digest, now=time.time())
+
+    def _groups(self, user: str) -> tuple[str, ...]:
+        """Those of the configuration in force; none for a user who is no longer in it."""
+        found = self._decider.policy.document.users.get(user)
+        return found.groups if found is not None else ()
+
+    def _carry_out(self, waiting: Waiting, request: Request, by: By, offer: Grant | None) -> None:
+        self._record(waiting.flow.id, waiting.operation, request, verdict_of(request), by)
         if request.state is State.PENDING:
             return
         flow = self._over(request.id)
         if request.state is State.DENIED:
-            reason = f"{user} denied request {request.id}" + (f": {request.reason}" if request.reason else "")
+            reason = f"{by.user} denied request {request.id}" + (f": {request.reason}" if request.reason else "")
             self._refuse(waiting.flow, waiting.operation, request, reason, "Ask the approver before trying again.")
             return
         approval = self._book.use(request.id, request.digest, time.time())
         flow.berth.say(hold_messages.Approved(flow.id, waiting.operation, request.id, tuple(sorted(approval.by))))
         if offer is not None:
-            self.granting.put(offer, user, uid)
+            self.granting.put(offer, by.user, by.uid)
 
-    def withdraw_ticket(self, request_id: str, *, user: str, uid: int, reason: str) -> dict[str, Any]:
+    def withdraw_ticket(self, request_id: str, *, user: str, uid: int, provider: str = "", reason: str) -> dict[str, Any]:
         """Take a ticket back: its agent's owner, who may decide it, or root.
 
         Raises NotAllowed, UnknownRequest, AlreadyDecided, LedgerUnavailable.
@@ -334,7 +340,7 @@ class Holds:
         request = self._book.get(request_id)
         if request.mode != "ticket":
             raise NotAllowed(f"{request_id} is no ticket: it ends with its statement, which its agent can cancel; or deny it.")
-        self._tell(self._ticketing.withdraw(request, user, uid, reason), "withdrawn")
+        self._tell(self._ticketing.withdraw(request, By(user, uid, provider), reason), "withdrawn")
         return self.show(request_id)
 
     def _over(self, request_id: str) -> OpenFlow:
@@ -371,11 +377,8 @@ class Holds:
                 self.announcer.tell("escalated", request_facts(self._book.get(name), level))
         self._escalated = levels
 
-    def _record(self, flow: int, operation: int, request: Request, verdict: str, user: str = "", uid: int = -1) -> None:
-        approval = entry.Approval(
-            request=request.id, verdict=verdict, user=user, uid=uid, operation=operation, reason=request.reason
-        )
-        self._records.note(flow, approval)
+    def _record(self, flow: int, operation: int, request: Request, verdict: str, by: By | None = None) -> None:
+        self._records.note(flow, approval_entry(request, verdict, operation, by or By()))
 
     # -- watching -------------------------------------------------------------------------------------------------------------
 

@@ -6,9 +6,12 @@ from typing import Annotated
 
 import msgspec
 
+WEB = "[web]"
+"""In the place of a resource's name, which can't be this: the page where users sign in."""
+
 
 class Leaf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """hostguard's certificate for a resource, with its key."""
+    """hostguard's certificate for a resource, or for its own page, with its key."""
 
     resource: Annotated[str, msgspec.Meta(max_length=64)]
     chain: Annotated[bytes, msgspec.Meta(max_length=1 << 20)]

@@ -36,6 +36,7 @@ from .flow import Flow, Tally
 from .gate import Gate
 from .latency import Latency
 from .login import Words
+from .metering import Meters
 from .patience import Patience
 from .relay import Relay
 from .tls.material import Material
@@ -82,6 +83,7 @@ class Loop:
             if one.capture_replies
         }
         """Of resources whose replies are captured."""
+        self._meters = Meters()
         self._dials: dict[int, asyncio.Future[tuple[socket.socket, messages.Dialled]]] = {}
 
     # -- what the supervisor says ---------------------------------------------------------------------------------------------
@@ -130,6 +132,7 @@ class Loop:
             conversation = PostgresConversation(limits, os.urandom(18), flow.credential, client_tls(resource))
         conversation.observe(flow.observed)
         relay = Relay(self, flow, policy, conversation, transport)
+        relay.meter = self._meters.of(relay, self.decider.policy.document)
         self.relays[flow.id] = relay
         self.patience.expect(flow.id)
         self.drain.enter()
@@ -167,8 +170,10 @@ class Loop:
         """Put another policy in force, for open flows from their next operation on."""
         self.decider.reload(Policy(message.document, message.epoch))
         assert self.decider.policy.epoch == message.epoch
+        self._meters.forget()
         for relay in list(self.relays.values()):
             unread.observe(relay, self._observes(relay.flow.workload))
+            relay.meter = self._meters.of(relay, message.document)
         self.say(messages.PolicyTaken(message.epoch))
 
     def report(self, message: messages.Ping) -> None:
@@ -235,6 +240,9 @@ class Loop:
     def replied(self, flow: Flow, effect: Replied, released_ns: int) -> None:
         """Note what came back for an operation."""
         summary = effect.summary
+        relay = self.relays.get(flow.id)
+        if relay is not None and relay.meter is not None:
+            relay.meter.replied(summary.rows, summary.bytes)
         self.gate.captured(flow, effect)
         self.gate.note(
             flow,

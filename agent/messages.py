@@ -14,6 +14,7 @@ import msgspec
 from ..policy.bearers import UNVERIFIED, Bearer
 from ..policy.credential_sections import ServerTls
 from ..policy.document import Document
+from .clearance_messages import ClearanceAnswer, ClearanceQuestion
 from .hold_messages import Approved, Filed, Granted, Hold, Judge, Judged, Refuse, Withdraw
 from .leaves import Leaf, Roots
 from .sandbox.cage import Applied, Cage
@@ -21,6 +22,7 @@ from .wording import Bytes, Count, Message, Text, decoded
 
 SPARE_BYTES = 1 << 20
 """Of a message, beside what an agent may make long: the text and the parameters of a held operation."""
+
 LATENCIES = 41
 """Buckets of `Latency`."""
 
@@ -164,7 +166,7 @@ class Stop(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 HeldAnswer = Filed | Granted | Approved | Refuse
-ToRelay = HeldAnswer | Recall | Authenticated | LoginFailed | CredentialRead | End
+ToRelay = HeldAnswer | ClearanceAnswer | Recall | Authenticated | LoginFailed | CredentialRead | End
 ToWorker = Begin | Tls | NewFlow | Dialled | Deliver | Judge | NewPolicy | CatalogChanged | Ping | Stop | ToRelay
 
 # Worker to supervisor.
@@ -273,6 +275,7 @@ FromWorker = (
     | Hold
     | Withdraw
     | Judged
+    | ClearanceQuestion
     | CancelKey
     | Cancel
     | Closed

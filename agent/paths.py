@@ -78,6 +78,11 @@ class Paths:
         return self.state / "ship.sqlite"
 
     @property
+    def restraint(self) -> Path:
+        """Who is stopped, and what else holds agents back beyond one decision (`restraint`)."""
+        return self.state / "restraint.sqlite"
+
+    @property
     def grants(self) -> Path:
         """Grants and tickets."""
         return self.state / "grants.sqlite"

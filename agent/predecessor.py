@@ -23,6 +23,7 @@ from .lease import Lease
 from .namespaces import Namespaces
 from .resources import Resources
 from .verifier.service import Left as VouchedLeft
+from .web.sessions import Session
 
 
 def predecessor(lease: Lease | None) -> Predecessor | None:
@@ -97,6 +98,19 @@ class Predecessor:
         """The listening control socket."""
         (sock,) = _sockets([self._handover.control])
         return sock
+
+    def page(self, address: tuple[str, int] | None) -> socket.socket | None:
+        """The web page's listening socket, if it listens there; else it is closed."""
+        for sock in _sockets(self._handover.page):
+            if sock.getsockname()[:2] == address:
+                return sock
+            sock.close()
+        return None
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Who has signed in."""
+        return self._handover.sessions
 
     async def take_up(
         self,

@@ -51,12 +51,13 @@ from ..protocols.events import (
     Withdrawn,
 )
 from ..protocols.opaque import Passage
-from . import held, login, securing, unread
+from . import clearing, held, login, securing, unread
 from .facts import CATALOG
 from .flow import Flow
 
 if TYPE_CHECKING:
     from .loop import Loop
+    from .metering import Meter
 
 WRITE_HIGH_BYTES = 256 * 1024
 """Above this a side's write buffer stops the reading of the other side: one socket buffer's worth, so throughput stays."""
@@ -81,12 +82,14 @@ class Relay:
         "_finished",
         "_server_full",
         "asked_ns",
+        "clearing",
         "client",
         "closing",
         "conversation",
         "dialling",
         "flow",
         "loop",
+        "meter",
         "operation",
         "pending",
         "policy",
@@ -107,24 +110,25 @@ class Relay:
         self.server_binding = b""
         """``tls-server-end-point`` of the server's certificate; empty without TLS."""
         self.refusal: CredentialRefused | None = None
-        """The server did not take hostguard's login, and the secret is being read again."""
+        """The server did not take hostguard's login; the secret is being read again."""
         self.operation: Operation | None = None
-        """The operation that is held, or whose record is being synced."""
+        """The operation that is held, or whose record is being synced; `pending`: its judgement."""
         self.pending: Judgement | None = None
-        """The judgement of that operation."""
         self.asked_ns = 0
         """Monotonic time at which the operation that is being decided was decoded; 0 for one that waits for a user."""
         self.released_ns: dict[int, int] = {}
         """Operations whose reply is not complete, with the monotonic time of their release; bounded by what is in flight."""
+        self.clearing: clearing.Waiting | None = None
+        """The decision on that operation, with its request, that waits for the supervisor's word (`clearing`)."""
+        self.meter: Meter | None = None
+        """Counts what its agent's budgets are about; None where there are none."""
         self.task: asyncio.Task[None] | None = None
         self.dialling = False
         """The server is being dialled, or was."""
         self._cut = ""
         """How the connection that was lost was cut off; empty for one that ended in order."""
-        self._client_paused = False
-        self._server_full = False
-        self.closing = False
-        self._finished = False
+        self._client_paused = self._server_full = False
+        self.closing = self._finished = False
         client.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
 
     # -- bytes in -------------------------------------------------------------------------------------------------------------
@@ -147,6 +151,8 @@ class Relay:
         self.flow.server_bytes += len(data)
         try:
             self.carry_out(self.conversation.from_server(data))
+            if self.meter is not None:
+                self.meter.passing(self.conversation.underway)
             self.balance()
         except Exception as error:  # the supervising handler of this flow
             self.crash(error)
@@ -210,8 +216,10 @@ class Relay:
             decision = self.loop.gate.observed(judgement)
         elif decision.verdict is _HOLD:
             if operation.kind is not _PREPARE:
-                return self._hold(operation, judgement)
+                return self.hold(operation, judgement)
             decision = PREPARE_ANYWAY
+        elif (judgement.duties or self.meter is not None) and clearing.waits(self, operation, judgement):
+            return []
         decision = self.loop.gate.admit(self.flow, operation, judgement, decision)
         return self._release(operation, decision, judgement)
 
@@ -229,8 +237,7 @@ class Relay:
             self.loop.added.add(now_ns - self.asked_ns)
         if decision.verdict is not _ALLOW or operation.kind is _PREPARE or operation.kind is _CONNECT:
             return self.conversation.resume(operation.id, decision)
-        stale = self.loop.facts.shifts(judgement)
-        if not stale:
+        if not (stale := self.loop.facts.shifts(judgement)):
             return self.conversation.resume(operation.id, decision)
         self.loop.facts.doubt(self, judgement)
         return self.conversation.resume(operation.id, decision) + self.loop.facts.ask_again(self, stale)
@@ -242,7 +249,8 @@ class Relay:
         self.carry_out(self._resume(operation, refusal or decision, judgement))
         self.balance()
 
-    def _hold(self, operation: Operation, judgement: Judgement) -> list[Effect]:
+    def hold(self, operation: Operation, judgement: Judgement) -> list[Effect]:
+        """Ask users whether the operation may go on."""
         self.operation, self.pending = operation, judgement
         self.asked_ns = 0
         refusal = self.loop.asks.file(self.flow, operation, judgement)
@@ -316,7 +324,7 @@ class Relay:
 
     def decided(self, operation: Operation, judgement: Judgement, decision: Decision, request: str, grant: str = "") -> None:
         """Carry out the late decision on the operation that waits for it; `request` names its request, if it had one."""
-        self.pending = None
+        self.pending = self.clearing = None
         admit = self.loop.gate.admit
         self.do(lambda: self._release(operation, admit(self.flow, operation, judgement, decision, request, grant), judgement))
 
@@ -344,10 +352,7 @@ class Relay:
         """The client can't take more for now, or can again."""
         if self.server is None or self.server.is_closing():
             return
-        if hold:
-            self.server.pause_reading()
-        else:
-            self.server.resume_reading()
+        (self.server.pause_reading if hold else self.server.resume_reading)()
 
     def server_is_full(self, full: bool) -> None:
         """The server can't take more for now, or can again."""
@@ -360,10 +365,7 @@ class Relay:
         if wanted is self._client_paused or self.client.is_closing():
             return
         self._client_paused = wanted
-        if wanted:
-            self.client.pause_reading()
-        else:
-            self.client.resume_reading()
+        (self.client.pause_reading if wanted else self.client.resume_reading)()
 
     # -- the end --------------------------------------------------------------------------------------------------------------
 

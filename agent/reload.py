@@ -24,7 +24,7 @@ from .modes import Modes
 from .names.keeper import Keeper
 from .verifier.keeper import needed_issuers
 
-RELOADED = ("policy", "agents", "users", "tags")
+RELOADED = ("policy", "agents", "users", "tags", "duties", "exclusions", "budgets")
 """Beside these only the mode of a workload: whether it is only observed."""
 FIXED = tuple(section for section in Tables.__struct_fields__ if section not in RELOADED)
 """Sections that the kernel's map, the listeners and the log were set up by: they take a restart."""

@@ -42,6 +42,28 @@ def request_facts(request: Request, escalation: int = 0) -> dict[str, Any]:
     }
 
 
+def request_brief(request: Request) -> dict[str, Any]:
+    """Of the request what fits on a line."""
+    return {
+        "id": request.id,
+        "state": request.state.value,
+        "agent": request.agent,
+        "owner": request.owner,
+        "resource": request.resource,
+        "summary": unmistakable(request.summary),
+        "filed_at": request.filed_at,
+        "expires_at": request.expires_at,
+        "approved_by": list(request.approved_by),
+        "note": _note(request),
+    }
+
+
+def request_texts(request: Request) -> dict[str, Any]:
+    """The texts as they are, for who makes them visible by itself: to tell words from comments takes what the server reads."""
+    lexed = request.session.get("standard_conforming_strings") is not False
+    return {"text": request.text, "prepared_texts": list(request.prepared), "lexed": lexed}
+
+
 def _note(request: Request) -> str:
     """What became of it, in a sentence."""
     said = f": {unmistakable(request.reason)}" if request.reason else ""

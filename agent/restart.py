@@ -40,6 +40,7 @@ from .selftest import SelfTest
 from .speech import speech
 from .strays import Strays
 from .verifier.service import Vouching
+from .web.keeper import Keeper as Page
 
 SETTLE_S = 1.0
 """How long a server may take to be connected, before the successor begins that anew."""
@@ -71,6 +72,7 @@ class Parts:
     test: SelfTest
     strays: Strays
     vouching: Vouching
+    page: Page | None
 
 
 class Restart:
@@ -144,7 +146,8 @@ class Restart:
 
     def _collect(self, control: int) -> Handover:
         parts = self._parts
-        left = (parts.names.leave(), parts.broker.leave(), parts.vouching.let_go(), parts.holds.announcer.leave())
+        page = parts.page.leave() if parts.page is not None else None
+        left = (parts.names.leave(), parts.broker.leave(), parts.vouching.let_go(), parts.holds.announcer.leave(), page)
         ending = [child for child in left if child is not None]
         flows = parts.crew.count
         crew = parts.crew.leave()
@@ -173,4 +176,6 @@ class Restart:
             opened=parts.entrance.opened,
             refused=parts.entrance.refused,
             vouched=parts.vouching.leave(),
+            page=tuple(parts.page.detach()) if parts.page is not None else (),
+            sessions=parts.page.sessions.leave() if parts.page is not None else [],
         )

@@ -34,6 +34,7 @@ from .powers import Powers
 from .records import Records
 from .reload import Reload
 from .resources import Resources
+from .restraint import Restraint
 from .retention import Retention
 from .sealing import Sealing
 from .secrecy import Secrecy
@@ -41,6 +42,7 @@ from .selftest import SelfTest
 from .strays import Strays
 from .trust import link_facts
 from .verifier.service import Vouching
+from .web.keeper import Keeper as Page
 from .witnesses import Witnesses
 
 MAX_FLOWS_SHOWN = 200
@@ -76,7 +78,9 @@ class Status:
         witnesses: Witnesses,
         retention: Retention,
         secrecy: Secrecy,
+        restraint: Restraint,
         vouching: Vouching,
+        page: Page | None,
         started_at: float,
         taken_over: Mapping[str, str] | None,
     ) -> None:
@@ -103,7 +107,9 @@ class Status:
         self._witnesses = witnesses
         self._retention = retention
         self._secrecy = secrecy
+        self._restraint = restraint
         self._vouching = vouching
+        self._page = page
         self._started_at = started_at
         self._taken_over = taken_over
 
@@ -122,6 +128,8 @@ class Status:
         names = await self._names.facts()
         powers = await self._powers.facts()
         broker = await self._secrecy.broker.facts()
+        budgets = await self._restraint.budgets.facts()
+        page = await self._page.facts() if self._page is not None else None
         shipped = await asyncio.to_thread(self._shipped)
         document, policy, test = self._document, self._decider.policy, self._test
         hooks = [dataclasses.asdict(hook) | {"cgroup": str(hook.cgroup or "")} for hook in self._redirect.hooks()]
@@ -163,6 +171,8 @@ class Status:
                 "shown": [flow.facts(told.get(flow.id)) for flow in self._crew.flows[:MAX_FLOWS_SHOWN]],
             },
             "operations": dataclasses.asdict(self._crew.tally),
+            "stops": self._restraint.stops.facts(),
+            "budgets": budgets,
             "requests": {"pending": self._holds.pending},
             "channels": self._holds.announcer.facts(),
             "policy": {"epoch": policy.epoch, "policies": len(policy.rules), "files": [s.file for s in document.sources]},
@@ -170,6 +180,7 @@ class Status:
             "powers": powers,
             "broker": broker,
             "identity": self._vouching.facts(),
+            "page": page,
             "trust": self._secrecy.trust.facts(),
             "log": self._log(),
             "shipped": shipped,
@@ -265,6 +276,7 @@ class Status:
     def _problems(self, hooks: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[str]:
         found = [f"hook {hook['name']} is not attached: {hook['detail']}" for hook in hooks if not hook["attached"]]
         found += [f"workload {w['name']} is not guarded: {w['problem']}" for w in workloads if not w["guarded"]]
+        found += [stop["says"] for stop in self._restraint.stops.facts()]
         found += self._identity_problems()
         if self._test.failure:
             found.append(f"self-test: {self._test.failure}")
@@ -283,6 +295,7 @@ class Status:
         found += self._name_problems()
         found += self._broker_problems()
         found += self._vouching.problems()
+        found += self._page.problems() if self._page is not None else []
         log = self._log()
         if log["failure"]:
             found.append(f"the log can't be written, operations are refused: {log['failure']}")

@@ -18,7 +18,6 @@ from ..policy.grants import Grant
 from ..policy.judgement import Judgement
 from ..policy.requests import SHOWN_CHARACTERS, AlreadyDecided, BookFull, NotAllowed, Request, State, operation_digest, verdict_of
 from ..protocols.events import Operation, OperationKind, Session
-from ..recorder import entry
 from ..recorder.parameters import render
 from .faults import Faults
 from .flows import OpenFlow
@@ -27,7 +26,7 @@ from .hold_messages import Filed, Hold
 from .ledger import LedgerUnavailable
 from .records import Records
 from .tickets import MAX_BYTES, Kept, Tickets
-from .waiting import OnTicket, Ticket
+from .waiting import By, OnTicket, Ticket, approval_entry
 
 AGAIN = "Run it again, as it is, once it is approved."
 
@@ -118,27 +117,27 @@ class Ticketing:
             return Answered(_filed(flow, operation, reopened, reason, AGAIN), reopened)
         return Answered(_filed(flow, operation, known, f"this waits for approval as request {known.id}", AGAIN))
 
-    def decide(self, request: Request, user: str, uid: int, approve: bool, reason: str, offer: Grant | None) -> Request:
+    def decide(self, request: Request, by: By, approve: bool, reason: str, offer: Grant | None) -> Request:
         """A user's answer. Raises NotAllowed, AlreadyDecided, UnknownRequest, BookFull, LedgerUnavailable."""
         now = time.time()
-        groups = self._decider.policy.document.users[user].groups
+        groups = self._decider.policy.document.users[by.user].groups
         before = self._book.snapshot(request.id)
         until = offer.until if offer is not None else 0
-        decided = self._book.decide(request.id, user, groups, approve, reason, request.digest, now=now, until=until)
+        decided = self._book.decide(request.id, by.user, groups, approve, reason, request.digest, now=now, until=until)
         try:
-            self._keep(decided, user, uid, offer, now)
+            self._keep(decided, by, offer, now)
         except (LedgerUnavailable, NotAllowed):
             self._book.restore(before)
             raise
         return decided
 
-    def _keep(self, decided: Request, user: str, uid: int, offer: Grant | None, now: float) -> None:
-        self._record(decided, verdict_of(decided), user, uid)
+    def _keep(self, decided: Request, by: By, offer: Grant | None, now: float) -> None:
+        self._record(decided, verdict_of(decided), by)
         if decided.state is not State.APPROVED:
             self._tickets.save(decided)
             return
         grant = offer or self._once(decided, now)
-        self._granting.put(grant, user, uid, also=lambda connection: self._tickets.change(connection, decided))
+        self._granting.put(grant, by.user, by.uid, also=lambda connection: self._tickets.change(connection, decided))
 
     def _once(self, decided: Request, now: float) -> Grant:
         """What an approved ticket is good for, unless more was granted with it."""
@@ -154,8 +153,9 @@ class Ticketing:
             escalation=self._book.escalation(decided, now),
         )
 
-    def withdraw(self, request: Request, user: str, uid: int, reason: str) -> Request:
+    def withdraw(self, request: Request, by: By, reason: str) -> Request:
         """Take a ticket back. Raises NotAllowed, AlreadyDecided, LedgerUnavailable."""
+        user, uid = by.user, by.uid
         owner = self._decider.policy.document.agents.get(request.agent)
         if uid != 0 and (owner is None or user != owner.owner):
             users, needs = self._decider.policy.document.users, self._book.needs(request.id)
@@ -166,7 +166,7 @@ class Ticketing:
         if request.state is State.APPROVED:
             self._granting.revoke_all_of(request.id, user, uid, reason)
         withdrawn = self._book.withdraw(request.id, reason)
-        self._record(withdrawn, "withdrawn", user, uid)
+        self._record(withdrawn, "withdrawn", by)
         self._tickets.save(withdrawn)
         return withdrawn
 
@@ -187,7 +187,7 @@ class Ticketing:
 
     def expired(self, request: Request) -> None:
         """Nobody decided it in time, or nobody used it."""
-        self._record(request, "expired", "", -1)
+        self._record(request, "expired", By())
         try:
             self._tickets.save(request)
         except LedgerUnavailable as error:
@@ -203,10 +203,8 @@ class Ticketing:
             return request
         return msgspec.structs.replace(request, text=kept.text, parameters=kept.parameters, prepared=kept.prepared)
 
-    def _record(self, request: Request, verdict: str, user: str, uid: int) -> None:
-        approval = entry.Approval(
-            request=request.id, verdict=verdict, user=user, uid=uid, operation=request.operation, reason=request.reason
-        )
+    def _record(self, request: Request, verdict: str, by: By) -> None:
+        approval = approval_entry(request, verdict, request.operation, by)
         if not self._records.note(request.flow, approval) and verdict in ("approved", "collected"):
             raise NotAllowed(f"It can't be put on record: {self._records.failure}")
 

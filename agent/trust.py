@@ -15,7 +15,7 @@ from .authority.bundle import combined, system_bundle, write
 from .authority.installed import not_in_system
 from .broker.keeper import Keeper
 from .failures import Failure
-from .leaves import Roots
+from .leaves import WEB, Roots
 
 LOOK_S = 10.0
 """How often the files are looked at; a system's roots change some times a year."""
@@ -32,6 +32,8 @@ class Trust:
         self._bundle = bundle
         self._broker: Keeper | None = None
         self._broadcast: Broadcast = lambda _tls: None
+        self.also: list[Callable[[], None]] = []
+        """Called when the broker has other leaves."""
         self._stamps: dict[str, tuple[int, int]] = {}
         self._roots: tuple[Roots, ...] = ()
         self.failure = ""
@@ -45,12 +47,15 @@ class Trust:
     @property
     def tls(self) -> messages.Tls:
         """For workers."""
-        return messages.Tls(self._broker.leaves if self._broker else (), self._roots)
+        leaves = self._broker.leaves if self._broker else ()
+        return messages.Tls(tuple(leaf for leaf in leaves if leaf.resource != WEB), self._roots)
 
     def changed(self) -> None:
         """The broker has other leaves, or authorities."""
         self._write_bundle()
         self._broadcast(self.tls)
+        for call in self.also:
+            call()
 
     async def run(self) -> None:
         """Follow the files; runs until cancelled."""

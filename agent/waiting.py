@@ -7,17 +7,54 @@ from collections.abc import Sequence
 
 import msgspec
 
+from ..policy.approvals import Kept
 from ..policy.asks import Answer, Approval, Ask
 from ..policy.decide import Decider
 from ..policy.judge import Finding, find
 from ..policy.judgement import Judgement
-from ..policy.requests import NotAllowed
+from ..policy.requests import NotAllowed, Request
 from ..protocols.events import Decision, Operation, Verdict
+from ..recorder import entry
 from . import hold_messages
 from .flows import OpenFlow
+from .history import History, Items
+from .ledger import LedgerUnavailable
 
 JUDGE_S = 10.0
 """How long a worker may take to say what an approval comes to."""
+
+
+class By(msgspec.Struct, frozen=True):
+    """Who answers."""
+
+    user: str = ""
+    uid: int = -1
+    """As the kernel tells it; -1 for who has signed in on the page."""
+    provider: str = ""
+    """Where they have signed in; empty for a UNIX user."""
+
+
+def approval_entry(request: Request, verdict: str, operation: int, by: By) -> entry.Approval:
+    """What goes on record of an answer, or of an end without one (`by` is nobody)."""
+    return entry.Approval(
+        request=request.id,
+        verdict=verdict,
+        user=by.user,
+        uid=by.uid,
+        operation=operation,
+        reason=request.reason,
+        provider=by.provider,
+    )
+
+
+class HoldLeft(msgspec.Struct, frozen=True):
+    """A request as one supervisor leaves it to the next."""
+
+    kept: Kept
+    flow: int
+    """The flow that waits for it; 0 when none does."""
+    operation: int
+    duties: tuple[tuple[str, str], ...] = ()
 
 
 class Waiting:
@@ -32,6 +69,8 @@ class Waiting:
         """Held while one user's answer is carried out: the next one counts with it."""
         self.answer: asyncio.Future[hold_messages.Judged] | None = None
         """What the worker is being asked for."""
+        self.duties: Items = ()
+        """What it exercises if it runs."""
         self.judgement = judgement_of(Verdict.DENY, "nobody has judged it yet", (), ())
         """What the worker said last."""
         self._policy = decider.open(flow.agent, flow.resource)
@@ -67,6 +106,21 @@ class Waiting:
         finally:
             self.answer = None
         self.judgement = judgement_of(told.verdict, told.reason, told.policies, told.helped_by)
+
+    async def keep_apart(self, user: str, history: History) -> None:
+        """Raises NotAllowed for a user who has taken part in what must be apart from this."""
+        if not self.duties:
+            return
+        try:
+            why = await history.objection(user, self.duties)
+        except LedgerUnavailable as error:
+            raise NotAllowed(f"whether duties are apart can't be told: {error}") from None
+        if why:
+            raise NotAllowed(f"{user} may not approve it: {why}")
+
+    def leave(self, kept: Kept) -> HoldLeft:
+        """Its request, for the next supervisor."""
+        return HoldLeft(kept, self.flow.id, self.operation, tuple(self.duties))
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -111,6 +165,21 @@ class OnTicket:
     def may_approve(self, user: str, groups: Sequence[str], actions: Sequence[str], escalation: int = 0) -> Answer:
         approvers = self._decider.policy.approvers
         return approvers.may_approve(user, groups, self.agent, self.resource, actions, escalation)
+
+
+def judgement_by(hold: hold_messages.Hold) -> Judgement:
+    """What its worker found of a held operation."""
+    return Judgement(
+        Decision(Verdict.HOLD, policies=hold.policies),
+        None,
+        accesses=hold.accesses,
+        verdicts=(),
+        flags=hold.flags,
+        summary=hold.summary,
+        helped_by=hold.helped_by,
+        needs=hold.needs,
+        depends=hold.depends,
+    )
 
 
 def judgement_of(verdict: Verdict, reason: str, policies: tuple[str, ...], helped_by: tuple[str, ...]) -> Judgement:

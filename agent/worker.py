@@ -30,8 +30,9 @@ from ..policy.detect import scanner
 from ..protocols.postgres import encryption, scram
 from ..protocols.postgres.encodings import CODECS
 from ..recorder.journal import Journal
-from . import held, hold_messages, login, messages
+from . import clearing, held, hold_messages, login, messages
 from .channel import PACKET_BYTES, Channel
+from .clearance_messages import Cleared, Drawn
 from .durability import Durability
 from .flow import Tally
 from .gate import Gate
@@ -193,6 +194,10 @@ def _to_relay(loop: Loop, message: messages.ToRelay) -> None:
             held.granted(relay, message)
         case hold_messages.Approved():
             held.approved(relay, Approval(frozenset(message.by)), message.request)
+        case Cleared():
+            clearing.cleared(relay, message)
+        case Drawn():
+            clearing.drawn(relay, message)
         case hold_messages.Refuse():
             held.refused(relay, message.reason, message.hint, message.code, message.request)
         case messages.Recall():

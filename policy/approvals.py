@@ -215,6 +215,17 @@ class RequestBook:
             expires_at=until or now + (self.times.use_s if request.mode == "ticket" else self.times.timeout_s),
         )
 
+    def objection(self, request_id: str, user: str, groups: tuple[str, ...], now: float) -> str:
+        """Why the user's answer would not count, in a sentence; empty when it would. Raises `UnknownRequest`."""
+        request = self.get(request_id)
+        if request.state is not State.PENDING:
+            return f"{request_id} is {request.state.value} already."
+        live = self._live[request_id]
+        answer = live.flow.may_approve(user, groups, live.actions, self.escalation(request, now))
+        if not answer.allowed:
+            return not_allowed(request, user, answer)
+        return f"{user} has approved it already; it needs another user's approval as well." if user in request.approved_by else ""
+
     def escalation(self, request: Request, now: float) -> int:
         """How often it has escalated."""
         return sum(now >= request.filed_at + after_s for after_s in self.times.escalate_s)

@@ -8,12 +8,12 @@ import msgspec
 from cedarpy import pst
 
 from .asks import Ask
-from .bearers import Bearer
 from .catalogs import BUILT_IN_TAGS
 from .decide import Policy
 from .entities import tag_chain
-from .issuers import mapped_roles
+from .holders import all_claims, matrix, opaque_calls
 from .names import OF_RESOURCE
+from .operators import HOST, ROOT
 from .paths import split
 from .rules import RESERVED_ID, Rule
 from .sql.functions import CONSEQUENCES
@@ -33,6 +33,8 @@ class Report(msgspec.Struct, frozen=True):
     """How many of each there are: workloads, agents, users, resources, tags, policies, base policies."""
     warnings: tuple[str, ...]
     """Sentences, each naming the place."""
+    conflicts: tuple[str, ...] = ()
+    """Who could exercise duties that must be apart, a sentence each."""
 
 
 def check(policy: Policy) -> Report:
@@ -48,7 +50,10 @@ def check(policy: Policy) -> Report:
         "policies": len(rules) - len(base),
         "base policies": len(base),
     }
-    return Report(counts, (*_matching_nothing(policy), *_unserved(policy), *_unseen(policy), *_unapproved(policy)))
+    if document.duties:
+        counts["duties"] = len(document.duties)
+    warnings = (*_matching_nothing(policy), *_unserved(policy), *_unseen(policy), *_unapproved(policy), *opaque_calls(policy))
+    return Report(counts, warnings, tuple(map(str, matrix(policy).conflicts)))
 
 
 def _matching_nothing(policy: Policy) -> Iterator[str]:
@@ -67,7 +72,7 @@ def _unknown(policy: Policy, kind: str, name: str) -> str:
             *(role for agent in document.agents.values() for role in agent.roles),
             *(rule.role for issuer in document.issuers.values() for rule in issuer.roles),
         },
-        "Group": {group for user in document.users.values() for group in user.groups},
+        "Group": {ROOT, *(group for user in document.users.values() for group in user.groups)},
         "Agent": document.agents,
         "User": document.users,
         "Resource": document.resources,
@@ -75,6 +80,7 @@ def _unknown(policy: Policy, kind: str, name: str) -> str:
         "Tag": {part for tag in (*document.tags, *BUILT_IN_TAGS) for part in tag_chain(tag)},
         "FunctionClass": {*CONSEQUENCES, "unlocks"},
         "NameClass": {OF_RESOURCE[1]},
+        "Host": {HOST},
     }
     if kind in known:
         names = set(known[kind])
@@ -93,20 +99,15 @@ def _unknown(policy: Policy, kind: str, name: str) -> str:
 def _unserved(policy: Policy) -> Iterator[str]:
     """Workloads whose agent nothing of the user's own permits anything."""
     for name, workload in policy.document.workloads.items():
-        roles = (*policy.document.agents[workload.agent].roles, *_most(policy, workload.agent).roles)
+        roles = (*policy.document.agents[workload.agent].roles, *all_claims(policy, workload.agent).roles)
         rules = policy.book.concerning(("Agent", workload.agent), [("Role", role) for role in roles])
         if not any(rule.node.effect == "permit" and not rule.id.startswith(RESERVED_ID) and _for_agents(rule) for rule in rules):
             yield f'workloads.{name}: no policy permits agent "{workload.agent}" anything beyond the base policy'
 
 
-def _most(policy: Policy, agent: str) -> Bearer:
-    """All roles that claims can give to the agent."""
-    return Bearer(tuple(sorted(mapped_roles(policy.document, agent))))
-
-
 def _for_agents(rule: Rule) -> bool:
     action = rule.node.action
-    return not (isinstance(action, pst.ActionEq) and action.entity.id in ("approve", "issue"))
+    return not (isinstance(action, pst.ActionEq) and action.entity.id in ("approve", "issue", "operate"))
 
 
 def _unseen(policy: Policy) -> Iterator[str]:
@@ -116,7 +117,7 @@ def _unseen(policy: Policy) -> Iterator[str]:
             yield f'tags."{name}": no column carries it'
             continue
         asks = [Ask("reveal", "Column", column, (), (("Tag", name),)) for column in tag.columns]
-        askers = [policy.asker(agent, _most(policy, agent)) for agent in policy.document.agents]
+        askers = [policy.asker(agent, all_claims(policy, agent)) for agent in policy.document.agents]
         answers = [answer for asker in askers for answer in asker.ask(asks, ())]
         if not any(answer.allowed for answer in answers):
             yield f'tags."{name}": no policy permits any agent to reveal it'
@@ -127,7 +128,7 @@ def _unapproved(policy: Policy) -> Iterator[str]:
     for rule in policy.rules:
         if rule.node.effect != "permit" or "approval" not in rule.text:
             continue
-        agents = [agent for agent in policy.document.agents if rule in policy.asker(agent, _most(policy, agent)).rules]
+        agents = [agent for agent in policy.document.agents if rule in policy.asker(agent, all_claims(policy, agent)).rules]
         for action in _actions(rule):
             if agents and not any(
                 policy.approvers.helps(agent, resource, [action]) for agent in agents for resource in policy.document.resources

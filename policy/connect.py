@@ -15,6 +15,7 @@ from ..protocols.events import Decision, Verdict
 from .addresses import parse_address
 from .asks import Approval, Ask
 from .bearers import UNVERIFIED, Bearer
+from .duties import connected
 from .judge import Finding, Help, find
 from .judgement import AccessVerdict, Judgement
 from .memory import Memory
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MAX_TEXTS = 1024
 """Judgements kept by text."""
 KEYS = ("sni", "asked", "alpn", "version", "hidden", "ja4")
+_FORM = "Write it as `connect sni=api.example.com alpn=h2`."
 _LISTS = ("asked", "alpn")
 
 
@@ -89,6 +91,7 @@ class ConnectScope:
         self._asker = policy.asker(agent, bearer)
         self._section = policy.document.resources[resource]
         self._names = server_names(self._section)
+        self._duties = connected(policy.document, resource)
         self._stats = stats
 
     def judge(self, text: str, approval: Approval | None, memory: Memory) -> Judgement:
@@ -96,7 +99,8 @@ class ConnectScope:
         try:
             wanted = read(text)
         except Unreadable as error:
-            return Judgement(Decision(Verdict.DENY, reason=str(error)), None, (), (), (), str(error), self._policy.epoch)
+            decision = Decision(Verdict.DENY, reason=str(error), hint=_FORM)
+            return Judgement(decision, None, (), (), (), str(error), self._policy.epoch)
         judgement = self._judge(wanted, approval)
         if approval is None:
             if len(self.texts) >= MAX_TEXTS:
@@ -128,12 +132,15 @@ class ConnectScope:
             finding.helped_by if held else (),
             finding.needs if held else (),
             asks=(ask,) if held else (),
+            duties=() if finding.verdict is Verdict.DENY else self._duties,
         )
 
     def _decision(self, finding: Finding, flags: dict[str, str]) -> Decision:
         hint = ""
         if finding.verdict is Verdict.DENY:
-            hint = "; ".join(flags.values())
+            hint = "; ".join(flags.values()) or (
+                f"`hostguard policy explain --agent {self.agent} --resource {self.resource} connect` tells which policies decide."
+            )
         return Decision(finding.verdict, finding.reason, hint, finding.policies)
 
     def _flags(self, wanted: Connect) -> Iterable[tuple[str, str]]:

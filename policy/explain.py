@@ -7,14 +7,16 @@ from typing import Any
 
 from cedarpy import pst
 
-from ..protocols.events import Session
+from ..protocols.events import Session, Verdict
 from .connect import ConnectScope
 from .decide import AnyScope, Decider, Policy
 from .disclosure import disclose
 from .document import Document
+from .duties import Exercise, shown
 from .judgement import Judgement
 from .memory import Memory
 from .paths import split
+from .remedies import remedies
 from .scope import Scope
 from .sql.analysis import Analysis, Name, Output
 from .sql.catalog import Catalog
@@ -35,8 +37,10 @@ def explain(
     """The verdict on `text` with its reasons, as plain data:
 
     verdict (``allow``, ``deny``, ``hold``), policies, effects, reads, writes, flags, columns (name, sources, mask), reason,
-    hint, accesses (action, object, verdict, policies), helped_by. Relations are ``schema.table``. Without a catalog a ``*``
-    stands for itself and for the hidden columns that the configuration knows. Raises `UnknownName`.
+    hint, accesses (action, object, verdict, policies), helped_by, remedies (what would help, where it is denied), duties (duty,
+    objects, apart_from), budgets (that it counts against). What others have done, and what is used up, only the daemon knows.
+    Relations are ``schema.table``. Without a catalog a ``*`` stands for itself and for the hidden columns that the configuration
+    knows. Raises `UnknownName`.
     """
     _known(agent, policy.document.agents, "agent")
     _known(resource, policy.document.resources, "resource")
@@ -58,6 +62,32 @@ def explain(
             for a in judgement.verdicts
         ],
         "helped_by": list(judgement.helped_by),
+        "remedies": remedies(policy, agent, judgement),
+        "duties": [_duty(policy.document, each) for each in judgement.duties],
+        "budgets": [
+            {"budget": name, "window_s": b.window_s, "operations": b.operations, "rows": b.rows, "bytes": b.bytes, "over": b.over}
+            for name, b in policy.document.budgets.items()
+            if b.concerns(agent) and judgement.decision.verdict is not Verdict.DENY
+        ],
+    }
+
+
+def _duty(document: Document, exercise: Exercise) -> dict[str, Any]:
+    """A duty that it exercises, on what, and from which others that is apart."""
+    exclusions = [(name, each) for name, each in document.exclusions.items() if exercise.duty in each.duties]
+    return {
+        "duty": exercise.duty,
+        "objects": [*map(shown, exercise.objects), *(f"the key ${number}" for number in exercise.parameters)],
+        "apart_from": [
+            {
+                "exclusion": name,
+                "duties": [other for other in each.duties if other != exercise.duty],
+                "scope": each.scope,
+                "within": each.within,
+                "window_s": each.window_s,
+            }
+            for name, each in exclusions
+        ],
     }
 
 
@@ -116,7 +146,7 @@ def _make_scope(policy: Policy, agent: str, resource: str, database: str, catalo
         return ConnectScope(policy, agent, resource, Stats())
     session = Session(database=database, user="", search_path=SEARCH_PATH)
     disclosure = disclose(policy.document, policy.asker(agent), resource, database, catalog, b"", offline=True)
-    return Scope(policy, agent, resource, session, catalog, disclosure, Stats())
+    return Scope(policy, agent, resource, session, catalog, disclosure, Stats(), offline=True)
 
 
 def _relations(names: tuple[Name, ...]) -> list[str]:

@@ -6,6 +6,7 @@ import msgspec
 
 from ..protocols.events import Decision, Verdict
 from .asks import Ask
+from .duties import Exercise
 from .sql.analysis import Analysis
 
 
@@ -45,6 +46,8 @@ class Judgement(msgspec.Struct, frozen=True):
     """Texts prepared earlier in the flow that this judgement rests on."""
     touches: bool = False
     """It may read columns that are hidden from the agent."""
+    duties: tuple[Exercise, ...] = ()
+    """Duties that it exercises if it runs, which may be kept apart from what others do."""
     asks: tuple[Ask, ...] = ()
     """HOLD: what the policies were asked, in the order of `accesses`."""
     shared: bool = False

@@ -10,10 +10,12 @@ from .addresses import UNIX_SCHEME, parse_address
 from .credential_checks import credential_mistakes
 from .detect import plugins
 from .detect.found import ENTITIES
+from .duty_checks import duty_mistakes
 from .issuers import issuer_mistakes
 from .paths import split
 from .sections import Tables
 from .strict import Mistake, suggest
+from .web_checks import web_mistakes
 from .workloads import workload_mistakes
 
 RESERVED_TAG = "catalog"
@@ -34,7 +36,9 @@ def dangling(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _channels(tables)
     yield from _recipients(tables)
     yield from credential_mistakes(tables, raw)
+    yield from duty_mistakes(tables, raw)
     yield from issuer_mistakes(tables, raw)
+    yield from web_mistakes(tables, raw)
 
 
 def _skipped(tables: Tables) -> Iterator[Mistake]:

@@ -153,6 +153,18 @@ def actions() -> frozenset[str]:
 
 
 @cache
+def members(action: str) -> frozenset[str]:
+    """The single actions that an action stands for: those of a group, else itself alone."""
+    found = {
+        name.strip()
+        for names, group in re.findall(r"^action ([^{;]*?) in \[(\w+)\]", schema_text(), re.MULTILINE)
+        for name in names.split(",")
+        if group == action
+    }
+    return frozenset(found or [action])
+
+
+@cache
 def approvable() -> frozenset[str]:
     """The actions whose context can hold an approval."""
     found = re.findall(r"^action ([^{;]*?)(?: in \[[a-z]*\])?\s+appliesTo {([^;]*)};", schema_text(), re.MULTILINE)

@@ -12,6 +12,7 @@ from .accesses import Resolver, Unresolved, defines, moves_path, sets_path
 from .asks import Approval, Ask
 from .bearers import UNVERIFIED, Bearer
 from .disclosure import Disclosure
+from .duties import DutyFinder, Exercise
 from .judge import Finding, Help, find
 from .judgement import AccessVerdict, Judgement
 from .lineage.follow import Flow
@@ -70,7 +71,10 @@ class Scope:
         disclosure: Disclosure,
         stats: Stats,
         bearer: Bearer = UNVERIFIED,
+        *,
+        offline: bool = False,
     ) -> None:
+        """`offline`: nothing runs, so a catalog that is not known closes nothing."""
         self.agent = agent
         self.resource = resource
         self.session = session
@@ -83,6 +87,7 @@ class Scope:
         self._lost = Resolver(resource, msgspec.structs.replace(session, search_path=None), catalog)
         """For a text that moves the search_path: what its other names mean depends on how far it has come."""
         self.disclosure = disclosure
+        self._duties = DutyFinder(policy.document, resource, session.database, catalog, offline=offline)
         self._stats = stats
 
     def judge(self, text: str, approval: Approval | None, memory: Memory) -> Judgement:
@@ -100,7 +105,8 @@ class Scope:
         analysis = analyse(text, standard_conforming_strings=self.session.standard_conforming_strings)
         judgement = self._judge(analysis, text, approval, memory)
         if approval is None and not (analysis.executes or analysis.fetches or analysis.prepares or analysis.declares):
-            if form is not None and not analysis.literal_sensitive and not judgement.by_text:
+            by_text = judgement.by_text or any(each.by_literal for each in judgement.duties)
+            if form is not None and not analysis.literal_sensitive and not by_text:
                 judgement = msgspec.structs.replace(judgement, shared=True)
                 self._keep(self._shapes, form, judgement)
             self._keep(self.texts, text, judgement)
@@ -188,6 +194,10 @@ class Scope:
             hint = self._with_where(asks, flags, approval) or self._hint()
         elif exposure.refusal:
             verdict, reason, hint, policies = Verdict.DENY, exposure.refusal, exposure.hint, ()
+        duties: tuple[Exercise, ...] = ()
+        if verdict is not Verdict.DENY:
+            lexical = self.session.standard_conforming_strings
+            duties = self._duties.find(asks, (text, *depends), standard_conforming_strings=lexical)
         decision = Decision(
             verdict,
             reason,
@@ -208,7 +218,8 @@ class Scope:
             finding.needs if verdict is Verdict.HOLD else (),
             depends,
             exposure.touches,
-            tuple(asks) if verdict is Verdict.HOLD else (),
+            duties=duties,
+            asks=tuple(asks) if verdict is Verdict.HOLD else (),
             moves_path=moves,
             by_text=exposure.by_text,
         )

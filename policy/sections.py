@@ -7,11 +7,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from .approval_sections import Approvals
+from .budget_sections import Budget
 from .channel_sections import Channel
 from .credential_sections import Aws, ClientTls, Credential, HostName, ServerTls, Tls, Vault
+from .duty_sections import Duty, Exclusion
 from .issuer_sections import Issuer, Requirement
 from .outlet_sections import Forward, Metrics, Ship, Witness
 from .section import AbsolutePath, Name, Section
+from .web_sections import SignIn, User, Web
 
 Family = Literal[
     "unix", "inet", "inet6", "netlink", "packet", "rds", "can", "tipc", "bluetooth", "alg", "vsock", "kcm", "smc", "xdp"
@@ -206,15 +209,6 @@ class Agent(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who must vouch for it, by the issuer's name. Default nobody: it is its workload."""
 
 
-class User(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[users.NAME]``: a human."""
-
-    unix: tuple[str, ...] = ()
-    """UNIX user names that are this user on the control socket. Default none."""
-    groups: tuple[Name, ...] = ()
-    """Groups that policies can name. Default none."""
-
-
 ServerName = Annotated[
     str,
     msgspec.Meta(
@@ -321,7 +315,12 @@ class Tables(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     agents: dict[Name, Agent] = {}
     users: dict[Name, User] = {}
     issuers: dict[Name, Issuer] = {}
+    web: Web = Web()
+    sign_in: dict[Name, SignIn] = {}
     resources: dict[Name, Resource] = {}
     tags: dict[Name, Tag] = {}
+    duties: dict[Name, Duty] = {}
+    exclusions: dict[Name, Exclusion] = {}
+    budgets: dict[Name, Budget] = {}
     witnesses: dict[Name, Witness] = {}
     channels: dict[Name, Channel] = {}

@@ -351,6 +351,11 @@ class Conversation(Protocol):
         ...
 
     @property
+    def underway(self) -> tuple[int, int]:
+        """Rows and bytes of the reply that is coming in, so far; of what passes unread all bytes. (0, 0) while none does."""
+        ...
+
+    @property
     def client_backlog(self) -> int:
         """Bytes of the client that wait inside; the owner stops reading above its limit."""
         ...

@@ -50,6 +50,7 @@ class Passage(Wordless):
         self.half_closed = False
         """One side sends no more; the owner's to note."""
         self._closed = False
+        self._passed = 0
 
     def from_client(self, data: bytes) -> list[Effect]:
         if self.open:
@@ -58,6 +59,7 @@ class Passage(Wordless):
         return []
 
     def from_server(self, data: bytes) -> list[Effect]:
+        self._passed += len(data)
         if self.open:
             return [ToClient(data)]
         self._to_client += data
@@ -116,6 +118,11 @@ class Passage(Wordless):
     def idle(self) -> bool:
         """Not to anybody's knowledge."""
         return False
+
+    @property
+    def underway(self) -> tuple[int, int]:
+        """All bytes of the server's."""
+        return 0, self._passed
 
     @property
     def client_backlog(self) -> int:

@@ -250,9 +250,25 @@ class Approval(Entry, tag="approval"):
     user: str = ""
     """The user who decided; empty where nobody did."""
     uid: int = -1
-    """Their UNIX user id, as the kernel tells it of the control socket's peer."""
+    """Their UNIX user id, as the kernel tells it of the control socket's peer; -1 on the web page."""
     operation: int = 0
     reason: Text = ""
+    provider: str = ""
+    """The identity provider at which they signed in; empty for a UNIX user."""
+
+
+class SignedIn(Entry, tag="user.session"):
+    """An identity provider vouched for somebody, who was let in or not; written before they are."""
+
+    user: str
+    """Empty when they were not."""
+    provider: str
+    subject: Text
+    """What the provider calls them."""
+    address: str
+    """Where they are, as hostguard sees it; ``uid N`` for the command line."""
+    refused: Text = ""
+    """Why they were not let in."""
 
 
 class GrantIssued(Entry, tag="grant.issued"):
@@ -465,6 +481,35 @@ class PolicyLoad(Entry, tag="policy.load"):
     errors: Texts = ()
     user: str = ""
     """Who asked for the reload; empty at start."""
+
+
+class AgentStopped(Entry, tag="agent.stop"):
+    """A user stopped an agent: its flows end, and nothing new of its goes on until it is resumed. Of no flow."""
+
+    agent: str
+    """Empty for all agents of this host, also those that are configured later."""
+    user: str
+    uid: int = -1
+    """Their UNIX user id, as the kernel tells it of the control socket's peer; -1 where there is none."""
+    reason: Text = ""
+    flows: int = 0
+    """Open flows that end by it."""
+    policies: Texts = ()
+    """Policies that permit the user to do so."""
+    provider: str = ""
+    """The identity provider at which they signed in; empty for a UNIX user."""
+
+
+class AgentResumed(Entry, tag="agent.resume"):
+    """A user lifted a stop; written before it is lifted. Of no flow."""
+
+    agent: str
+    """Empty where the stop was that of all agents."""
+    user: str
+    uid: int = -1
+    reason: Text = ""
+    policies: Texts = ()
+    provider: str = ""
 
 
 class ProbeFailed(Entry, tag="probe.failed"):

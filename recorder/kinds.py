@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from .entry import (
+    AgentResumed,
+    AgentStopped,
     Approval,
     Cancel,
     Captured,
@@ -38,12 +40,13 @@ from .entry import (
     Request,
     RoadDenied,
     Session,
+    SignedIn,
     Withdrawn,
 )
 
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Encrypted, Operation, Decision, Reply, Captured, Opaque,
-    Withdrawn, Request, Approval, GrantIssued, GrantUsed, GrantRevoked, Cancel, NameAsked, NameAnswered, RoadDenied,
-    IdentityVerified, IdentityRefused, IdentityEnded, PolicyLoad, ProbeFailed, Fault, LogBegin, LogCut, LogResumed, LogRemoved,
-    LogKey, JournalOpen, JournalEnd,
+    Withdrawn, Request, Approval, SignedIn, GrantIssued, GrantUsed, GrantRevoked, Cancel, NameAsked, NameAnswered, RoadDenied,
+    IdentityVerified, IdentityRefused, IdentityEnded, PolicyLoad, AgentStopped, AgentResumed, ProbeFailed, Fault, LogBegin,
+    LogCut, LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
 )  # fmt: skip

@@ -23,6 +23,7 @@ from hostguard.agent.faults import Faults
 from hostguard.agent.flow import Flow
 from hostguard.agent.flows import OpenFlow
 from hostguard.agent.paths import Paths
+from hostguard.agent.restraint import Restraint
 from hostguard.identity.paths import Pattern
 from hostguard.identity.process import Process
 from hostguard.identity.users import UserRule, Users
@@ -33,7 +34,8 @@ from hostguard.policy.asks import Approval
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import Document, load
 from hostguard.policy.rules import Source, base_source
-from hostguard.policy.sections import Limits, User
+from hostguard.policy.sections import Limits
+from hostguard.policy.web_sections import User
 from hostguard.protocols.events import Operation, OperationKind, Session, Verdict
 from hostguard.recorder import entry
 
@@ -156,8 +158,9 @@ class House:
         paths = Paths(self.folder, self.folder, self.folder)
 
         async def play() -> None:
+            history = (await Restraint.open(paths, self.decider, 1, self._undo)).history
             self.holds = open_holds(
-                self.document, paths, self.records, users, self.decider, self.faults, self._undo, taken_over=False  # type: ignore[arg-type]
+                self.document, paths, self.records, users, self.decider, history, self.faults, self._undo, taken_over=False  # type: ignore[arg-type]
             )  # fmt: skip
 
         self.loop.run_until_complete(play())

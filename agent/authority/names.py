@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from ...policy.addresses import UNIX_SCHEME, parse_address
-from ...policy.credentials import is_loopback
+from ...policy.credentials import is_certified, is_loopback
+from ...policy.document import Document
 from ...policy.sections import Resource
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -46,9 +48,18 @@ def names_of(resource: Resource) -> Names:
     return of_texts(host for host in hosts if not host.startswith(UNIX_SCHEME))
 
 
-def names_of_all(resources: Iterable[Resource]) -> Names:
+def names_of_web(document: Document) -> Names:
+    """The page's, where no certificate is configured for it."""
+    web = document.web
+    host = urlsplit(web.public_url).hostname if web.listen and not web.certificate else None
+    if host is None:
+        return of_texts(())
+    return of_texts({host, *LOOPBACK} if is_loopback(host) else {host})
+
+
+def names_of_all(document: Document) -> Names:
     """What the authority may vouch for: these names, nothing else."""
-    found = Names((), ())
-    for resource in resources:
+    found = names_of_web(document)
+    for resource in filter(is_certified, document.resources.values()):
         found += names_of(resource)
     return found

@@ -22,11 +22,11 @@ from ...policy.credential_sections import ServerTls
 from ...policy.credentials import is_certified, reference, variants
 from ...policy.document import Document
 from ..authority.bundle import BUNDLES
-from ..authority.names import names_of
+from ..authority.names import names_of, names_of_web
 from ..failures import Failure
 from ..faults import Faults
 from ..kept import Kept
-from ..leaves import Leaf
+from ..leaves import WEB, Leaf
 from ..paths import Paths
 from ..sandbox.asking import asking
 from ..sandbox.cage import Cage
@@ -231,6 +231,9 @@ def _begin(document: Document, folder: Path, host: str) -> messages.Begin:
         if is_certified(resource):
             names = names_of(resource)
             subjects.append(messages.Subject(name, names.dns, names.ips))
+    page = names_of_web(document)
+    if page.dns or page.ips:
+        subjects.append(messages.Subject(WEB, page.dns, page.ips))
     tls = document.tls
     return messages.Begin(
         host=host,

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import click
 from cryptography.hazmat.primitives import hashes
 
-from ...policy.credentials import is_certified
 from ...policy.document import Document
 from ..authority.installed import not_in_system
 from ..authority.issue import permitted
@@ -123,7 +122,7 @@ def opened(document: Document) -> tuple[Store, Names]:
     """The authorities of a configuration, and the names that they have to vouch for."""
     tls = document.tls
     terms = Terms(tls.ca_days, tls.leaf_hours, tls.overlap_hours)
-    names = names_of_all(filter(is_certified, document.resources.values()))
+    names = names_of_all(document)
     return Store(Paths.of(document).authority(document), terms, socket.gethostname()), names
 
 

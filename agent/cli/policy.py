@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from ...policy.decide import Policy
 from ...policy.document import Document
+from .duties import duties
 from .output import config_option, configured, fail, json_option, out, print_json, table
 
 VERDICT_STYLES = {"allow": "green", "deny": "red", "hold": "yellow"}
@@ -36,7 +37,8 @@ def command() -> None:
 def check(config: Path, as_json: bool) -> None:
     """Read the configuration and the policies; report every mistake, and what looks unintended.
 
-    Exit code 2 when there is a mistake (nothing would start), 0 otherwise, warnings or not.
+    Exit code 2 when there is a mistake (nothing would start), 1 when somebody could exercise duties that must be apart, else 0,
+    warnings or not.
     """
     from ...policy.check import check as examine
 
@@ -44,12 +46,19 @@ def check(config: Path, as_json: bool) -> None:
     found = examine(Policy(document))
     if as_json:
         print_json({"file": document.file, **msgspec.to_builtins(found)})
-        return
+        sys.exit(1 if found.conflicts else 0)
     counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
     out.print(f"[green]✓[/] {escape(document.file)}: {counts}")
     for warning in found.warnings:
         out.print("[yellow]![/] ", end="")
         out.print(warning, markup=False)
+    for conflict in found.conflicts:
+        out.print("[red]✗[/] ", end="")
+        out.print(conflict, markup=False)
+    sys.exit(1 if found.conflicts else 0)
+
+
+command.add_command(duties)
 
 
 @command.command("schema")
@@ -136,6 +145,15 @@ def _explain_batch(policy: Policy, agent: str, resource: str, database: str | No
         sys.exit(2)
 
 
+def _duty(duty: dict[str, Any]) -> str:
+    how = {"always": "", "object": " on one object", "window": " within {} s"}
+    apart = [
+        f"{', '.join(each['duties'])}{how[each['within']].format(each['window_s'])} for one {each['scope']} ({each['exclusion']})"
+        for each in duty["apart_from"]
+    ]
+    return f"{duty['duty']} on {', '.join(duty['objects'])}, apart from {'; '.join(apart)}"
+
+
 def _show(found: dict[str, Any]) -> None:
     out.print(f"[bold {VERDICT_STYLES[found['verdict']]}]{found['verdict']}[/]  ", end="")
     out.print(found["reason"], markup=False)
@@ -146,6 +164,17 @@ def _show(found: dict[str, Any]) -> None:
         if found.get(name):
             out.print(f"  {name.replace('_', ' '):<10}", end="")
             out.print(", ".join(found[name]), markup=False)
+    for remedy in found["remedies"]:
+        out.print("  would help  ", end="")
+        out.print(remedy, markup=False)
+    for duty in found["duties"]:
+        out.print("  duty      ", end="")
+        out.print(_duty(duty), markup=False)
+    for budget in found["budgets"]:
+        limits = ", ".join(f"{budget[word]} {word}" for word in ("operations", "rows", "bytes") if budget[word])
+        beyond = "then it is held" if budget["over"] == "hold" else "then it is denied"
+        out.print("  budget    ", end="")
+        out.print(f"{budget['budget']}: {limits} within {budget['window_s']} s, {beyond}", markup=False)
     if found["columns"]:
         shown = table("  COLUMN", "DEPENDS ON", "MASK")
         for column in found["columns"]:

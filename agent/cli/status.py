@@ -15,6 +15,7 @@ from ...kernel.errors import KernelError
 from ...kernel.layouts import RESERVED
 from ..client import Client, DaemonDown
 from ..paths import Paths
+from .budgets import show_budgets
 from .denied import show_denied
 from .link_status import links, show_broker, show_vouched
 from .output import ago, config_option, json_option, out, places, print_json, table
@@ -84,6 +85,7 @@ def show(facts: dict[str, Any]) -> None:
     _show_basis(facts)
     show_denied(facts["denied"])
     show_powers(facts["powers"])
+    show_budgets(facts["budgets"])
     _show_workloads(facts["workloads"])
     _show_namespaces(facts["namespaces"])
     _show_flows(facts["flows"])

@@ -13,6 +13,7 @@ from ..client import Client, DaemonDown, Refused
 from ..failures import Failure
 from ..verifier.presenter import present
 from ..whois import whois
+from . import login
 from .output import clock, config_option, configured, json_option, out, places, print_json, table
 
 FILED = {
@@ -25,7 +26,11 @@ FILED = {
 
 @click.group("identity")
 def command() -> None:
-    """Who a process is to hostguard, and why."""
+    """Who a process is to hostguard, and why; which user you are."""
+
+
+for each in (login.command, login.logout, login.whoami):
+    command.add_command(each)
 
 
 @command.command("show")

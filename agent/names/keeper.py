@@ -86,6 +86,8 @@ class Keeper(Kept):
         self.figures: messages.Figures | None = None
         """The last that it told."""
         self.who_asks: WhoAsks = lambda _sock, _source: None
+        self.barred: Callable[[str], str] = lambda _: ""
+        """Why an agent's questions must not be answered; empty when they may be."""
         self._askers: OrderedDict[int, Asker] = OrderedDict()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -261,10 +263,12 @@ class Keeper(Kept):
         if asker is None:
             self._say(messages.Recorded(put.id, "who asked is not known any more"))
             return
-        failure = self._append(*(_attributed(each, asker) for each in put.entries))
+        barred = self.barred(asker.agent)
+        entries = _refused(put.entries, barred) if barred else put.entries
+        failure = self._append(*(_attributed(each, asker) for each in entries))
         if not failure and self._strict:
             failure = await self._synced()
-        self._say(messages.Recorded(put.id, failure))
+        self._say(messages.Recorded(put.id, failure, self.barred(asker.agent)))
 
     def _append(self, *entries: entry.Entry) -> str:
         try:
@@ -314,6 +318,16 @@ def _attributed(each: entry.NameAsked | entry.NameAnswered, asker: Asker) -> ent
         each.pid, each.start_ticks, each.uid = asker.pid, asker.start_ticks, asker.uid
         each.comm, each.exe, each.cgroup = asker.comm, asker.exe, asker.cgroup
     return each
+
+
+def _refused(entries: Sequence[entry.NameAsked | entry.NameAnswered], why: str) -> list[entry.NameAsked | entry.NameAnswered]:
+    """What is on record of a question that is not answered, whatever the resolver would have."""
+    found: list[entry.NameAsked | entry.NameAnswered] = []
+    for asked in entries:
+        if isinstance(asked, entry.NameAsked):
+            asked.verdict, asked.reason, asked.policies, asked.would = "deny", why, (), ""
+            found.append(asked)
+    return [*found, entry.NameAnswered(question=entries[0].question, status="REFUSED", reason=why)]
 
 
 def _settled(document: Document) -> Document:

@@ -68,10 +68,14 @@ class Told(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 class Recorded(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """The answer to `Put`, why the entries are not on record (empty when they are), or to `Learnt`."""
+    """The answer to `Put`, why the entries are not on record (empty when they are), or to `Learnt`.
+
+    `barred`: why the question must not be answered whatever policy says: its agent is stopped.
+    """
 
     id: int
     failure: str
+    barred: str = ""
 
 
 class Opened(Message, frozen=True, forbid_unknown_fields=True, tag=True):

@@ -29,7 +29,7 @@ from . import messages
 from .asker import Asker
 from .edges import Source, Who
 from .forward import NoAnswer
-from .resolver import NameEntry
+from .resolver import Barred, NameEntry
 from .service import Names
 
 
@@ -69,8 +69,10 @@ class Resolving(Caged):
 
     async def put(self, asker: Asker, *entries: NameEntry) -> str:
         """See `resolver.Journal`."""
-        failure: str = await self._answer(lambda number: messages.Put(number, asker.ref, entries))
-        return failure
+        told: messages.Recorded = await self._answer(lambda number: messages.Put(number, asker.ref, entries))
+        if told.barred:
+            raise Barred(told.barred)
+        return told.failure
 
     def _who(self, index: int) -> Who:
         async def who(source: Source) -> Asker | None:
@@ -106,8 +108,8 @@ class Resolving(Caged):
                 self._begin(message)
             case messages.Told(number, asker):
                 self._resolve(number, asker)
-            case messages.Recorded(number, failure):
-                self._resolve(number, failure)
+            case messages.Recorded(number):
+                self._resolve(number, message)
             case messages.Opened(asker):
                 assert sock is not None
                 self._work(self._stream(asker, sock))

@@ -37,11 +37,18 @@ TUNNEL_FLAGS = frozenset(["long_name", "coded_name", "many_names", "many_texts"]
 NameEntry = entry.NameAsked | entry.NameAnswered
 
 
+class Barred(Exception):
+    """The question must not be answered, whatever policy says of it; says why. That is on record."""
+
+
 class Journal(Protocol):
     """Where entries go on record."""
 
     async def put(self, asker: Asker, *entries: NameEntry) -> str:
-        """Put entries about a question of `asker` on record, as durably as is configured; returns why that failed, or ""."""
+        """Put entries about a question of `asker` on record, as durably as is configured; returns why that failed, or "".
+
+        Raises Barred.
+        """
         ...
 
 
@@ -96,6 +103,9 @@ class Resolver:
         self._in_flight[asker.agent] += 1
         try:
             return await self._reply(query, asker, tcp)
+        except Barred as error:
+            self.counts["denied"] += 1
+            return refusal_message(query, PROHIBITED, f"hostguard: {error}", tcp=tcp)
         finally:
             self._in_flight[asker.agent] -= 1
 

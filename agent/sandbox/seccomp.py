@@ -95,6 +95,19 @@ def compiled_asking() -> bytes:
     return _compiled(lambda lib: lib.ALLOW, fill)
 
 
+def compiled_serving() -> bytes:
+    """The same as `compiled_dialling` for a process that accepts connections, on a socket that listens. Raises NoSeccomp."""
+
+    def fill(made: Any, lib: Any) -> None:
+        for name in FORBIDDEN:
+            if name not in ("connect", "accept", "accept4", "memfd_create"):
+                made.add_rule(lib.KILL_PROCESS, name)
+        for name in ("memfd_create", "io_uring_setup"):
+            made.add_rule(lib.ERRNO(errno.EPERM), name)
+
+    return _compiled(lambda lib: lib.ALLOW, fill)
+
+
 def compiled_early() -> bytes:
     """A filter that forbids io_uring, through which calls pass unseen by filters: libuv would make one. Raises NoSeccomp."""
     return _compiled(lambda lib: lib.ALLOW, lambda made, lib: made.add_rule(lib.ERRNO(errno.EPERM), "io_uring_setup"))

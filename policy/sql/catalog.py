@@ -208,6 +208,11 @@ class Catalog:
         """The relations whose rows include this one's, at any height."""
         return _reachable(oid, self._parents)
 
+    def showing(self, oid: int) -> frozenset[int]:
+        """Relations through which rows of this one may be read or written: itself, relatives by inheritance, views over them."""
+        rows = {oid} | self.descendants(oid) | self.ancestors(oid)
+        return frozenset(rows).union(*(_reachable(each, self._above) for each in rows))
+
     def views_over(self, oid: int, attnum: int) -> frozenset[int]:
         """Views, at any depth, that may show or use this column.
 

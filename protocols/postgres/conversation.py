@@ -185,6 +185,14 @@ class PostgresConversation:
         return link.phase is OPEN and link.idle() and self._frontend.asked is None and not len(self._frontend.buffer)
 
     @property
+    def underway(self) -> tuple[int, int]:
+        """Rows and bytes of the operation's reply that is coming in, so far."""
+        slots = self._link.pipeline.slots
+        if not slots or slots[0].operation is None:
+            return 0, 0
+        return slots[0].rows, slots[0].payload
+
+    @property
     def client_backlog(self) -> int:
         """Bytes of the client that wait for us or the server; 0 while only the rest of a message is missing."""
         waiting = self._frontend.waiting or self._link.phase in (ENCRYPTING, STARTED, SETTLING, HELD)

@@ -142,6 +142,10 @@ class TlsConversation(Wordless):
         return self._phase is _Phase.HELLO and not len(self._client)
 
     @property
+    def underway(self) -> tuple[int, int]:
+        return 0, 0
+
+    @property
     def client_backlog(self) -> int:
         """Bytes of the client that wait for us or the server; 0 while only the rest of a hello is missing."""
         return 0 if self._phase in (_Phase.HELLO, _Phase.AGAIN) else len(self._client)

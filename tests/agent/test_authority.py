@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hostguard.agent.authority.issue import Leaf, make_authority, make_leaf, permits
-from hostguard.agent.authority.names import Names, names_of, names_of_all, of_texts
+from hostguard.agent.authority.names import Names, names_of, of_texts
 from hostguard.agent.authority.store import BadStore, Held, Store, Terms
 from hostguard.policy.sections import Resource
 
@@ -187,7 +187,7 @@ def test_what_is_broken_is_named(store: Store, tmp_path: Path, name: str) -> Non
 
 
 def test_no_names_are_no_reason_to_fail(store: Store) -> None:
-    assert store.ensure(names_of_all([]), NOW)
-    assert not store.ensure(names_of_all([]), NOW)
+    assert store.ensure(of_texts([]), NOW)
+    assert not store.ensure(of_texts([]), NOW)
     with pytest.raises(BadStore, match=r"can vouch for db\.example"):
         store.sign(of_texts(["db.example"]), NOW)

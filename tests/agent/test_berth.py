@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,22 @@ from hostguard.agent import hold_messages, messages, wording
 from hostguard.agent.approving import open_holds
 from hostguard.agent.berth import Berth
 from hostguard.agent.broker.messages import Answered
+from hostguard.agent.budgets import Budgets
 from hostguard.agent.cancels import Cancels
 from hostguard.agent.desk import Desk
 from hostguard.agent.dialling import Dialler
 from hostguard.agent.faults import Faults
 from hostguard.agent.flows import OpenFlow
+from hostguard.agent.history import History
+from hostguard.agent.ledger import Ledger
 from hostguard.agent.logins import Logins
 from hostguard.agent.messages import BadMessage, encode, from_worker
 from hostguard.agent.paths import Paths
 from hostguard.agent.records import Records
+from hostguard.agent.restraint import STEPS, Restraint
 from hostguard.agent.sandbox.cage import Applied
+from hostguard.agent.stops import Stops
+from hostguard.agent.store import Store
 from hostguard.agent.wording import Message
 from hostguard.identity.paths import Pattern
 from hostguard.identity.process import Process
@@ -98,14 +105,19 @@ class Scene:
         self.drain = Drain(self.log)
         decider = Decider(Policy(load(SHOP)))
         self.records, self.faults, self.crew = Records(self.log), Faults(), Everybody()
+        thread = ThreadPoolExecutor(1)
+        store = Store(thread, thread.submit(Ledger.open, folder / "restraint.sqlite", STEPS).result())
+        restraint = Restraint(Stops(store), History(store, decider), Budgets(store, decider, 1))
         document = msgspec.structs.replace(load(SHOP), limits=Limits(max_held=2))
         paths, self._undo = Paths(folder.parent, folder, folder), AsyncExitStack()
-        self.holds = open_holds(document, paths, self.records, Users(()), decider, self.faults, self._undo, taken_over=False)
+        self.holds = open_holds(
+            document, paths, self.records, Users(()), decider, restraint.history, self.faults, self._undo, taken_over=False
+        )
         self.broker = Everyone()
         logins = Logins(self.broker, decider, tuple)  # type: ignore[arg-type]
         dialler = Dialler(lambda _cookie, _family: None)
         cancels = Cancels(self.records, dialler, logins)
-        desk = Desk(self.crew, self.holds, cancels, logins, self.faults, dialler)  # type: ignore[arg-type]
+        desk = Desk(self.crew, self.holds, cancels, logins, self.faults, dialler, restraint)  # type: ignore[arg-type]
         self.berth = Berth("worker-1", self.drain, desk.handle, 1 << 20)
         number = self.berth.open_flow(FlowOpen(agent="support-bot", workload="support-bot", resource="shop"))
         origin = Origin("127.0.0.1", 40000, "127.0.0.1", 1, False, 1, 1, 0, 0, "psql", 1, 1, 1, 1, 1, 1, 1)

@@ -23,7 +23,7 @@ from hostguard.policy.decide import Policy
 from hostguard.policy.grants import Grant
 from hostguard.policy.requests import AlreadyDecided, BookFull, NotAllowed
 from hostguard.policy.rules import Source
-from hostguard.policy.sections import User
+from hostguard.policy.web_sections import User
 from hostguard.recorder import entry
 
 DELETE, TRUNCATE = "DELETE FROM public.notes WHERE id = 1", "TRUNCATE public.notes"

@@ -41,6 +41,7 @@ class Broken:
     """A conversation with a bug."""
 
     client_backlog = 0
+    underway = (0, 0)
 
     def __init__(self, answer: Callable[[], list[Effect]]) -> None:
         self._answer = answer

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
+from documents import SMALL, write
 
+from hostguard.agent.cli.policy import command
 from hostguard.policy.check import check
 from hostguard.policy.decide import Policy
-from hostguard.policy.document import Document
+from hostguard.policy.document import Document, load
 from hostguard.policy.explain import UnknownName, default_database, explain
 from hostguard.policy.sections import Tag, Workload
 from hostguard.policy.sql.catalog import Catalog
@@ -47,6 +51,9 @@ def test_an_answer_is_one_plain_object(policy: Policy) -> None:
             }
         ],
         "helped_by": [],
+        "remedies": [],
+        "duties": [],
+        "budgets": [],
     }
 
 
@@ -181,3 +188,66 @@ def test_an_approval_that_nobody_may_give_is_named(with_rules: Make, document: D
     warnings = check(with_rules(users=users)).warnings
     said = 'policy "support deletes rows it names, with a DBA\'s approval" waits for an approval of delete that no user may give'
     assert any(warning.endswith(said) for warning in warnings), warnings
+
+
+def test_a_denial_tells_what_would_help(with_rules: Make) -> None:
+    policy = with_rules(
+        """
+        @id("reads") permit (principal in Role::"support", action == Action::"select", resource in Database::"shop/shop")
+        unless { context.flags.contains("no_where") };
+        @id("no orders") forbid (principal, action, resource == Table::"shop/shop/public/orders");
+        """,
+        shop=False,
+    )
+    first = policy.document.sources[-1].file
+
+    def helps(text: str) -> list[str]:
+        found: list[str] = explain(policy, "support-bot", "shop", text)["remedies"]
+        return found
+
+    assert helps("SELECT 1 FROM customers WHERE id = 1") == []
+    assert helps("SELECT * FROM orders WHERE id = 1") == [
+        f'select on shop/shop/public/orders: "no orders" ({first}:4) forbids it; no permit and no approval is stronger'
+    ]
+    assert helps("INSERT INTO notes VALUES (1)") == [
+        'insert on shop/shop/public/notes: a policy permit (principal in Role::"support", action == Action::"insert", '
+        'resource == Table::"shop/shop/public/notes");'
+    ]
+
+
+def test_duties_and_budgets_are_told(tmp_path: Path) -> None:
+    tables = """
+    [duties.make]
+    actions = ["insert"]
+    objects = ["shop/shop/public/payees"]
+    key = "iban"
+    [duties.pay]
+    actions = ["update"]
+    objects = ["shop/shop/public/payments"]
+    key = "payee"
+    [exclusions.apart]
+    duties = ["make", "pay"]
+    within = "window"
+    window_s = 60
+    [budgets.small]
+    window_s = 3600
+    rows = 10
+    over = "hold"
+    """
+    rule = '@id("all") permit (principal, action in [Action::"read", Action::"write"], resource);'
+    policy = Policy(load(write(tmp_path, SMALL + tables, rule)))
+    found = explain(policy, "bot", "shop", "INSERT INTO payees (iban) VALUES ('DE1'), ($2)")
+    assert found["duties"] == [
+        {
+            "duty": "make",
+            "objects": ["the key de1", "the key $2"],
+            "apart_from": [
+                {"exclusion": "apart", "duties": ["pay"], "scope": "owner", "within": "window", "window_s": 60},
+            ],
+        }
+    ]
+    assert found["budgets"] == [{"budget": "small", "window_s": 3600, "operations": 0, "rows": 10, "bytes": 0, "over": "hold"}]
+    file = str(tmp_path / "hostguard.toml")
+    words = ["explain", "--agent", "bot", "--resource", "shop", "DELETE FROM payees", "--config", file]
+    shown = CliRunner().invoke(command, words)
+    assert shown.exit_code == 0, shown.output

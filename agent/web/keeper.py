@@ -1,0 +1,363 @@
+"""The supervisor's side of the page: its process, who has signed in, what they may do.
+
+Of what the process says only who people are is believed.
+
+The listening socket is the supervisor's, so browsers that connect while the process is being replaced wait in it. Sessions are
+kept here: they outlive the process, end on time whatever it says, and every answer to a request is authorized here, by the same
+call as one from the control socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ...policy.decide import Decider
+from ...policy.document import Document
+from ...policy.requests import AlreadyDecided, BookFull, NotAllowed, RequestError, UnknownRequest
+from ...recorder import entry
+from ..failures import Failure
+from ..faults import Faults
+from ..holds import Holds
+from ..kept import Kept
+from ..leaves import Leaf
+from ..ledger import LedgerUnavailable
+from ..names.forward import NoAnswer
+from ..records import Records
+from ..sandbox import seccomp
+from ..sandbox.cage import Cage
+from . import messages
+from .providers import certificate_of, providers_of, user_of_web
+from .sessions import Session, Sessions
+
+FILES = 2048
+BACKLOG = 128
+FIGURES_S = 1.0
+DEVICE_S = 30.0
+NO_SOCKET = -1
+WATCH_PING_S = 60.0
+STATUS = {NotAllowed: 403, UnknownRequest: 404, AlreadyDecided: 409, BookFull: 409, LedgerUnavailable: 503}
+
+LookUp = Callable[[str], Awaitable[Sequence[str]]]
+
+
+class Keeper(Kept):
+    """Keeps one process running that serves the page."""
+
+    NAME = "the web page"
+    MISSED = "nobody could sign in"
+    MODULE = "hostguard.agent.web.process"
+    HUNG_S = 15.0
+    TAKES_SOCKETS = False
+    MAX_MESSAGE_BYTES = messages.MAX_FROM_WEB_BYTES
+
+    def __init__(
+        self,
+        document: Document,
+        decider: Decider,
+        holds: Holds,
+        records: Records,
+        faults: Faults,
+        leaves: Callable[[], tuple[Leaf, ...]],
+        look_up: LookUp,
+        listener: socket.socket | None = None,
+    ) -> None:
+        """`leaves`: hostguard's own certificates. `listener`: that of an earlier supervisor. Raises Failure."""
+        super().__init__(faults)
+        self._document = document
+        self._decider = decider
+        self._holds = holds
+        self._records = records
+        self._leaves = leaves
+        self._look_up = look_up
+        self._user = user_of_web(document)
+        self._begin = messages.Begin(
+            document.web.public_url, document.web.session_s, providers_of(document), document.web.address is not None
+        )
+        self._rules = {name: {rule.user for rule in document.issuers[name].users} for name in document.sign_in}
+        certificate_of(document, ())
+        self._listener = listener if document.web.address else None
+        self.sessions = Sessions(document.web.session_s, lambda user: user in decider.policy.document.users)
+        self.figures: messages.Figures | None = None
+        """The last that it told."""
+        self.failure = ""
+        """Why it has no certificate to show; empty when it has."""
+        self._shown = b""
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._works: set[asyncio.Task[None]] = set()
+
+    # -- its process ------------------------------------------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        """Listen where the configuration says, unless an earlier supervisor does. Raises Failure."""
+        address = self._document.web.address
+        if address is None or self._listener is not None:
+            return
+        try:
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            self._listener = socket.create_server(address, family=family, backlog=BACKLOG)
+        except OSError as error:
+            where = f"{self._document.file}: web.listen: {self._document.web.listen}"
+            raise Failure(f"{where} can't be listened on: {error.strerror or error}") from None
+
+    async def run(self) -> None:
+        """Have one, another one when it ends; runs until cancelled, and takes it along then."""
+        watching = asyncio.create_task(self._watch_requests())
+        try:
+            await super().run()
+        finally:
+            watching.cancel()
+
+    def _descriptors(self) -> list[int]:
+        return [] if self._listener is None else [self._listener.fileno()]
+
+    def _arguments(self) -> list[str]:
+        return [str(fd) for fd in self._descriptors()] or [str(NO_SOCKET)]
+
+    def _greet(self) -> None:
+        self._shown = b""
+        self._say(self._cage())
+        self._say(self._begin)
+        self.certify()
+
+    def _cage(self) -> Cage:
+        try:
+            program = seccomp.compiled_serving()
+        except seccomp.NoSeccomp:
+            program = b""
+        uid, gid = self._user
+        return Cage(uid=uid, gid=gid, files=FILES, parent=os.getpid(), program=program, name="hostguard-web", dials=True)
+
+    def _ping(self) -> None:
+        self.certify()
+        self._say(messages.Ping(0))
+
+    def _away(self) -> None:
+        for waiting in self._waiting.values():
+            waiting.cancel()
+
+    def detach(self) -> list[int]:
+        """The listening socket's descriptor, which is somebody else's from here on."""
+        return [] if self._listener is None else [self._listener.detach()]
+
+    def close(self) -> None:
+        """The page is gone."""
+        self._end()
+        if self._listener is not None:
+            self._listener.close()
+
+    # -- what it is told --------------------------------------------------------------------------------------------------------
+
+    def certify(self) -> None:
+        """Tell it what to show, if that is another certificate than before."""
+        if self._document.web.address is None:
+            return
+        try:
+            pem = certificate_of(self._document, self._leaves())
+        except Failure as failure:
+            self.failure = str(failure)
+            return
+        self.failure = "" if pem else "it has no certificate to show yet"
+        if pem and pem != self._shown:
+            self._shown = pem
+            self._say(messages.Certificate(pem))
+
+    async def _watch_requests(self) -> None:
+        """Tell it of each request that changes; who watches for it is told no more than that."""
+        while True:
+            with contextlib.suppress(NotAllowed):  # there are too many watchers: browsers then see it at their next call
+                async with contextlib.aclosing(self._holds.watch(WATCH_PING_S)) as events:
+                    async for event in events:
+                        if event is not None and self.ready.is_set():
+                            self._say(messages.Changed(event["id"], event["state"]))
+            await asyncio.sleep(1.0)
+
+    async def facts(self) -> dict[str, Any]:
+        """For ``status``: as the process tells now, or told last."""
+        await self._asked(messages.Ping, FIGURES_S)
+        self.sessions.sweep(time.time())
+        figures = self.figures
+        return {
+            "listening": self._document.web.listen,
+            "url": self._document.web.public_url,
+            "running": self.ready.is_set(),
+            "pid": self.pid,
+            "cage": str(self.applied or ""),
+            "missing": list(self.applied.missing) if self.applied else [],
+            "ended": self.ended,
+            "failure": self.failure,
+            "signed_in": self.sessions.users,
+            **({} if figures is None else msgspec.to_builtins(figures)),
+        }
+
+    def problems(self) -> list[str]:
+        """What is not as it should be, a sentence each."""
+        if not self.ready.is_set():
+            return ["the web page is not running: nobody can sign in"]
+        return [f"the web page can't be served: {self.failure}"] if self.failure else []
+
+    async def begin_device(self, provider: str) -> messages.DeviceBegun:
+        """Have a sign-in begun for somebody without a browser; `provider` may be empty where there is one. Raises NotAllowed."""
+        known = [each.name for each in self._begin.providers if each.issuer.kind == "oidc"]
+        provider = provider or (known[0] if len(known) == 1 else "")
+        if provider not in known:
+            listed = ", ".join(known) or "there is none"
+            raise NotAllowed(f"say at which OpenID provider you sign in: {listed}")
+        begun = await self._asked(lambda number: messages.BeginDevice(number, provider), DEVICE_S)
+        if begun is None or begun.failure:
+            raise NotAllowed(begun.failure if begun else "the web page's process, which asks the provider, does not answer")
+        found: messages.DeviceBegun = begun
+        return found
+
+    async def ask_device(self, handle: str, key: str, uid: int) -> Session | None:
+        """The session, once the user has said yes at the provider; None while they have not. Raises NotAllowed."""
+        asked = await self._asked(lambda number: messages.AskDevice(number, handle), DEVICE_S)
+        if asked is None or asked.failure:
+            raise NotAllowed(asked.failure if asked else "the web page's process, which asks the provider, does not answer")
+        if not asked.user:
+            return None
+        fault = self._admit(asked.provider, asked.user, asked.subject, f"uid {uid}")
+        if fault:
+            raise NotAllowed(fault)
+        return self.sessions.open(key, asked.user, asked.provider, asked.subject, f"uid {uid}", time.time(), uid)
+
+    async def _asked(self, ask: Callable[[int], messages.ToWeb], limit_s: float) -> Any:
+        """Its answer; None when there is none in time."""
+        if not self.ready.is_set():
+            return None
+        number = next(self._numbers)
+        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._say(ask(number))
+            async with asyncio.timeout(limit_s):
+                return await future
+        except TimeoutError:
+            return None
+        except asyncio.CancelledError:
+            if not future.cancelled():
+                raise
+            return None
+        finally:
+            del self._waiting[number]
+
+    def _say(self, message: messages.ToWeb | Cage) -> None:
+        if self._channel is not None:
+            self._channel.send(messages.encode(message))
+
+    # -- what it says -----------------------------------------------------------------------------------------------------------
+
+    def _take(self, data: bytes, sock: socket.socket | None) -> None:
+        match message := messages.from_web(data):
+            case messages.Ready(applied):
+                self.applied = applied
+                self.ready.set()
+            case messages.Enter():
+                self._enter(message)
+            case messages.Leave(key):
+                self.sessions.close(key)
+            case messages.Ask():
+                self._tell(message)
+            case messages.Answer():
+                self._work(self._answer(message))
+            case messages.LookUp(number, name):
+                self._work(self._find(number, name))
+            case messages.Pong(number, figures):
+                self.figures = figures
+                self._resolve(number, figures)
+            case messages.DeviceBegun(number) | messages.DeviceAsked(number):
+                self._resolve(number, message)
+            case messages.Crashed(error):
+                self._faults.add(0, "", "internal", f"a call broke the web page: {error.splitlines()[-1:]}")
+                self._records.note(0, entry.Fault(where="web", error=error))
+
+    def _enter(self, wanted: messages.Enter) -> None:
+        """Open a session, once it is on record that there is one."""
+        fault = self._admit(wanted.provider, wanted.user, wanted.subject, wanted.address, wanted.fault)
+        if not fault:
+            self.sessions.open(wanted.key, wanted.user, wanted.provider, wanted.subject, wanted.address, time.time())
+        self._say(messages.Entered(wanted.id, fault))
+
+    def _admit(self, provider: str, user: str, subject: str, address: str, fault: str = "") -> str:
+        """Put on record that somebody signs in, or not; returns why they may not."""
+        if not fault and user not in self._rules.get(provider, ()):
+            fault = f"no rule of issuers.{provider}.users gives {user or 'a user'}"
+        if not fault and user not in self._decider.policy.document.users:
+            fault = f"{user} is no user any more"
+        signed_in = entry.SignedIn("" if fault else user, provider, subject, address, fault)
+        return fault if self._records.note(0, signed_in) else fault or "the log can't be written, so nobody is let in"
+
+    def _resolve(self, number: int, value: object) -> None:
+        future = self._waiting.get(number)
+        if future is not None and not future.done():
+            future.set_result(value)
+
+    def _tell(self, asked: messages.Ask) -> None:
+        session = self.sessions.find(asked.key, time.time())
+        if session is None:
+            self._say(messages.Told(asked.id, 401))
+            return
+        try:
+            found = self._found(asked, session)
+        except UnknownRequest as error:
+            self._say(_told(asked.id, session, 404, str(error)))
+            return
+        self._say(_told(asked.id, session, body=found))
+
+    def _found(self, asked: messages.Ask, session: Session) -> Any:
+        match asked.what:
+            case "waiting" | "everything":
+                return self._holds.briefly(everything=asked.what == "everything")
+            case "request":
+                return self._holds.show_to(asked.request, session.user)
+        return {"waiting": self._holds.pending}
+
+    async def _answer(self, answer: messages.Answer) -> None:
+        session = self.sessions.find(answer.key, time.time())
+        if session is None:
+            self._say(messages.Told(answer.id, 401))
+            return
+        try:
+            decided = await self._holds.decide(
+                answer.request,
+                user=session.user,
+                provider=session.provider,
+                approve=answer.approve,
+                reason=answer.reason,
+                digest=answer.digest,
+            )
+        except (RequestError, LedgerUnavailable) as error:
+            self._say(_told(answer.id, session, STATUS.get(type(error), 409), str(error)))
+            return
+        self._say(_told(answer.id, session, body=decided))
+
+    async def _find(self, number: int, name: str) -> None:
+        try:
+            found = tuple((await self._look_up(name))[: messages.MAX_ADDRESSES])
+        except (NoAnswer, ValueError) as error:
+            self._say(messages.Found(number, (), str(error)))
+        else:
+            self._say(messages.Found(number, found, ""))
+
+    def _work(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._works.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._works.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._faults.add(0, "", "internal", f"the web page's supervisor: {error!r}")
+
+
+def _told(number: int, session: Session, status: int = 200, error: str = "", body: Any = None) -> messages.Told:
+    data = msgspec.json.encode(body)
+    return messages.Told(number, status, session.user, session.provider, session.until, data, error)
