@@ -1,4 +1,4 @@
-"""What the scopes of policies have in common with a place and all that is below it."""
+"""A scope of a policy against a place: whether it takes in all that is below it."""
 
 from __future__ import annotations
 
