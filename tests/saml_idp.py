@@ -1,57 +1,59 @@
-"""A SAML identity provider on the loopback: it takes everybody for one person, and answers by a form of its page."""
+"""pysaml2's identity provider behind a page on the loopback: it takes everybody for one person, and answers by a form."""
 
 from __future__ import annotations
 
 import base64
 import html
 import http.server
+import tempfile
 import threading
-import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from asserting import AUDIENCE, IDP, assertion, certificate, response, signed
+from asserting import certificate
 from certificates import Certificate
-from lxml import etree
+from saml_provider import SamlProvider
 
 SUBJECT = "bob@corp.example"
 
 
-@dataclass
 class SamlIdp:
     """One that runs."""
 
-    url: str = ""
-    certificate: Certificate = field(default_factory=certificate)
-    requests: list[etree._Element] = field(default_factory=list)
-    """What it was asked."""
+    def __init__(self, folder: Path, url: str, back: str) -> None:
+        """`back`: where browsers are sent with the answer, as its metadata of the service have it."""
+        self.url, self.back = url, back
+        self.certificate = certificate()
+        self.requests: list[Any] = []
+        """The AuthnRequests that it was asked by."""
+        self._provider = SamlProvider(folder, self.certificate, back, url)
 
-    def answer(self, back: str, request: str, subject: str = SUBJECT, by: Certificate | None = None) -> str:
-        """A response, assertion and all signed, as it is POSTed."""
-        key, now = by or self.certificate, time.time()
-        inner = signed(assertion(now, subject, recipient=back, request=request, issuer=IDP, audience=AUDIENCE), key)
-        whole = signed(response(now, inner, request=request, destination=back, issuer=IDP), key)
-        return base64.b64encode(whole.encode()).decode()
+    def answer(self, request: str, subject: str = SUBJECT, by: Certificate | None = None) -> str:
+        """A response to the request, or to none; assertion and all signed, as it is POSTed. `by`: another key's."""
+        provider = self._provider
+        with tempfile.TemporaryDirectory() as folder:
+            if by is not None:
+                provider = SamlProvider(Path(folder), by, self.back, self.url)
+            return base64.b64encode(provider.response(request or None, subject)).decode()
 
     def page(self, query: str) -> str:
         """The form that goes off by itself, for a request by redirect."""
         asked = parse_qs(query)
-        request = etree.fromstring(zlib.decompress(base64.b64decode(asked["SAMLRequest"][0]), wbits=-15))
+        request = self._provider.asked(asked["SAMLRequest"][0])
         self.requests.append(request)
-        back = request.get("AssertionConsumerServiceURL", "")
-        fields = {"SAMLResponse": self.answer(back, request.get("ID", "")), "RelayState": asked["RelayState"][0]}
+        assert request.assertion_consumer_service_url == self.back
+        fields = {"SAMLResponse": self.answer(request.id), "RelayState": asked["RelayState"][0]}
         hidden = "".join(f'<input type="hidden" name="{name}" value="{html.escape(value)}">' for name, value in fields.items())
-        form = f'<form method="post" action="{html.escape(back)}">{hidden}</form>'
+        form = f'<form method="post" action="{html.escape(self.back)}">{hidden}</form>'
         return f"<!DOCTYPE html>{form}<script>document.forms[0].submit()</script>"
 
 
 @contextmanager
-def saml_idp() -> Iterator[SamlIdp]:
+def saml_idp(back: str) -> Iterator[SamlIdp]:
     """One that runs as long as the context."""
-    idp = SamlIdp()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -65,8 +67,8 @@ def saml_idp() -> Iterator[SamlIdp]:
         def log_message(self, *_: object) -> None:
             """Quietly."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        idp.url = f"http://127.0.0.1:{server.server_address[1]}/sso"
+    with tempfile.TemporaryDirectory() as folder, http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        idp = SamlIdp(Path(folder), f"http://127.0.0.1:{server.server_address[1]}/sso", back)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield idp

@@ -8,7 +8,7 @@ from typing import Any
 
 from certificates import Certificate
 from lxml import etree
-from saml2 import BINDING_HTTP_POST
+from saml2 import BINDING_HTTP_POST, BINDING_HTTP_REDIRECT
 from saml2.config import IdPConfig
 from saml2.saml import NAMEID_FORMAT_EMAILADDRESS, NameID
 from saml2.server import Server
@@ -18,16 +18,23 @@ AUDIENCE = "https://hostguard.example/saml"
 RECIPIENT = "https://hostguard.example/saml/acs"
 NS = {"saml": "urn:oasis:names:tc:SAML:2.0:assertion", "ds": "http://www.w3.org/2000/09/xmldsig#"}
 SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", "http://www.w3.org/2001/04/xmlenc#sha256"
-SERVICE = f"""<md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" entityID="{AUDIENCE}">
+SINGLE_SIGN_ON = "https://idp.example/sso"
+SUBJECT = "bot@corp.example"
+SERVICE = """<md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata" entityID="{audience}">
 <md:SPSSODescriptor protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">
-<md:AssertionConsumerService index="1" Binding="{BINDING_HTTP_POST}" Location="{RECIPIENT}"/>
+<md:AssertionConsumerService index="1" Binding="{binding}" Location="{recipient}"/>
 </md:SPSSODescriptor></md:EntityDescriptor>"""
 
 
 class SamlProvider:
     """It signs by the xmlsec1 program, as pysaml2 does everywhere."""
 
-    def __init__(self, folder: Path, signs_by: Certificate) -> None:
+    def __init__(
+        self, folder: Path, signs_by: Certificate, recipient: str = RECIPIENT, single_sign_on: str = SINGLE_SIGN_ON
+    ) -> None:
+        """`recipient`: where the service takes answers. `single_sign_on`: where this provider takes questions."""
+        self._recipient = recipient
+        service = SERVICE.format(audience=AUDIENCE, recipient=recipient, binding=BINDING_HTTP_POST)
         self.certificate = signs_by
         (folder / "key.pem").write_bytes(signs_by.key)
         (folder / "cert.pem").write_bytes(signs_by.chain)
@@ -36,10 +43,10 @@ class SamlProvider:
             "key_file": str(folder / "key.pem"),
             "cert_file": str(folder / "cert.pem"),
             "xmlsec_binary": "/usr/bin/xmlsec1",
-            "metadata": {"inline": [SERVICE]},
+            "metadata": {"inline": [service]},
             "service": {
                 "idp": {
-                    "endpoints": {"single_sign_on_service": [("https://idp.example/sso", BINDING_HTTP_POST)]},
+                    "endpoints": {"single_sign_on_service": [(single_sign_on, BINDING_HTTP_REDIRECT)]},
                     "policy": {
                         "default": {
                             "lifetime": {"minutes": 5},
@@ -52,14 +59,20 @@ class SamlProvider:
         }
         self._server = Server(config=IdPConfig().load(settings))
 
-    def response(self, request: str | None = None, *, sign_assertion: bool = True, sign_response: bool = True) -> bytes:
+    def asked(self, packed: str) -> Any:
+        """The AuthnRequest in a query, as its own library takes it. Raises what that raises for one that is not right."""
+        return self._server.parse_authn_request(packed, BINDING_HTTP_REDIRECT).message
+
+    def response(
+        self, request: str | None = None, subject: str = SUBJECT, *, sign_assertion: bool = True, sign_response: bool = True
+    ) -> bytes:
         """What it POSTs; to nobody's request by default."""
         made = self._server.create_authn_response(
             identity={"groups": ["support", "all"]},
             in_response_to=request,
-            destination=RECIPIENT,
+            destination=self._recipient,
             sp_entity_id=AUDIENCE,
-            name_id=NameID(format=NAMEID_FORMAT_EMAILADDRESS, text="bot@corp.example"),
+            name_id=NameID(format=NAMEID_FORMAT_EMAILADDRESS, text=subject),
             sign_assertion=sign_assertion,
             sign_response=sign_response,
             sign_alg=SHA256[0],

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import guard
-from asserting import AUDIENCE, IDP
 from openid_provider import OpenId, openid
 from saml_idp import SUBJECT, SamlIdp, saml_idp
+from saml_provider import AUDIENCE, ENTITY
 from servers import Server, free_port
 
 from hostguard.agent.client import Client
@@ -94,7 +94,7 @@ def page(server: Server, tables: str = "") -> Iterator[Page]:
     port = free_port()
     url = f"https://127.0.0.1:{port}"
     accounts = {"doubtful": {"verified": False}}
-    with openid([f"{url}/sign-in/corp/answer"], accounts) as provider, saml_idp() as idp:
+    with openid([f"{url}/sign-in/corp/answer"], accounts) as provider, saml_idp(f"{url}/sign-in/idp/answer") as idp:
         setup = guard.Setup(
             agents={"bot": guard.Agent()},
             resources={"web": f"{server.host}:{server.port}"},
@@ -140,7 +140,7 @@ def _saml_tables(url: str, idp: SamlIdp) -> str:
     return f"""
 [issuers.idp]
 kind = "saml"
-issuer = "{IDP}"
+issuer = "{ENTITY}"
 audiences = ["{AUDIENCE}"]
 certificates = "FOLDER/idp.pem"
 recipient = "{url}/sign-in/idp/answer"

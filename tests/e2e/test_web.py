@@ -152,7 +152,7 @@ def test_a_saml_provider_lets_its_user_in(page: Page) -> None:
     shown = person.post("/sign-in/idp/answer", person.saml_form(), Origin=page.idp.url.removesuffix("/sso"))
     assert "Waits for a yes or a no" in shown.text
     (request,) = page.idp.requests[-1:]
-    assert request.get("Destination") == page.idp.url
+    assert request.destination == page.idp.url
     last = entries(page, entry.SignedIn)[-1]
     assert (last.user, last.provider, last.subject) == ("bob", "idp", "bob@corp.example")
 
@@ -163,8 +163,8 @@ SAML_ATTACKS = ("another browser", "again", "unasked", "another's question", "ch
 @pytest.mark.parametrize("attack", SAML_ATTACKS)
 def test_a_saml_answer_is_good_once_for_the_question_in_the_browser_that_asked(page: Page, attack: str) -> None:
     person, other, place = page.person(), page.person(), "/sign-in/idp/answer"
-    form, back = person.saml_form(), f"{page.url}/sign-in/idp/answer"
-    asked = str(page.idp.requests[-1].get("ID"))
+    form = person.saml_form()
+    asked = page.idp.requests[-1].id
     match attack:
         case "another browser":
             other.get("/sign-in/idp")
@@ -174,20 +174,21 @@ def test_a_saml_answer_is_good_once_for_the_question_in_the_browser_that_asked(p
             assert person.post(place, form).status == 200
             person.jar.clear()
         case "unasked":
-            form["SAMLResponse"] = page.idp.answer(back, "")
+            form["SAMLResponse"] = page.idp.answer("")
         case "another's question":
             other.get("/sign-in/idp")
-            form["SAMLResponse"] = page.idp.answer(back, str(page.idp.requests[-1].get("ID")))
+            form["SAMLResponse"] = page.idp.answer(page.idp.requests[-1].id)
         case "changed":
             document = base64.b64decode(form["SAMLResponse"]).replace(b"bob@corp", b"eve@corp")
             form["SAMLResponse"] = base64.b64encode(document).decode()
         case "another's key":
-            form["SAMLResponse"] = page.idp.answer(back, asked, by=certificate())
+            form["SAMLResponse"] = page.idp.answer(asked, by=certificate())
         case "another user":
-            form["SAMLResponse"] = page.idp.answer(back, asked, "eve@corp.example")
+            form["SAMLResponse"] = page.idp.answer(asked, "eve@corp.example")
+        case "by GET":
+            form["SAMLResponse"] = form["SAMLResponse"][:4000]  # no URL is longer than 8190 here
     refused = person.get(f"{place}?{urllib.parse.urlencode(form)}") if attack == "by GET" else person.post(place, form)
-    assert refused.status == (405 if attack == "by GET" else refused.status)
-    assert refused.status in (400, 403, 405)
+    assert refused.status in ((405,) if attack == "by GET" else (400, 403))
     assert person.session is None
 
 
