@@ -122,10 +122,6 @@ def _draw(
     return exhausted or tuple(lease for _, _, _, lease in found)
 
 
-def _share(left: int | None, shares: int, least: int) -> int:
-    return 0 if left is None else min(left, max(left // shares, least))
-
-
 def _width(budget: Budget) -> float:
     return budget.window_s / SLICES
 

@@ -32,7 +32,7 @@ from .records import Records
 from .requestview import request_brief, request_facts, request_texts
 from .spool import Spool
 from .ticketing import Ticketing
-from .waiting import By, HoldLeft, Waiting, approval_entry, judgement_by
+from .waiting import By, HoldLeft, Waiting, approval_entry, judgement_by, keep_apart
 from .watchers import Watchers
 
 INSUFFICIENT_PRIVILEGE = b"42501"
@@ -272,6 +272,8 @@ class Holds:
         if approve and (uses != 1 or until):
             offer = self._offer(request, user, uses, until)
         if request.mode == "ticket":
+            if approve:
+                await keep_apart(user, self._ticketing.duties(request), self._history)
             decided = self._ticketing.decide(request, by, approve, reason, offer)
             self._tell(decided, verdict_of(decided))
             return self._with(decided, offer)
@@ -281,7 +283,7 @@ class Holds:
             return self.show(request_id)
         async with waiting.answering:
             if approve and self._waiting.get(request_id) is waiting:
-                await waiting.keep_apart(user, self._history)
+                await keep_apart(user, waiting.duties, self._history)
                 await waiting.judge((*self._book.get(request_id).approved_by, user))
             request = self._decide(request, user, approve, reason)
             if self._waiting.get(request_id) is waiting:

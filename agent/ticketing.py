@@ -22,6 +22,7 @@ from ..recorder.parameters import render
 from .faults import Faults
 from .flows import OpenFlow
 from .granting import Granting
+from .history import Items
 from .hold_messages import Filed, Hold
 from .ledger import LedgerUnavailable
 from .records import Records
@@ -82,7 +83,7 @@ class Ticketing:
         known = self._tickets.asked_for(flow.agent, digest, now)
         if known is not None and known.state not in (State.USED, State.WITHDRAWN):
             return self._known(flow, hold, known, now)
-        held = OnTicket(flow.agent, flow.resource, Ticket(hold.asks, hold.flags), self._decider)
+        held = OnTicket(flow.agent, flow.resource, Ticket(hold.asks, hold.flags, hold.duties), self._decider)
         request = self._book.file(held, operation, judgement, flow.process_facts(), now, number=flow.id, ticket=True)
         kept = Kept(request, held.ticket, hold.needs)
         if len(msgspec.msgpack.encode(kept)) > MAX_BYTES:
@@ -116,6 +117,11 @@ class Ticketing:
             reason = f"request {known.id} was approved by {by}, which does not suffice any more; it waits for more approvals"
             return Answered(_filed(flow, operation, reopened, reason, AGAIN), reopened)
         return Answered(_filed(flow, operation, known, f"this waits for approval as request {known.id}", AGAIN))
+
+    def duties(self, request: Request) -> Items:
+        """What the ticket's operation exercises if it runs. Raises LedgerUnavailable."""
+        ticket = self._tickets.ticket(request.id)
+        return ticket.duties if ticket is not None else ()
 
     def decide(self, request: Request, by: By, approve: bool, reason: str, offer: Grant | None) -> Request:
         """A user's answer. Raises NotAllowed, AlreadyDecided, UnknownRequest, BookFull, LedgerUnavailable."""

@@ -88,6 +88,11 @@ class Tickets:
         rows = self._ledger.rows("SELECT request FROM tickets WHERE id = ?", (request_id,))
         return msgspec.msgpack.decode(rows[0][0], type=Request) if rows else None
 
+    def ticket(self, request_id: str) -> Ticket | None:
+        """What has to be known of its operation. Raises LedgerUnavailable."""
+        rows = self._ledger.rows("SELECT ticket FROM tickets WHERE id = ?", (request_id,))
+        return msgspec.msgpack.decode(rows[0][0], type=Ticket) if rows else None
+
     def asked_for(self, agent: str, digest: str, now: float) -> Request | None:
         """The newest ticket of this operation whose time is not over, whatever became of it. Raises LedgerUnavailable."""
         rows = self._ledger.rows(

@@ -57,6 +57,18 @@ class HoldLeft(msgspec.Struct, frozen=True):
     duties: tuple[tuple[str, str], ...] = ()
 
 
+async def keep_apart(user: str, duties: Items, history: History) -> None:
+    """Raises NotAllowed for a user who has taken part in what must be apart from `duties`."""
+    if not duties:
+        return
+    try:
+        why = await history.objection(user, duties)
+    except LedgerUnavailable as error:
+        raise NotAllowed(f"whether duties are apart can't be told: {error}") from None
+    if why:
+        raise NotAllowed(f"{user} may not approve it: {why}")
+
+
 class Waiting:
     """A flow that waits for users. What an approval comes to is asked of its worker, which has the statement."""
 
@@ -107,17 +119,6 @@ class Waiting:
             self.answer = None
         self.judgement = judgement_of(told.verdict, told.reason, told.policies, told.helped_by)
 
-    async def keep_apart(self, user: str, history: History) -> None:
-        """Raises NotAllowed for a user who has taken part in what must be apart from this."""
-        if not self.duties:
-            return
-        try:
-            why = await history.objection(user, self.duties)
-        except LedgerUnavailable as error:
-            raise NotAllowed(f"whether duties are apart can't be told: {error}") from None
-        if why:
-            raise NotAllowed(f"{user} may not approve it: {why}")
-
     def leave(self, kept: Kept) -> HoldLeft:
         """Its request, for the next supervisor."""
         return HoldLeft(kept, self.flow.id, self.operation, tuple(self.duties))
@@ -128,6 +129,8 @@ class Ticket(msgspec.Struct, frozen=True):
 
     asks: tuple[Ask, ...]
     flags: tuple[str, ...]
+    duties: tuple[tuple[str, str], ...] = ()
+    """What it exercises if it runs."""
 
 
 class OnTicket:

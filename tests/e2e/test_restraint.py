@@ -23,7 +23,11 @@ POLICY = """
 when { context has approval };
 @id("unapproved deletes") forbid (principal == Agent::"payer", action == Action::"delete", resource)
 unless { context has approval };
-@id("dba approves") permit (principal in Group::"dba", action == Action::"approve", resource);
+@id("clerk deletes by ticket") @hold("ticket") permit (principal == Agent::"clerk", action == Action::"delete", resource)
+when { context has approval };
+@id("unticketed deletes") forbid (principal == Agent::"clerk", action == Action::"delete", resource)
+unless { context has approval };
+@id("dba approves") permit (principal in Group::"dba", action in [Action::"approve", Action::"issue"], resource);
 """
 TABLES = """
 [agents.bobs]
@@ -41,6 +45,10 @@ duties = ["make", "pay"]
 within = "object"
 [budgets.few]
 agents = ["counted"]
+window_s = 3600
+operations = 10
+[budgets.lasting]
+agents = ["lasting"]
 window_s = 3600
 operations = 10
 [budgets.rows]
@@ -70,7 +78,7 @@ REPLY_MARGIN_ROWS = 4000
 @pytest.fixture(scope="module")
 def running(postgres18: Server) -> Iterator[guard.Guard]:
     setup = guard.Setup(
-        agents={name: guard.Agent() for name in ("maker", "payer", "counted", "reader", "asking")}
+        agents={name: guard.Agent() for name in ("maker", "payer", "clerk", "counted", "lasting", "reader", "asking")}
         | {"bobs": guard.Agent(owner="bob")},
         resources={"pg": f"{postgres18.host}:{postgres18.port}"},
         policies=POLICY.replace("DATABASE", DATABASE),
@@ -91,6 +99,11 @@ def ask(running: guard.Guard, server: Server, agent: str, *texts: str) -> list[s
 def paid(server: Server) -> list[str]:
     with server.connect(DATABASE) as connection:
         return [row[0] for row in connection.execute("SELECT payee FROM payments WHERE paid ORDER BY payee").fetchall()]
+
+
+def done(running: guard.Guard) -> set[tuple[str, str, str]]:
+    """Who has exercised which duty on what."""
+    return {(row["subject"], row["duty"], row["object"]) for row in running.ask("policy", "duties", "--history")}
 
 
 def test_two_agents_of_one_owner_do_not_both_touch_one_object(running: guard.Guard, postgres18: Server) -> None:
@@ -147,8 +160,36 @@ def test_an_approver_is_behind_it_as_the_owner_is(running: guard.Guard, postgres
             assert time.monotonic() < until
         assert running.cli("requests", "approve", requests[0]["id"]).returncode == 0
         assert waiting() == ["DELETE 1"]
-    rows = {(row["subject"], row["duty"], row["object"]) for row in running.ask("policy", "duties", "--history")}
-    assert {("user:bob", "pay", "=de8"), ("user:alice", "pay", "=de8"), ("agent:payer", "pay", "=de8")} <= rows
+    assert {("user:bob", "pay", "=de8"), ("user:alice", "pay", "=de8"), ("agent:payer", "pay", "=de8")} <= done(running)
+
+
+def test_an_approver_of_a_ticket_is_behind_it_as_well(running: guard.Guard, postgres18: Server) -> None:
+    assert ask(running, postgres18, "bobs", "INSERT INTO payees (iban) VALUES ('DE6')") == ["INSERT 0 1"]
+    made = "DELETE FROM payments WHERE payee = 'DE6'"
+    assert "this waits for approval" in ask(running, postgres18, "clerk", made)[0]
+    (ticket,) = running.ask("requests", "list")
+    refused = running.cli("requests", "approve", ticket["id"])
+    assert (refused.returncode, "user bob has taken part" in refused.stderr) == (1, True)
+    assert [each["state"] for each in running.ask("requests", "list")] == ["pending"]
+    assert running.cli("requests", "deny", ticket["id"]).returncode == 0
+    free = "DELETE FROM payments WHERE payee = 'DE5'"
+    assert "this waits for approval" in ask(running, postgres18, "clerk", free)[0]
+    (ticket,) = running.ask("requests", "list")
+    assert running.cli("requests", "approve", ticket["id"]).returncode == 0
+    assert ask(running, postgres18, "clerk", free) == ["DELETE 1"]
+    assert {("user:bob", "pay", "=de5"), ("agent:clerk", "pay", "=de5")} <= done(running)
+
+
+def test_who_issued_a_grant_is_behind_what_it_releases(running: guard.Guard, postgres18: Server) -> None:
+    place = ["--agent", "payer", "--resource", "pg", "--database", DATABASE, "--until", "1h", "--uses", "2"]
+    for payee, comes_back in (("DE7", "exclusion"), ("DE4", "DELETE 1")):
+        text = f"DELETE FROM payments WHERE payee = '{payee}'"
+        granted = running.cli("grants", "issue", *place, text)
+        assert granted.returncode == 0, granted.stderr
+        with guarded(running, "payer", postgres18, DATABASE) as talk:
+            assert comes_back in talk(text)[0]
+    assert ("user:bob", "pay", "=de4") in done(running)
+    assert ("user:bob", "pay", "=de7") not in done(running)
 
 
 def test_what_was_done_is_known_after_a_kill(running: guard.Guard, postgres18: Server) -> None:
@@ -216,3 +257,21 @@ def test_beyond_the_budget_a_user_may_be_asked(running: guard.Guard, postgres18:
         assert requests[0]["policies"] == ["budget asked"]
         assert running.cli("requests", "approve", requests[0]["id"]).returncode == 0
         assert int(waiting()[0]) > 0
+
+
+def test_a_restart_forgets_neither_duties_nor_budgets(running: guard.Guard, postgres18: Server) -> None:
+    """Also of flows that go on over it: what their worker was lent before the restart is not lent anew."""
+    assert ask(running, postgres18, "maker", "INSERT INTO payees (iban) VALUES ('DE3')") == ["INSERT 0 1"]
+    with guarded(running, "lasting", postgres18, DATABASE) as talk:
+        passed = [talk(f"INSERT INTO many VALUES (-{100 + n})") for n in range(3)]
+        restarted = running.cli("restart")
+        assert restarted.returncode == 0, restarted.stderr
+        passed += [talk(f"INSERT INTO many VALUES (-{200 + n})") for n in range(12)]
+        assert 'budget "lasting"' in passed[-1][0]
+    with postgres18.connect(DATABASE) as connection:
+        row = connection.execute("SELECT count(*) FROM many WHERE n BETWEEN -299 AND -100").fetchone()
+    came = sum(said == ["INSERT 0 1"] for said in passed)
+    assert row == (came,)
+    assert 3 <= came <= 10
+    assert "exclusion" in ask(running, postgres18, "payer", "UPDATE payments SET paid = true WHERE payee = 'DE3'")[0]
+    assert "used up" in ask(running, postgres18, "lasting", "SELECT 1")[0]
