@@ -6,6 +6,8 @@ BUDGET ?= 600
 # The budget is shared by the tests that are marked `soak`. On a quiet machine 2400 reaches 300 kills judged by the database.
 SOAK_TESTS := 14
 BENCH_ARGS ?=
+# Whoever has set it would have every daemon, worker and command of the tests, and the tests themselves, compiled anew at each start.
+unexport PYTHONDONTWRITEBYTECODE
 
 # cffi writes its C file beside the build script; those are products, not sources.
 GENERATED := kernel/_%.c protocols/postgres/_%.c recorder/_%.c agent/tls/_%.c

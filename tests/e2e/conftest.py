@@ -16,7 +16,8 @@ from servers import Server
 def matrix(postgres18: Server, postgres15: Server) -> Iterator[guard.Guard]:
     """A running guard with one workload, ``matrix``, that may do everything on both servers."""
     resources = {f"pg{server.version}": f"{server.host}:{server.port}" for server in (postgres18, postgres15)}
-    setup = guard.Setup(agents={"matrix": guard.Agent(("matrix",))}, resources=resources, policies=everything_on(resources))
+    agents = {"matrix": guard.Agent(("matrix",))}
+    setup = guard.Setup(agents=agents, resources=resources, policies=everything_on(resources), workers=0)
     with guard.guarding(setup) as running:
         yield running
 

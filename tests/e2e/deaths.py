@@ -40,7 +40,7 @@ class Scene:
     def worker(self) -> int:
         """One of the workers, once one serves."""
         while not (found := self.guarded.workers()):
-            continue
+            time.sleep(0.05)
         return self.chance.choice(found)
 
     def all_work(self) -> None:

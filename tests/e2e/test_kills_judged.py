@@ -92,7 +92,7 @@ def test_what_the_database_executed_is_on_record_after_every_kill(postgres18: Se
     chance = random.Random(seed)
     resources = {"pg": f"{postgres18.host}:{postgres18.port}"}
     workers = {name: guard.Agent(("worker",)) for name in AGENTS}
-    setup = guard.Setup(agents=workers, resources=resources, policies=POLICY, durability="strict", log="seal_s = 1")
+    setup = guard.Setup(agents=workers, resources=resources, policies=POLICY, durability="strict", workers=2, log="seal_s = 1")
     until = time.monotonic() + BUDGET_S
     runs = kills = 0
     with (

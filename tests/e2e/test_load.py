@@ -29,7 +29,7 @@ def roomy() -> Iterator[Server]:
 def running(roomy: Server) -> Iterator[guard.Guard]:
     """A guard with two workloads."""
     agents = {name: guard.Agent(("worker",)) for name in ("one", "two")}
-    setup = guard.Setup(agents=agents, resources={"pg": f"{roomy.host}:{roomy.port}"}, policies=POLICY)
+    setup = guard.Setup(agents=agents, resources={"pg": f"{roomy.host}:{roomy.port}"}, policies=POLICY, workers=2)
     with guard.guarding(setup) as started:
         yield started
 

@@ -266,6 +266,7 @@ def hup(running: Guard, done: Callable[[dict[str, Any]], bool]) -> None:
     deadline = time.monotonic() + 20
     while not done(status := running.status()):
         assert time.monotonic() < deadline, status
+        time.sleep(0.05)
 
 
 def test_a_reload_enforces_open_flows_ends_unread_ones_and_back(postgres18: Server) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
@@ -39,8 +38,9 @@ def hup(running: guard.Guard, done: Callable[[dict[str, object]], bool]) -> None
     assert running.process is not None
     running.process.send_signal(signal.SIGHUP)
     deadline = time.monotonic() + 20
-    while not done(status := json.loads((shown := running.cli("status", "--json")).stdout or shown.stderr)):
+    while not done(status := running.status()):
         assert time.monotonic() < deadline, status
+        time.sleep(0.05)
 
 
 def test_open_flows_follow_the_new_policy_and_a_mistake_changes_nothing(running: guard.Guard, postgres18: Server) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import guard
 import pytest
-from e2e.deaths import at_random, die
+from e2e.deaths import WORKERS, at_random, die
 from e2e.test_kill import POLICY, Hammer, sessions_end, visits
 from servers import Server
 
@@ -31,7 +31,8 @@ def resident_kib(guarded: guard.Guard) -> int:
 @pytest.mark.soak
 def test_nobody_slips_through_in_many_deaths(postgres18: Server) -> None:
     agents = {name: guard.Agent(("worker",)) for name in ("one", "two")}
-    setup = guard.Setup(agents=agents, resources={"pg": f"{postgres18.host}:{postgres18.port}"}, policies=POLICY)
+    resources = {"pg": f"{postgres18.host}:{postgres18.port}"}
+    setup = guard.Setup(agents=agents, resources=resources, policies=POLICY, workers=WORKERS)
     chance = random.Random(1)
     until = time.monotonic() + BUDGET_S
     with guard.guarding(setup) as guarded:
@@ -76,7 +77,8 @@ def test_a_hundred_deaths_of_workers_and_supervisor(postgres18: Server) -> None:
 @pytest.mark.soak
 def test_the_daemon_does_not_grow(postgres18: Server) -> None:
     agents = {"one": guard.Agent(("worker",))}
-    setup = guard.Setup(agents=agents, resources={"pg": f"{postgres18.host}:{postgres18.port}"}, policies=POLICY)
+    resources = {"pg": f"{postgres18.host}:{postgres18.port}"}
+    setup = guard.Setup(agents=agents, resources=resources, policies=POLICY, workers=WORKERS)
     with guard.guarding(setup) as guarded:
         assert guarded.process is not None
         hammers = [Hammer(guarded, "one", postgres18) for _ in range(4)]

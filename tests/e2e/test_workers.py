@@ -78,6 +78,7 @@ def until(running: guard.Guard, done: Callable[[dict[str, Any]], bool], limit_s:
         if done(status):
             return status
         assert time.monotonic() < deadline, status
+        time.sleep(0.05)
 
 
 def _all_serve(running: guard.Guard) -> bool:

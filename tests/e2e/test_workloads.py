@@ -227,6 +227,7 @@ def sleeping(running: guard.Guard, cgroup: str, *prefix: str) -> Iterator[int]:
         deadline = time.monotonic() + LIMIT_S
         while cgroups.cgroup_id(place) not in pins.status(running.pins).guarded:
             assert time.monotonic() < deadline
+            time.sleep(0.05)
         yield process.pid
     finally:
         process.kill()

@@ -96,7 +96,7 @@ def test_a_writer_killed_at_any_moment_leaves_all_it_had_appended(tmp_path: Path
     seed = random.randrange(1 << 32)
     print("seed", seed)
     chance = random.Random(seed)
-    for _ in range(20):
+    for _ in range(10):
         kill_and_check(tmp_path / "log", chance)
 
 

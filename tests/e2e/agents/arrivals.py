@@ -9,6 +9,9 @@ import time
 
 import psycopg
 
+PAUSE_S = 0.01
+"""Between two visits: it is about the visits, not about who has the processor."""
+
 
 def arrival() -> str:
     """One visit: ``ok`` or what went wrong. It waits as long as it takes."""
@@ -32,6 +35,7 @@ def main() -> None:
         began = time.monotonic()
         outcome = arrival()
         print(f"{(time.monotonic() - began) * 1000:.0f} {outcome}", flush=True)
+        time.sleep(PAUSE_S)
     print("0 over", flush=True)
 
 

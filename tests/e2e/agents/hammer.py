@@ -9,6 +9,9 @@ import time
 
 import psycopg
 
+PAUSE_S = 0.01
+"""Between two visits, so that agents that are refused at once leave those that start again the processor."""
+
 
 def attempt() -> str:
     """One visit: ``ok``, ``refused`` (no connection was made), or ``error`` with what happened."""
@@ -32,6 +35,7 @@ def main() -> None:
         began = time.monotonic()
         outcome = attempt()
         print(f"{began:.6f} {(time.monotonic() - began) * 1000:.1f} {outcome}", flush=True)
+        time.sleep(PAUSE_S)
     os._exit(0)
 
 
