@@ -76,7 +76,7 @@ class Setup:
     timeout_s: int = 60
     durability: str = "batch"
     workers: int = 1
-    """As many as a core has is one; more where several are what the test is about. 0: one for each core."""
+    """Each costs a start of its own, so more than one only where several are what the test is about. 0: one for each core."""
     log: str = ""
     """More lines of ``[log]``."""
     server_tls: str = "off"
