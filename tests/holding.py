@@ -80,6 +80,8 @@ _policies: list[Policy] = []
 REAL_TIME = time.time
 """The clock of every other test, which a house that ends gives back, whatever happened in it."""
 REAL_JUDGE_S = waiting.JUDGE_S
+ENDS_S = 2.0
+"""How long a cancelled task may take to end; none has anything to wait for."""
 
 
 class Worker:
@@ -120,9 +122,6 @@ class House:
     def __init__(self, folder: Path, approvals: Approvals | None = None, max_held: int = 1000) -> None:
         self.folder = folder
         self.now = 1_000_000.0
-        time.time = lambda: self.now
-        waiting.JUDGE_S = 1e9  # of the real clock, which must not matter here
-        self.loop = asyncio.new_event_loop()
         self.document = document(
             approvals=approvals or Approvals(timeout_s=100, ticket_s=200, use_s=50), limits=Limits(max_held=max_held)
         )
@@ -132,12 +131,16 @@ class House:
         self._policies: dict[int, Any] = {}
         self._operations: dict[int, Operation] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._answers: list[asyncio.Task[Any]] = []
         self._flow = 0
         self._undo = AsyncExitStack()
+        self.loop = asyncio.new_event_loop()
+        time.time = lambda: self.now
+        waiting.JUDGE_S = 1e9  # of the real clock, which must not matter here
         try:
             self._open()
         except BaseException:
-            time.time, waiting.JUDGE_S = REAL_TIME, REAL_JUDGE_S
+            self.close()
             raise
 
     def __enter__(self) -> House:
@@ -147,11 +150,11 @@ class House:
         self.close()
 
     def close(self) -> None:
+        time.time, waiting.JUDGE_S = REAL_TIME, REAL_JUDGE_S
         try:
             self._shut()
-            self.loop.close()
         finally:
-            time.time, waiting.JUDGE_S = REAL_TIME, REAL_JUDGE_S
+            self.loop.close()
 
     def _open(self) -> None:
         users = Users(UserRule(name, (uid,)) for name, uid in UIDS.items())
@@ -166,11 +169,19 @@ class House:
         self.loop.run_until_complete(play())
 
     def _shut(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        self.run(asyncio.sleep(0))
-        self._tasks = []
-        self.run(self._undo.aclose())
+        """End all that runs, at once; what would not end now would go on beside the next supervisor."""
+
+        async def end() -> None:
+            running = [task for task in (*self._tasks, *self._answers) if not task.done()]
+            self._tasks, self._answers = [], []
+            for task in running:
+                task.cancel()
+            if running:
+                await asyncio.wait(running, timeout=ENDS_S)
+            await self._undo.aclose()
+            assert all(task.done() for task in running), f"cancelled, it goes on: {running}"
+
+        self.run(end())
 
     def crash(self) -> None:
         """The supervisor ends at this moment; its workers, with their flows, with it. Another starts."""
@@ -241,6 +252,7 @@ class House:
         """A user's answer, as far as it goes without a worker's."""
         said = self.holds.decide(request, user=user, uid=UIDS[user], approve=approve, reason="", digest="", **terms)
         task = self.loop.create_task(said)
+        self._answers = [*(answer for answer in self._answers if not answer.done()), task]
         self.settle()
         return task
 
