@@ -93,8 +93,9 @@ def test_a_kill_at_the_worst_place_loses_a_use_and_adds_none(tmp_path: Path, whe
 def test_what_waits_for_a_worker_ends_when_it_is_cancelled(house: holding.House) -> None:
     """It asks no more, files nothing, and spends nothing; as if the worker were still to answer, it would go on to the next."""
     waits = house.hold(DELETE)
-    request = house.worker(waits).said[0].request
-    answer = house.begin(request)
+    (filed,) = house.worker(waits).said
+    assert isinstance(filed, Filed)
+    answer = house.begin(filed.request)
     grants = [issue(house), issue(house)]
     tries = house.hold(DELETE)
     house.crash()
