@@ -105,6 +105,16 @@ def test_what_waits_for_a_worker_ends_when_it_is_cancelled(house: holding.House)
     assert [house.holds.granting.grants.get(grant.id).left for grant in grants] == [1, 1]
 
 
+def test_a_grant_outlives_the_request_that_it_came_with(house: holding.House) -> None:
+    """The next daemon knows nothing of a request that waited; what it came to stays good."""
+    (filed,) = house.worker(house.hold(DELETE)).said
+    assert isinstance(filed, Filed)
+    house.answer(filed.request, uses=3, until=house.now + 1000)
+    house.crash()
+    assert [type(house.ask(DELETE)) for _ in range(3)] == [Granted, Granted, Filed]
+    assert not house.faults.latest
+
+
 def test_a_use_that_can_not_be_put_on_record_releases_nothing(house: holding.House) -> None:
     grant = issue(house, uses=2)
     house.records.full = True
