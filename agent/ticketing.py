@@ -16,7 +16,17 @@ from ..policy.approvals import RequestBook
 from ..policy.decide import Decider
 from ..policy.grants import Grant
 from ..policy.judgement import Judgement
-from ..policy.requests import SHOWN_CHARACTERS, AlreadyDecided, BookFull, NotAllowed, Request, State, operation_digest, verdict_of
+from ..policy.requests import (
+    SHOWN_CHARACTERS,
+    AlreadyDecided,
+    BookFull,
+    NotAllowed,
+    Request,
+    State,
+    UnknownRequest,
+    operation_digest,
+    verdict_of,
+)
 from ..protocols.events import Operation, OperationKind, Session
 from ..recorder.parameters import render
 from .faults import Faults
@@ -185,6 +195,9 @@ class Ticketing:
             self._book.use(request_id, request.digest, time.time())
             request = self._book.get(request_id)
             self._tickets.save(request)
+        except UnknownRequest:
+            # A grant may outlive the request that it came with.
+            return None
         except (AlreadyDecided, NotAllowed, LedgerUnavailable) as error:
             # The grant is spent, so nothing can be released by it again, whatever the ticket says.
             self._faults.add(0, "", "internal", str(error))

@@ -114,6 +114,10 @@ class Waiting:
             async with asyncio.timeout(JUDGE_S):
                 told = await self.answer
         except (TimeoutError, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # Not the question was called off, but whoever asks: they must not go on to the next.
+                raise
             raise NotAllowed("The statement could not be judged with this approval; try again.") from None
         finally:
             self.answer = None

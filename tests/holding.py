@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,7 +31,8 @@ from hostguard.identity.users import UserRule, Users
 from hostguard.identity.workload import WorkloadRule
 from hostguard.kernel.layouts import Origin
 from hostguard.policy.approval_sections import Approvals
-from hostguard.policy.asks import Approval
+from hostguard.policy.approvers import Approvers
+from hostguard.policy.asks import Answer, Approval
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import Document, load
 from hostguard.policy.rules import Source, base_source
@@ -57,9 +59,8 @@ UIDS = {name: 1000 + number for number, name in enumerate(USERS)}
 
 def document(**sections: object) -> Document:
     """The shop's with these policies, and no tags: its catalog is not known here, so nothing closes for what would be hidden."""
-    found = load(SHOP)
     return msgspec.structs.replace(
-        found,
+        _shop(),
         tags={},
         users={name: User(groups=groups) for name, groups in USERS.items()},
         sources=(base_source(), Source("policies.cedar", POLICY)),
@@ -67,19 +68,46 @@ def document(**sections: object) -> Document:
     )
 
 
+@cache
+def _shop() -> Document:
+    return load(SHOP)
+
+
+class Knowing(Approvers):
+    """Keeps Cedar's answers, which are the same every time: asked anew they would take most of what a step takes."""
+
+    def __init__(self, asked: Approvers) -> None:
+        super().__init__(asked._document, asked._book)
+        self._known: dict[object, Answer] = {}
+
+    def _answer(self, question: str, context: dict[str, Any], user: str, groups: Sequence[str], *place: str) -> Answer:
+        key = (question, tuple(context.items()), user, tuple(groups), place)
+        if key not in self._known:
+            self._known[key] = super()._answer(question, context, user, groups, *place)
+        return self._known[key]
+
+
 def policy_of(wanted: Document) -> Policy:
     """Parsed once for all houses of the same configuration: a policy is immutable but for its memory."""
     for known in _policies:
         if known.document == wanted:
             return known
-    _policies.append(Policy(wanted))
-    return _policies[-1]
+    made = Policy(wanted)
+    made.approvers = Knowing(made.approvers)
+    _policies.append(made)
+    return made
 
 
 _policies: list[Policy] = []
 REAL_TIME = time.time
 """The clock of every other test, which a house that ends gives back, whatever happened in it."""
 REAL_JUDGE_S = waiting.JUDGE_S
+ENDS_S = 2.0
+"""How long a cancelled task may take to end; none has anything to wait for."""
+
+
+class Died(BaseException):
+    """Where the supervisor was killed: nothing after it has happened."""
 
 
 class Worker:
@@ -88,10 +116,14 @@ class Worker:
     pid = 1
 
     def __init__(self) -> None:
+        self.unreached = False
+        """Whether the supervisor dies before it can say anything."""
         self.said: list[hold_messages.Filed | hold_messages.Granted | hold_messages.Approved | hold_messages.Refuse] = []
         self.asked: list[hold_messages.Judge] = []
 
     def say(self, message: Any, passed: object = None) -> None:
+        if self.unreached:
+            raise Died
         if isinstance(message, hold_messages.Judge):
             self.asked.append(message)
         else:
@@ -106,8 +138,12 @@ class Book:
     def __init__(self) -> None:
         self.entries: list[entry.Entry] = []
         self.full = False
+        self.unreached = False
+        """Whether the supervisor dies before it can write anything."""
 
     def note(self, flow: int, *entries: entry.Entry) -> bool:
+        if self.unreached:
+            raise Died
         if not self.full:
             self.entries += entries
         self.failure = "the disk is full" if self.full else ""
@@ -120,9 +156,6 @@ class House:
     def __init__(self, folder: Path, approvals: Approvals | None = None, max_held: int = 1000) -> None:
         self.folder = folder
         self.now = 1_000_000.0
-        time.time = lambda: self.now
-        waiting.JUDGE_S = 1e9  # of the real clock, which must not matter here
-        self.loop = asyncio.new_event_loop()
         self.document = document(
             approvals=approvals or Approvals(timeout_s=100, ticket_s=200, use_s=50), limits=Limits(max_held=max_held)
         )
@@ -132,12 +165,16 @@ class House:
         self._policies: dict[int, Any] = {}
         self._operations: dict[int, Operation] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._answers: list[asyncio.Task[Any]] = []
         self._flow = 0
         self._undo = AsyncExitStack()
+        self.loop = asyncio.new_event_loop()
+        time.time = lambda: self.now
+        waiting.JUDGE_S = 1e9  # of the real clock, which must not matter here
         try:
             self._open()
         except BaseException:
-            time.time, waiting.JUDGE_S = REAL_TIME, REAL_JUDGE_S
+            self.close()
             raise
 
     def __enter__(self) -> House:
@@ -147,11 +184,11 @@ class House:
         self.close()
 
     def close(self) -> None:
+        time.time, waiting.JUDGE_S = REAL_TIME, REAL_JUDGE_S
         try:
             self._shut()
-            self.loop.close()
         finally:
-            time.time, waiting.JUDGE_S = REAL_TIME, REAL_JUDGE_S
+            self.loop.close()
 
     def _open(self) -> None:
         users = Users(UserRule(name, (uid,)) for name, uid in UIDS.items())
@@ -166,16 +203,25 @@ class House:
         self.loop.run_until_complete(play())
 
     def _shut(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        self.run(asyncio.sleep(0))
-        self._tasks = []
-        self.run(self._undo.aclose())
+        """End all that runs, at once; what would not end now would go on beside the next supervisor."""
+
+        async def end() -> None:
+            running = [task for task in (*self._tasks, *self._answers) if not task.done()]
+            self._tasks, self._answers = [], []
+            for task in running:
+                task.cancel()
+            if running:
+                await asyncio.wait(running, timeout=ENDS_S)
+            await self._undo.aclose()
+            assert all(task.done() for task in running), f"cancelled, it goes on: {running}"
+
+        self.run(end())
 
     def crash(self) -> None:
         """The supervisor ends at this moment; its workers, with their flows, with it. Another starts."""
         self._shut()
         self.flows.clear()
+        self.records.unreached = False
         self._open()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -203,8 +249,8 @@ class House:
             self.run(asyncio.sleep(0))
         return flow
 
-    def judge(self, flow: OpenFlow) -> bool:
-        """The worker answers what it was asked last; whether it was asked."""
+    def judge(self, flow: OpenFlow, *, settle: bool = True) -> bool:
+        """The worker answers what it was asked last; whether it was asked. `settle`: and the supervisor goes on with that."""
         worker = self.worker(flow)
         if not worker.asked:
             return False
@@ -213,13 +259,18 @@ class House:
         decision = said.decision
         told = hold_messages.Judged(flow.id, asked.operation, decision.verdict, "", decision.policies, said.helped_by)
         self.holds.judged(flow, told)
-        self.settle()
+        if settle:
+            self.settle()
         return True
 
     def settle(self) -> None:
         """Let go on what can."""
-        for _ in range(4):
-            self.run(asyncio.sleep(0))
+
+        async def turn() -> None:
+            for _ in range(4):
+                await asyncio.sleep(0)
+
+        self.run(turn())
         for task in [task for task in self._tasks if task.done()]:
             self._tasks.remove(task)
             task.result()
@@ -241,6 +292,7 @@ class House:
         """A user's answer, as far as it goes without a worker's."""
         said = self.holds.decide(request, user=user, uid=UIDS[user], approve=approve, reason="", digest="", **terms)
         task = self.loop.create_task(said)
+        self._answers = [*(answer for answer in self._answers if not answer.done()), task]
         self.settle()
         return task
 

@@ -90,6 +90,31 @@ def test_a_kill_at_the_worst_place_loses_a_use_and_adds_none(tmp_path: Path, whe
     assert spent == [*range(left - 1, -1, -1), None]
 
 
+def test_what_waits_for_a_worker_ends_when_it_is_cancelled(house: holding.House) -> None:
+    """It asks no more, files nothing, and spends nothing; as if the worker were still to answer, it would go on to the next."""
+    waits = house.hold(DELETE)
+    (filed,) = house.worker(waits).said
+    assert isinstance(filed, Filed)
+    answer = house.begin(filed.request)
+    grants = [issue(house), issue(house)]
+    tries = house.hold(DELETE)
+    house.crash()
+    assert answer.cancelled()
+    assert [len(house.worker(flow).asked) for flow in (waits, tries)] == [1, 1]
+    assert house.worker(tries).said == []
+    assert [house.holds.granting.grants.get(grant.id).left for grant in grants] == [1, 1]
+
+
+def test_a_grant_outlives_the_request_that_it_came_with(house: holding.House) -> None:
+    """The next daemon knows nothing of a request that waited; what it came to stays good."""
+    (filed,) = house.worker(house.hold(DELETE)).said
+    assert isinstance(filed, Filed)
+    house.answer(filed.request, uses=3, until=house.now + 1000)
+    house.crash()
+    assert [type(house.ask(DELETE)) for _ in range(3)] == [Granted, Granted, Filed]
+    assert not house.faults.latest
+
+
 def test_a_use_that_can_not_be_put_on_record_releases_nothing(house: holding.House) -> None:
     grant = issue(house, uses=2)
     house.records.full = True
