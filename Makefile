@@ -21,7 +21,7 @@ COMPILED_SOURCES := compiled.txt $(shell cat compiled.txt)
 SHELL_SCRIPTS := scripts/provision .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-log bench-detect soak wheel clean
+.PHONY: help setup demo test lint bench bench-start bench-log bench-detect soak wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -59,6 +59,9 @@ bench: setup ## direct, pgbouncer and hostguard side by side; BENCH_ARGS="--quic
 
 bench-analysis: setup ## what judging a statement costs, of a new shape and of a known one
 	$(PYTHON) bench/analysis.py
+
+bench-start: setup ## what importing each process costs, in times an empty interpreter
+	$(PYTHON) bench/start.py $(BENCH_ARGS)
 
 bench-log: setup ## what recording costs: appends, strict and batch, verification, bytes; BENCH_ARGS as above
 	$(PYTHON) bench/log.py $(BENCH_ARGS)

@@ -17,18 +17,16 @@ from .resources import Resources
 from .tending import tend
 
 
-async def answer_names(
-    names: Keeper,
-    redirect: Redirect,
-    attributor: Attributor,
-    standing: StandingOf,
-    resources: Resources,
-    faults: Faults,
-    undo: AsyncExitStack,
+def begin_names(
+    names: Keeper, redirect: Redirect, attributor: Attributor, standing: StandingOf, faults: Faults, undo: AsyncExitStack
 ) -> None:
-    """Have a resolver, and look up what the resources' names lead to before anybody connects. Raises Failure."""
+    """Start a resolver: early, since its start takes as long as a worker's beside which it runs."""
     names.who_asks = who_asks(redirect, attributor, standing)
     tend(undo, faults, names.run())
+
+
+async def answer_names(names: Keeper, redirect: Redirect, resources: Resources, faults: Faults, undo: AsyncExitStack) -> None:
+    """Wait for the resolver, and look up what the resources' names lead to before anybody connects. Raises Failure."""
     try:
         async with asyncio.timeout(START_S):
             await names.ready.wait()

@@ -31,7 +31,7 @@ from ..recorder.durable import LogUnavailable
 from ..recorder.inheritance import LivingJournal
 from ..recorder.log import Log
 from . import modes
-from .answering import answer_names
+from .answering import answer_names, begin_names
 from .approving import open_holds
 from .attaching import attach
 from .attribution import Attributor
@@ -238,12 +238,13 @@ class Daemon:
         undo.callback(entrance.close)
         if left is not None:
             await left.take_up(workloads, crew, desk, holds, resources, entrance, namespaces)
+        begin_names(names, redirect, attributor, vouching.standing, faults, undo)
         await crew.start(desk.handle, desk.closed)
         if left is not None:
             # These have waited long enough; what names lead to is known from before.
             entrance.listen(left.listeners())
         await secrecy.have()
-        await answer_names(names, redirect, attributor, vouching.standing, resources, faults, undo)
+        await answer_names(names, redirect, resources, faults, undo)
         if left is None:
             entrance.listen()
         tend(undo, faults, enrolment.run(), namespaces.run())

@@ -7,6 +7,7 @@ to that), and is never more than a wish. What breaks a rule ends the worker.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any
 
 import msgspec
@@ -286,8 +287,13 @@ FromWorker = (
 )
 
 _encode = msgspec.msgpack.Encoder().encode
-_to_worker: Any = msgspec.msgpack.Decoder(ToWorker)
 _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+
+
+@cache
+def _to_worker() -> Any:
+    """Made by those who are told: a whole configuration is in it, whose types take tens of milliseconds to read."""
+    return msgspec.msgpack.Decoder(ToWorker)
 
 
 class BadMessage(Exception):
@@ -301,7 +307,7 @@ def encode(message: Message | Cage) -> bytes:
 
 def to_worker(data: bytes) -> ToWorker:
     """What the supervisor said."""
-    message: ToWorker = _to_worker.decode(data)
+    message: ToWorker = _to_worker().decode(data)
     return message
 
 

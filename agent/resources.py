@@ -23,8 +23,8 @@ import msgspec
 from ..policy.addresses import UNIX_SCHEME, parse_address
 from ..policy.names import is_numeric
 from ..policy.sections import Resource
-from .names.forward import NoAnswer
 from .names.known import Asking, KnownNames
+from .names.upstreams import NoAnswer
 
 OURSELVES: Asking = ("", 0)
 """Who asks for what hostguard looks up by itself."""

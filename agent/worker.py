@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import importlib
 import os
 import signal
 import socket
@@ -74,6 +75,7 @@ async def _run(channel: socket.socket, journal: Journal, material: Material, wan
 
 def _warm() -> Material:
     """Read what would otherwise be read when it is first needed: there are no files later, and no memory for new code."""
+    importlib.import_module("pglast.parser")
     rules.schema()
     rules.base_source()
     scanner.warm()

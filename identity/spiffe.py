@@ -16,13 +16,7 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS
 TYPES = (None, "jwt", "jose")
 """JWT-SVID 2.3."""
 MAX_ID_BYTES = 2048
-_TRUST_DOMAIN = re.compile(r"spiffe://[a-z0-9._-]{1,255}")
 _PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
-
-
-def is_trust_domain(text: str) -> bool:
-    """Whether it is a trust domain's id: ``spiffe://example.org``."""
-    return _TRUST_DOMAIN.fullmatch(text) is not None
 
 
 class Spiffe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
 )  # fmt: skip
 """Signatures with a public key, all of them: neither ``none`` nor HMAC can be allowed."""
+_TRUST_DOMAIN = re.compile(r"spiffe://[a-z0-9._-]{1,255}")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -34,6 +36,11 @@ class Trust:
     """Age of the keys from which on they are fetched again."""
     keep_s: float = 3600.0
     """Age of the keys from which on nothing is verified by them, when they can't be fetched."""
+
+
+def is_trust_domain(text: str) -> bool:
+    """Whether it is a SPIFFE trust domain's id (SPIFFE-ID.md 2.1): ``spiffe://example.org``."""
+    return _TRUST_DOMAIN.fullmatch(text) is not None
 
 
 def url_fault(url: str) -> str:

@@ -68,9 +68,9 @@ class Attempt:
         """
         settings = SETTINGS.pack(heartbeat_limit_ms * 1_000_000, self._cgroup_id)
         programs = self._load_required(settings, loader)
-        for name, place in HOOKS.items():
-            if not place.required:
-                programs |= self._load_optional(name, settings)
+        for path in dict.fromkeys(place.path for place in HOOKS.values() if not place.required):
+            names = [name for name, place in HOOKS.items() if not place.required and place.path == path]
+            programs |= self._load_optional(path, names, settings)
         # A link that an attempt pinned beside another, then died, is attached as well.
         for path in unfinished(self._pin_dir):
             detach_link(path)
@@ -123,10 +123,17 @@ class Attempt:
         loaded.load()
         return {name: loaded.program_fd(f"hg_{name}") for name in names}
 
-    def _load_optional(self, name: str, settings: bytes) -> dict[str, int]:
+    def _load_optional(self, path: Path, names: list[str], settings: bytes) -> dict[str, int]:
+        """All of an object at once; each by itself where this kernel does not take them all."""
         try:
-            return self._load(libbpf.Object, HOOKS[name].path, [name], settings)
+            return self._load(libbpf.Object, path, names, settings)
         except KernelError as error:
+            if len(names) > 1:
+                found: dict[str, int] = {}
+                for name in names:
+                    found |= self._load_optional(path, [name], settings)
+                return found
+            (name,) = names
             self.remarks.append(f"{name}: not loaded, {HOOKS[name].remedy}: {str(error).splitlines()[0]}")
             return {}
 

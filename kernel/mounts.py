@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from .errors import KernelError
@@ -37,13 +38,17 @@ def parse_mountinfo(text: str) -> list[Mount]:
     return mounts
 
 
+# The table is asked for some dozens of times by a start or a status, and hardly ever another one by then.
+_known = lru_cache(maxsize=1)(parse_mountinfo)
+
+
 def mounts(kind: str) -> list[Mount]:
     """Mounts of one type of file system. Raises KernelError when /proc can't be read."""
     try:
         text = MOUNTINFO.read_text(errors="surrogateescape")
     except OSError as error:
         raise KernelError.of(error, str(MOUNTINFO), "cannot read the mount table") from error
-    return [mount for mount in parse_mountinfo(text) if mount.kind == kind]
+    return [mount for mount in _known(text) if mount.kind == kind]
 
 
 def require_bpffs(path: Path) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..identity.mapping import ClaimRule
-from ..identity.spiffe import is_trust_domain
-from ..identity.trust import Trust, url_fault
+from ..identity.trust import Trust, is_trust_domain, url_fault
 from .issuer_sections import Issuer, RoleRule, UserRule
 from .sections import Tables
 from .strict import Mistake, Path, suggest

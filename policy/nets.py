@@ -10,7 +10,6 @@ import msgspec
 from ..protocols.detector import Detector
 from ..protocols.disclosure import Mask, ReplyPlan
 from .asks import Ask
-from .detect.scanner import Scanner
 from .document import Document
 from .hidden import mask_of
 from .judge import Asker
@@ -48,7 +47,11 @@ def net(document: Document, asker: Asker, resource: str, database: str, catalog:
 
 
 # A scanner takes milliseconds to make; policies name a handful of sets of entities.
-_scanner = functools.lru_cache(maxsize=32)(Scanner)
+@functools.lru_cache(maxsize=32)
+def _scanner(entities: tuple[str, ...], regions: tuple[str, ...]) -> Detector:
+    from .detect.scanner import Scanner  # only workers look through replies; they have imported it before their cage closed
+
+    return Scanner(entities, regions)
 
 
 def _columns(paths: Sequence[str], database: str, catalog: Catalog) -> list[tuple[int, int]]:

@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cedarpy
 import msgspec
-from cedarpy import pst
 
 from .cedar_text import Piece, line_within, pieces
 from .strict import suggest
+
+if TYPE_CHECKING:  # imported where it is used: most of the command line, and some processes, read no policy
+    import cedarpy
+    from cedarpy import pst
 
 RESERVED_ID = "hostguard:"
 """Ids of the base policy begin so, and no others."""
@@ -59,6 +62,8 @@ def schema_text() -> str:
 
 @cache
 def schema() -> cedarpy.Schema:
+    import cedarpy
+
     return cedarpy.Schema.from_str(schema_text())
 
 
@@ -89,6 +94,8 @@ def parse(sources: Iterable[Source], errors: list[RuleError]) -> list[Rule]:
 
 
 def _parse_one(source: Source, piece: Piece, errors: list[RuleError]) -> Rule | None:
+    import cedarpy
+
     def refuse(message: str, line: int = piece.line, name: str = "") -> Rule | None:
         errors.append(RuleError(source.file, line, name, message))
         return None
@@ -113,6 +120,8 @@ def _parse_one(source: Source, piece: Piece, errors: list[RuleError]) -> Rule | 
 
 def _validate(rules: list[Rule]) -> Iterator[RuleError]:
     """What Cedar's validator says, by policy."""
+    import cedarpy
+
     found: dict[int, list[str]] = {}
     # The validator numbers the policies of a text in order, as ``policy0``, ``policy1``.
     result = cedarpy.validate_policies("\n".join(rule.text for rule in rules), schema())

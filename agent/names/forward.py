@@ -13,26 +13,18 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ...protocols.dns.answer import Answer, BadAnswer, query_for, read_answer
 from ...protocols.dns.question import Question
 from ...protocols.dns.reply import MAX_TCP_BYTES
 from ...protocols.dns.stream import LENGTH_BYTES, framed
+from .upstreams import NoAnswer, Server
 
 ROUNDS = 2
 """How often all name servers are asked in turn, as resolv.conf's ``attempts``."""
 MAX_IGNORED = 100
 """Datagrams that are no answer before a name server is given up: a flood of forgeries must not go on for the whole wait."""
-DNS_PORT = 53
 _NOERROR, _NXDOMAIN = 0, 3
-RESOLV_CONF = Path("/etc/resolv.conf")
-
-Server = tuple[str, int]
-
-
-class NoAnswer(Exception):
-    """No name server answered; the message tells of each what it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +33,6 @@ class Told:
 
     answer: Answer
     upstream: str
-
-
-def system_servers(text: str) -> tuple[Server, ...]:
-    """The name servers of a resolv.conf (resolv.conf(5)); the local host where it names none."""
-    lines = (line.split() for line in text.splitlines())
-    hosts = [words[1].partition("%")[0] for words in lines if len(words) > 1 and words[0] == "nameserver"]
-    return tuple((host, DNS_PORT) for host in hosts) or (("127.0.0.1", DNS_PORT),)
-
-
-def servers_of(upstreams: Sequence[str]) -> tuple[Server, ...]:
-    """Those that the configuration names, else the host's own."""
-    if upstreams:
-        return tuple((host.strip("[]"), int(port)) for host, _, port in (text.rpartition(":") for text in upstreams))
-    try:
-        return system_servers(RESOLV_CONF.read_text(encoding="utf-8", errors="replace"))
-    except OSError:
-        return system_servers("")
 
 
 class Forwarder:

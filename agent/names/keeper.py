@@ -29,8 +29,8 @@ from ..sandbox import seccomp
 from ..sandbox.cage import Cage
 from . import messages
 from .asker import Asker
-from .forward import NoAnswer, servers_of
 from .hosts import own_addresses
+from .upstreams import NoAnswer, servers_of
 
 DNS_PORT = 53
 LOOK_UP_S = 15.0

@@ -6,6 +6,7 @@ more than a wish. It refers to who asked by the number that the supervisor gave,
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated
 
 import msgspec
@@ -170,8 +171,13 @@ ToResolver = Begin | Told | Recorded | Opened | LookUp | Answer | Leave | Ping
 FromResolver = Ready | Who | Put | Learnt | Found | Pong | Crashed
 
 _encoder = msgspec.msgpack.Encoder()
-_to_resolver: msgspec.msgpack.Decoder[ToResolver] = msgspec.msgpack.Decoder(ToResolver)
 _from_resolver: msgspec.msgpack.Decoder[FromResolver] = msgspec.msgpack.Decoder(FromResolver)
+
+
+@cache
+def _to_resolver() -> msgspec.msgpack.Decoder[ToResolver]:
+    """Made by those who are told: a whole configuration is in it, whose types take tens of milliseconds to read."""
+    return msgspec.msgpack.Decoder(ToResolver)
 
 
 def encode(message: msgspec.Struct) -> bytes:
@@ -181,7 +187,7 @@ def encode(message: msgspec.Struct) -> bytes:
 
 def to_resolver(data: bytes) -> ToResolver:
     """What the supervisor said. Raises msgspec.MsgspecError."""
-    return decoded(_to_resolver, data)
+    return decoded(_to_resolver(), data)
 
 
 def from_resolver(data: bytes) -> FromResolver:

@@ -28,9 +28,9 @@ from ..wording import cut
 from . import messages
 from .asker import Asker
 from .edges import Source, Who
-from .forward import NoAnswer
 from .resolver import Barred, NameEntry
 from .service import Names
+from .upstreams import NoAnswer
 
 
 def main() -> None:

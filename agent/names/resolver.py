@@ -26,8 +26,9 @@ from ...recorder import entry
 from ..wording import cut
 from .asker import Asker
 from .cache import Cache
-from .forward import Forwarder, NoAnswer, servers_of
+from .forward import Forwarder
 from .messages import AlarmFacts, Figures
+from .upstreams import NoAnswer, servers_of
 
 SERVFAIL = 2
 MAX_ALARMS = 32

@@ -10,8 +10,8 @@ from ...policy.names import NamePolicy
 from ...protocols.dns.question import Question
 from .asker import Asker
 from .edges import Crashed, Datagrams, Stream, Who
-from .forward import NoAnswer
 from .resolver import Journal, Learn, Resolver
+from .upstreams import NoAnswer
 
 MAX_STREAMS = 1000
 """Connections to port 53 open at one time; further ones are reset."""

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cryptography import x509
-
 from ...policy.document import Document
 from ..failures import Failure
 from ..faults import Faults
@@ -161,6 +159,8 @@ def _pem(document: Document, name: str, key: str, path: str) -> bytes:
     try:
         pem = Path(path).read_bytes() if path else b""
         if pem:
+            from cryptography import x509  # dear to import, and most configurations name no file
+
             x509.load_pem_x509_certificates(pem)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "no certificates in PEM"

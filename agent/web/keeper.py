@@ -30,7 +30,7 @@ from ..holds import Holds
 from ..kept import Kept
 from ..leaves import Leaf
 from ..ledger import LedgerUnavailable
-from ..names.forward import NoAnswer
+from ..names.upstreams import NoAnswer
 from ..records import Records
 from ..sandbox import seccomp
 from ..sandbox.cage import Cage

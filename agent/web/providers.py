@@ -5,9 +5,7 @@ from __future__ import annotations
 import pwd
 from pathlib import Path
 
-from ...identity.saml import Saml
 from ...policy.document import Document
-from ...policy.issuers import trust_of
 from ...policy.web_sections import SignIn
 from ..authority.bundle import system_bundle
 from ..crew import user_of
@@ -52,8 +50,10 @@ def _provider(document: Document, name: str, sign_in: SignIn) -> Provider:
         raise Failure(f"{where}: {sign_in.client_secret_file} is empty")
     if issuer.kind == "saml":
         pem = _read(f"{document.file}: issuers.{name}.certificates", Path(issuer.certificates)).decode("ascii", "replace")
+        from cryptography import x509  # dear to import, and most configurations name no file
+
         try:
-            Saml(trust_of(issuer), issuer.recipient, pem.encode())
+            x509.load_pem_x509_certificates(pem.encode())
         except ValueError:
             raise Failure(
                 f"{document.file}: issuers.{name}.certificates: {issuer.certificates} is no certificate in PEM"

@@ -7,9 +7,13 @@ closes; no root process loads any. What a plug-in raises ends the flow whose val
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from .found import Detector
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "hostguard.detectors"
 _loaded: dict[str, Detector] = {}
@@ -21,7 +25,7 @@ class NoPlugin(Exception):
 
 def installed() -> frozenset[str]:
     """The kinds that plug-ins detect; none is loaded for this."""
-    return frozenset(point.name for point in entry_points(group=GROUP))
+    return frozenset(point.name for point in _points())
 
 
 def load_all() -> None:
@@ -33,11 +37,17 @@ def load_all() -> None:
 def plugin(name: str) -> Detector:
     """The detector of a plug-in, loaded once. Raises NoPlugin."""
     if name not in _loaded:
-        points = tuple(entry_points(group=GROUP, name=name))
+        points = [point for point in _points() if point.name == name]
         if len(points) != 1:
             raise NoPlugin(f"{len(points)} plug-ins detect {name}; expected one (entry points of {GROUP})")
         _loaded[name] = _made(points[0])
     return _loaded[name]
+
+
+def _points() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points  # dear to import, and most configurations name no plug-in
+
+    return entry_points(group=GROUP)
 
 
 def _made(point: EntryPoint) -> Detector:

@@ -19,7 +19,6 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-import pglast.parser
 
 from .found import Tree
 
@@ -80,6 +79,8 @@ def parse(text: str, *, standard_conforming_strings: bool = True) -> tuple[State
 
 
 def _parse(text: str, standard_conforming_strings: bool) -> tuple[Statement, ...]:
+    import pglast.parser  # after a worker's start at no cost; a process that decides of no statement never has it
+
     _check(text, standard_conforming_strings)
     try:
         document = _decode(pglast.parser.parse_sql_json(text))
@@ -119,6 +120,8 @@ def _copied(text: str) -> int:
     ``SET (a, b, c) = (expression)`` puts the expression into the tree once for each column: 7 kB of text can make 200 MB of JSON.
     What counts is every parenthesis in front of an ``=``, with its commas times the rest of the text.
     """
+    import pglast.parser
+
     total, opened = 0, []
     try:
         tokens = [token for token in pglast.parser.scan(text) if token.name not in ("SQL_COMMENT", "C_COMMENT")]

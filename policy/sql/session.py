@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pglast.parser
-
 from .analysis import Access
 from .expressions import ROLE_SETTINGS, shadows_catalog
 from .found import Found, Tree, name_of, relation_name, strings
@@ -139,6 +137,8 @@ def prepare(body: Tree, scope: Scope, found: Found) -> None:
 def _body_text(text: str) -> str:
     """What follows AS in a PREPARE; its only AS outside parentheses and before the body, since a name can't be a bare AS."""
     depth = 0
+    import pglast.parser  # see `parse`
+
     for token in pglast.parser.scan(text):
         depth += {"ASCII_40": 1, "ASCII_41": -1}.get(token.name, 0)
         if token.name == "AS" and depth == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -253,3 +254,26 @@ def test_detach_frees_the_host_even_while_a_daemon_holds_on(guarded: Guarded) ->
     assert guarded.redirect.counters()["redirected"] == 1
     assert not guarded.pin_dir.exists()
     assert not pins.detach(guarded.pin_dir)
+
+
+def test_one_optional_program_that_does_not_load_costs_none_of_the_others(
+    place: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, stack: ExitStack
+) -> None:
+    only, load = libbpf.Object.only, libbpf.Object.load
+    chosen: dict[int, set[str]] = {}
+
+    def choose(self: libbpf.Object, names: set[str]) -> None:
+        chosen[id(self)] = names
+        only(self, names)
+
+    def refuse(self: libbpf.Object) -> None:
+        if "hg_compat_socket" in chosen[id(self)]:
+            raise KernelError(errno.EINVAL, "families.bpf.o", "this kernel lacks it")
+        load(self)
+
+    monkeypatch.setattr(libbpf.Object, "only", choose)
+    monkeypatch.setattr(libbpf.Object, "load", refuse)
+    redirect = Redirect.attach(*place, 60_000)
+    stack.callback(redirect.close)
+    assert [remark.split(":")[0] for remark in redirect.remarks] == ["compat_socket"]
+    assert [hook.name for hook in redirect.hooks() if not hook.attached] == ["compat_socket"]
