@@ -52,8 +52,8 @@ class Asker:
         self._slice = book.slice(self._principal, groups)
         # What no policy speaks of can't change a decision. (`context["appro\u{76}al"]` would be missed: a hold less, so closed.)
         self.heeds_approval = any("approval" in rule.text for rule in self.rules)
-        # What Cedar reads beside the policies, the principal and the standing entities, all of which are of this asker's epoch: the
-        # object with its groups and facts, the flags, the approval. Most of a new statement's cost was to ask the same again.
+        # What Cedar reads beside the policies, the principal and the standing entities, all of which are of this asker's epoch:
+        # the object with its groups and facts, the flags, the approval. Most of a new statement's cost was to ask the same again.
         self._answers: dict[tuple[Ask, frozenset[str], Approval | None], Answer] = {}
 
     @property

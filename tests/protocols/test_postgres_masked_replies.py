@@ -130,7 +130,7 @@ SCRUB = ReplyPlan(scrub_errors=True)
 LEAK = {"D": "Key (email)=(alice@example.com) exists", "W": "alice", "H": "alice", "q": "alice", "n": "alice_key", "P": "7"}
 WITHHELD = "error details withheld by hostguard: the statement touches masked columns"
 TOLD = {"H": "A statement that only reads, and uses no masked column anywhere, gets the server's own words."}
-OF_TEXT = {"H": 'Perhaps you meant to reference the column "p.email".', "P": "8", "F": "parse_relation.c", "R": "errorMissingColumn"}
+OF_TEXT = {"H": 'Perhaps you meant the column "p.email".', "P": "8", "F": "parse_relation.c", "R": "errorMissingColumn"}
 
 
 def test_errors_and_notices_are_scrubbed_to_their_code() -> None:
