@@ -22,6 +22,7 @@ from aiohttp import web
 
 from ..policy.grants import NotThere, UnknownGrant
 from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, UnknownRequest
+from .client import LEFT_OUT
 from .failures import Failure
 from .grant_routes import MAX_REASON, GrantRoutes
 from .granting import MAX_USES, When
@@ -31,8 +32,9 @@ from .holds import Holds
 from .ledger import LedgerUnavailable
 from .metrics import CONTENT_TYPE
 from .peer import Peer, unix_name
+from .replaying import NotRead
 from .rights import Rights
-from .routes import LEFT_OUT, Caller, Right, Routes
+from .routes import Caller, Right, Routes
 from .waiting import By
 from .web.calls import SignIns, facts_of
 
@@ -161,6 +163,8 @@ class Control:
             return _error(409, str(error))
         except LedgerUnavailable as error:
             return _error(503, str(error))
+        except NotRead as error:
+            return _error(error.status, str(error))
         except web.HTTPException as error:
             return _error(error.status, error.reason)
 

@@ -64,6 +64,7 @@ from .powers import Powers
 from .predecessor import Predecessor, predecessor
 from .records import Records
 from .reload import Reload, uid_of, users_of
+from .replaying import Replaying
 from .resources import Resources
 from .restart import Parts, Restart
 from .restraint import Restraint
@@ -316,7 +317,7 @@ class Daemon:
             sign_ins=SignIns(page),
             rights=rights,
         )
-        control.more.append(Calls(vouching).add)
+        control.more += [Calls(vouching).add, Replaying(document.file, paths, records).add]
         await open_control(control, paths.control, document.metrics.address, left.control() if left else None, undo)
         if left is not None:
             left.done()

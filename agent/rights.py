@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..policy.asks import Answer
 from ..policy.decide import Decider, Policy
 from ..policy.operators import HOST, ROOT, may
+from ..policy.regions import acts
 from ..policy.requests import NotAllowed
 from .peer import unix_name
 from .waiting import By
@@ -40,12 +41,15 @@ class Rights:
         return found
 
     def _ask(self, policy: Policy, by: By, action: str, agent: str | None, context: dict[str, str | bool]) -> Answer:
-        user = policy.document.users.get(by.user)
-        if user is None and by.uid != 0:
+        if by.user not in policy.document.users and by.uid != 0:
             return Answer(False)
+        return may(policy, named(by), self._groups(policy, by), action, agent, context)
+
+    def _groups(self, policy: Policy, by: By) -> tuple[str, ...]:
+        user = policy.document.users.get(by.user)
         groups = user.groups if user is not None else ()
         # Whoever root is in the configuration, it is root here.
-        return may(policy, named(by), (*groups, ROOT) if by.uid == 0 else groups, action, agent, context)
+        return (*groups, ROOT) if by.uid == 0 else groups
 
     def insist(self, by: By, action: str, agent: str | None, doing: str, **context: str | bool) -> tuple[str, ...]:
         """The policies by which they may. Raises NotAllowed with a sentence; `doing`: what it says that they may not."""
@@ -63,6 +67,13 @@ class Rights:
             if by.uid == 0 and not self._decider.policy.document.policy.base:
                 why += ", and the base policy, by which root may, is off ([policy] base = false)"
         raise NotAllowed(f"{named(by)} may not {doing}: {why} ({asked}).")
+
+    def could(self, by: By, action: str) -> bool:
+        """Whether any policy could permit them this, to whomever; a look at scopes alone, which costs next to nothing."""
+        policy = self._decider.policy
+        principal = ("User", named(by))
+        rules = policy.book.concerning(principal, [("Group", group) for group in self._groups(policy, by)])
+        return any(rule.node.effect == "permit" and acts(rule, action) for rule in rules)
 
     def sees(self, by: By, agent: str, what: str) -> bool:
         """Whether they may look at this of the agent's."""

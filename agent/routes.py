@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from .rights import Rights
+from ..policy.asks import Answer
+from .client import LEFT_OUT
+from .rights import Rights, named
 from .waiting import By
 
 OPEN = "open"
 """In place of an action: who somebody is, and signing in; that concerns nobody else, and takes no right."""
-LEFT_OUT = "Hostguard-Left-Out"
-"""Header of an answer's: how many rows are not in it, since they are of agents that the caller may not look at."""
 
 
 class Right(msgspec.Struct, frozen=True):
@@ -43,6 +43,20 @@ class Caller:
         word = {"look": "what", "operate": "verb"}.get(self._right.action)
         more = {word: self._right.word, **context} if word else context
         return self.rights.insist(self.by, self._right.action, agent, doing, **more)
+
+    @property
+    def name(self) -> str:
+        """Who they are, for people."""
+        return named(self.by)
+
+    def ask(self, agent: str, **context: str | bool) -> Answer:
+        """Whether they may do to the agent what this call is for."""
+        return self.rights.ask(self.by, self._right.action, agent, **context)
+
+    @property
+    def may_at_all(self) -> bool:
+        """Whether there is anything that they could be permitted by this right."""
+        return self.rights.could(self.by, self._right.action)
 
     def sees(self, agent: str, what: str) -> bool:
         """Whether they may look at this of the agent's."""

@@ -124,8 +124,8 @@ def _locked_out(policy: Policy) -> Iterator[str]:
         refused = [word for word in words if not may(policy, "root", (ROOT,), action, None, {key: word}).allowed]
         if refused:
             yield (
-                f'no policy lets root {action} ({", ".join(refused)}) here: permit it to Group::"{ROOT}", as the base policy does; '
-                "until then only signals and files are left to it"
+                f'no policy lets root {action} ({", ".join(refused)}) here: permit it to Group::"{ROOT}", as the base policy '
+                "does; until then only signals and files are left to it"
             )
 
 
