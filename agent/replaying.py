@@ -98,7 +98,8 @@ class Replaying:
         answers = [caller.ask(row["agent"], resource=row["resource"], payloads=payloads) for row in rows]
         found = [(row, answer.policies) for row, answer in zip(rows, answers, strict=True) if answer.allowed]
         caller.left_out, found = len(rows) - len(found), found[-limit:]
-        shown, policies = [row for row, _ in found], {name for _, names in found for name in names}
+        shown = [row for row, _ in found]
+        policies = {name for _, names in found for name in names}
         self._put_on_record(caller, policies, shown, wanted, payloads=payloads)
         return web.json_response(shown if around is None else {**around, "found": shown})
 

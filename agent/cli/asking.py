@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from ...recorder.recording import Event, Recording, Step
+from ...recorder.recording import Event, Facts, Recording, Step
 from ..client import Client
 from ..failures import Failure
 from ..paths import Paths
@@ -62,5 +61,9 @@ def asked(client: Client, flow: int, identity: tuple[Path, ...], *, payloads: bo
     if told["remarks"]:
         err.print(told["remarks"], style="yellow", markup=False)
     found = told["recording"]
-    items = tuple(msgspec.convert(item, Event if "kind" in item else Step) for item in found.pop("items"))
-    return dataclasses.replace(msgspec.convert({**found, "items": ()}, Recording), items=items)
+    items = tuple(_item(item) for item in found.pop("items"))
+    return Recording(facts=msgspec.convert(found.pop("facts"), type=Facts), items=items, **found)
+
+
+def _item(found: dict[str, Any]) -> Step | Event:
+    return msgspec.convert(found, type=Event) if "kind" in found else msgspec.convert(found, type=Step)

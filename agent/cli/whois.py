@@ -139,7 +139,8 @@ def present_token(config: Path, issuer: str, token_file: Any) -> None:
 def revoke(config: Path, agent: str, issuer: str | None, as_json: bool) -> None:
     """Revoke the tokens of AGENT that count now, before they expire: its connections end, and these tokens never count again.
 
-    For root, and who policies permit it to. Another token of the agent is taken; to keep it out altogether, change the configuration.
+    For root, and who policies permit it to. Another token of the agent is taken; to keep it out altogether, change the
+    configuration.
     """
     revoked = Client(places(config).control).post("/v1/identity/revoke", {"agent": agent, "issuer": issuer})["revoked"]
     if as_json:
