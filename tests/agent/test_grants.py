@@ -155,6 +155,23 @@ def test_an_owner_neither_issues_nor_approves(house: holding.House) -> None:
         house.answer(filed.request, "alice")
 
 
+def test_where_its_users_signed_in_is_on_record(house: holding.House) -> None:
+    wanted = Wanted(
+        agent=holding.AGENT, resource=holding.RESOURCE, database="shop", statement=DELETE, uses=1, until=house.now + 100
+    )  # fmt: skip
+    granting = house.holds.granting
+    grant = granting.issue(wanted, By("bob", -1, "corp"))
+    granting.endorse(grant.id, By("bert", -1, "lab"))
+    granting.revoke(grant.id, By("bob", -1, "corp"), "")
+    kinds = entry.GrantIssued, entry.GrantRevoked
+    found = [each for each in house.records.entries if isinstance(each, kinds)]
+    assert [(each.user, each.uid, each.provider) for each in found] == [
+        ("bob", -1, "corp"),
+        ("bert", -1, "lab"),
+        ("bob", -1, "corp"),
+    ]
+
+
 def test_a_grant_that_does_not_suffice_is_not_spent(house: holding.House) -> None:
     grant = issue(house, UPDATE, uses=2)
     filed = house.ask(UPDATE)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -160,7 +161,11 @@ def things(running: guard.Guard) -> dict[str, str]:
     request = next(each for each in api.get("/v1/requests") if each["agent"] == "one")
     (issued,) = calls(running, FREE, ("POST", "/v1/grants", WANTED))
     flow = next(each for each in shown(running, "list") if each["agent"] == "one")
-    found = {"REQUEST": request["id"], "GRANT": json.loads(issued[2])["id"], "FLOW": flow["flow"], "PID": running.processes()[0]}
+    process = running.begin("one", ["sleep", "300"], {})
+    while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
+        assert process.poll() is None
+        time.sleep(0.05)
+    found = {"REQUEST": request["id"], "GRANT": json.loads(issued[2])["id"], "FLOW": flow["flow"], "PID": process.pid}
     return {name: str(value) for name, value in found.items()}
 
 
@@ -210,6 +215,7 @@ def test_who_may_nothing_gets_nothing(running: guard.Guard) -> None:
     for method, path in (("GET", "/v1/requests"), ("GET", "/v1/requests/watch")):
         assert answers[method, path][1:] == (2, "[]" if path == "/v1/requests" else ""), "two tickets, of which none is told"
     assert answers["GET", "/v1/grants"][1:] == (1, "[]")
+    assert "you may not look" in answers["GET", "/v1/identity"][2]
     # What is not to be seen is not told apart from what is not there.
     unknown = calls(running, MUTE, ("GET", "/v1/requests/R-0000", None), ("GET", "/v1/grants/G-00000", None))
     for (status, _, text), seen, name in zip(unknown, ("REQUEST", "GRANT"), ("R-0000", "G-00000"), strict=True):
@@ -286,6 +292,7 @@ def test_who_may_everything_may_and_is_on_record(running: guard.Guard) -> None:
     routes = list(ROUTES)
     answers = dict(zip(routes, calls(running, FREE, *of(names, routes)), strict=True))
     assert {route: answer[0] for route, answer in answers.items()} == {route: ROUTES[route][2] for route in routes}, answers
+    assert "you may not look" not in answers["GET", "/v1/identity"][2]
     revoked = entries(running, entry.GrantRevoked)[-1]
     assert (revoked.grant, revoked.user, revoked.provider) == (names["GRANT"], "free", "")
     assert json.loads(answers["POST", "/v1/restart"][2])["refused"] == ""
