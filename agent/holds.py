@@ -253,8 +253,7 @@ class Holds:
     def may_decide(self, request_id: str, user: str) -> bool:
         """Whether the user may decide the request, now or once it has escalated. Raises UnknownRequest."""
         request, last = self._book.get(request_id), len(self._book.times.escalate_s)
-        needs = self._book.needs(request_id)
-        return bool(self.granting.who_may((user,), request.agent, request.resource, needs, last))
+        return bool(self.granting.who_may((user,), request.agent, request.resource, self._book.needs(request_id), last))
 
     async def decide(
         self,
@@ -271,8 +270,7 @@ class Holds:
 
         Raises NotAllowed, UnknownRequest, AlreadyDecided, BookFull, LedgerUnavailable.
         """
-        user = by.user
-        request = self._book.get(request_id)
+        user, request = by.user, self._book.get(request_id)
         if not request.digest.startswith(digest.lower()):
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
         offer = None
