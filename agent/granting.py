@@ -26,6 +26,7 @@ from .grants import Also, Grants, nothing_else
 from .hold_messages import Hold
 from .ledger import LedgerUnavailable
 from .records import Records
+from .waiting import By
 
 SHOWN_CHARACTERS = 16_384
 """Of a grant's statement; what it is good for is its digest."""
@@ -71,9 +72,9 @@ class Granting:
 
     # -- what users do --------------------------------------------------------------------------------------------------------
 
-    def issue(self, wanted: Wanted, user: str, uid: int) -> Grant:
+    def issue(self, wanted: Wanted, by: By) -> Grant:
         """A grant for a statement that nobody has held yet. Raises NotAllowed, BookFull, LedgerUnavailable."""
-        document = self._decider.policy.document
+        document, user = self._decider.policy.document, by.user
         for name, known, what in (
             (wanted.agent, document.agents, "agent"),
             (wanted.resource, document.resources, "resource"),
@@ -111,7 +112,7 @@ class Granting:
         self._check_terms(grant, now)
         answer = self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms)
         self._insist(answer, user, f"issue this grant to {grant.agent} on {grant.resource}")
-        return self.put(grant, user, uid)
+        return self.put(grant, by)
 
     def offer(self, request: Request, needs: Sequence[str], user: str, uses: int, until: float, shown: Sequence[str]) -> Grant:
         """The grant that a user's yes to a request may come with; not there yet (`put`). Raises NotAllowed, BookFull."""
@@ -158,46 +159,47 @@ class Granting:
             **more,
         )
 
-    def put(self, grant: Grant, user: str, uid: int, also: Also = nothing_else) -> Grant:
+    def put(self, grant: Grant, by: By, also: Also = nothing_else) -> Grant:
         """Have a grant in force, with whatever else is to be kept in the same transaction.
 
         Raises NotAllowed when it can't be put on record, LedgerUnavailable.
         """
         # On record before it can be used. A crash here leaves an entry without a grant.
-        self._put_on_record(grant, user, uid)
+        self._put_on_record(grant, by)
         self.grants.add(grant, also)
         return grant
 
-    def endorse(self, name: str, user: str, uid: int) -> Grant:
+    def endorse(self, name: str, by: By) -> Grant:
         """One more user stands for a grant. Raises NotAllowed, UnknownGrant, NotThere, LedgerUnavailable."""
-        grant = self.grants.get(name)
+        grant, user = self.grants.get(name), by.user
         answer = self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms)
         self._insist(answer, user, f"stand for {name}")
-        self._put_on_record(grant, user, uid)
+        self._put_on_record(grant, by)
         return self.grants.endorse(name, user, time.time())
 
-    def revoke(self, name: str, user: str, uid: int, reason: str) -> Grant:
-        """End a grant at once: whoever may issue it, or stands for it, or owns the agent, or is root.
+    def may_end(self, grant: Grant, user: str) -> bool:
+        """Whether the user stands for the grant, or may issue it."""
+        document = self._decider.policy.document
+        if user in grant.issuers:
+            return True
+        if grant.agent not in document.agents or grant.resource not in document.resources:
+            return False
+        return self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms).allowed
 
-        Raises NotAllowed, UnknownGrant, NotThere, LedgerUnavailable.
-        """
-        grant = self.grants.get(name)
-        agent = self._decider.policy.document.agents.get(grant.agent)
-        if uid != 0 and user not in grant.issuers and (agent is None or user != agent.owner):
-            answer = self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms)
-            self._insist(answer, user, f"revoke {name}")
-        return self._revoke(grant, user, uid, reason)
+    def revoke(self, name: str, by: By, reason: str) -> Grant:
+        """End a grant at once. Raises UnknownGrant, NotThere, LedgerUnavailable."""
+        return self._revoke(self.grants.get(name), by, reason)
 
-    def revoke_all_of(self, request: str, user: str, uid: int, reason: str) -> None:
+    def revoke_all_of(self, request: str, by: By, reason: str) -> None:
         """End what was granted with a request. Raises LedgerUnavailable."""
         for grant in self.grants.list(time.time(), everything=False):
             if grant.request == request:
-                self._revoke(grant, user, uid, reason)
+                self._revoke(grant, by, reason)
 
-    def _revoke(self, grant: Grant, user: str, uid: int, reason: str) -> Grant:
+    def _revoke(self, grant: Grant, by: By, reason: str) -> Grant:
         name = grant.id
-        revoked = self.grants.revoke(name, user or "root", reason, time.time())
-        told = entry.GrantRevoked(grant=name, user=user, uid=uid, left=revoked.left, reason=reason)
+        revoked = self.grants.revoke(name, by.user or "root", reason, time.time())
+        told = entry.GrantRevoked(grant=name, user=by.user, uid=by.uid, left=revoked.left, reason=reason, provider=by.provider)
         if not self._records.note(0, told):
             self._faults.add(0, grant.agent, "internal", f"{name} is revoked, but not on record: {self._records.failure}")
         return revoked
@@ -272,11 +274,11 @@ class Granting:
         named = ", ".join(f'"{policy}"' for policy in answer.policies)
         raise NotAllowed(f"{user} may not {what}: " + (f"forbidden by {named}." if named else 'no policy permits it ("issue").'))
 
-    def _put_on_record(self, grant: Grant, user: str, uid: int) -> None:
+    def _put_on_record(self, grant: Grant, by: By) -> None:
         issued = entry.GrantIssued(
             grant=grant.id,
-            user=user,
-            uid=uid,
+            user=by.user,
+            uid=by.uid,
             agent=grant.agent,
             resource=grant.resource,
             form=grant.kind.value,
@@ -288,6 +290,7 @@ class Granting:
             until_ns=int(grant.until * 1e9),
             request=grant.request,
             reason=grant.reason,
+            provider=by.provider,
         )
         if not self._records.note(0, issued):
             raise NotAllowed(f"It can't be put on record: {self._records.failure}")

@@ -246,26 +246,31 @@ class Holds:
         except OSError:
             return request
 
+    def agent_of(self, request_id: str) -> str:
+        """Whose it is. Raises UnknownRequest."""
+        return self._book.get(request_id).agent
+
+    def may_decide(self, request_id: str, user: str) -> bool:
+        """Whether the user may decide the request, now or once it has escalated. Raises UnknownRequest."""
+        request, last = self._book.get(request_id), len(self._book.times.escalate_s)
+        return bool(self.granting.who_may((user,), request.agent, request.resource, self._book.needs(request_id), last))
+
     async def decide(
         self,
         request_id: str,
+        by: By,
         *,
-        user: str,
-        uid: int = -1,
-        provider: str = "",
         approve: bool,
         reason: str,
         digest: str,
         uses: int = 1,
         until: float = 0,
     ) -> dict[str, Any]:
-        """A user's answer, carried out at once. `provider`: who vouches for them, if not the kernel by their `uid`.
+        """A user's answer, carried out at once. `uses`, `until` (wall time): more than this once, which takes a grant.
 
-        `uses`, `until` (wall time): more than this once, which takes a grant.
         Raises NotAllowed, UnknownRequest, AlreadyDecided, BookFull, LedgerUnavailable.
         """
-        by = By(user, uid, provider)
-        request = self._book.get(request_id)
+        user, request = by.user, self._book.get(request_id)
         if not request.digest.startswith(digest.lower()):
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
         offer = None
@@ -332,17 +337,14 @@ class Holds:
         approval = self._book.use(request.id, request.digest, time.time())
         flow.berth.say(hold_messages.Approved(flow.id, waiting.operation, request.id, tuple(sorted(approval.by))))
         if offer is not None:
-            self.granting.put(offer, by.user, by.uid)
+            self.granting.put(offer, by)
 
-    def withdraw_ticket(self, request_id: str, *, user: str, uid: int, provider: str = "", reason: str) -> dict[str, Any]:
-        """Take a ticket back: its agent's owner, who may decide it, or root.
-
-        Raises NotAllowed, UnknownRequest, AlreadyDecided, LedgerUnavailable.
-        """
+    def withdraw_ticket(self, request_id: str, by: By, reason: str) -> dict[str, Any]:
+        """Take a ticket back. Raises NotAllowed, UnknownRequest, AlreadyDecided, LedgerUnavailable."""
         request = self._book.get(request_id)
         if request.mode != "ticket":
             raise NotAllowed(f"{request_id} is no ticket: it ends with its statement, which its agent can cancel; or deny it.")
-        self._tell(self._ticketing.withdraw(request, By(user, uid, provider), reason), "withdrawn")
+        self._tell(self._ticketing.withdraw(request, by, reason), "withdrawn")
         return self.show(request_id)
 
     def _over(self, request_id: str) -> OpenFlow:

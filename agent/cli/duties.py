@@ -14,7 +14,7 @@ from rich.markup import escape
 from ...policy.decide import Policy
 from ...policy.holders import Holding, Matrix, Part
 from ..client import Client
-from .output import clock, config_option, configured, json_option, out, places, print_json, table
+from .output import clock, config_option, configured, json_option, out, places, print_json, table, tell_left_out
 
 
 @click.command("duties")
@@ -28,7 +28,9 @@ def duties(config: Path, as_json: bool, history: bool) -> None:
     1 when somebody could exercise both duties of an exclusion that is always in force.
     """
     if history:
-        rows = Client(places(config).control).get("/v1/duties")
+        client = Client(places(config).control)
+        rows = client.get("/v1/duties")
+        tell_left_out(client.left_out)
         print_json(rows) if as_json else _show_history(rows)
         return
     from ...policy.holders import matrix

@@ -32,8 +32,10 @@ from ..leaves import Leaf
 from ..ledger import LedgerUnavailable
 from ..names.upstreams import NoAnswer
 from ..records import Records
+from ..rights import Rights
 from ..sandbox import seccomp
 from ..sandbox.cage import Cage
+from ..waiting import By
 from . import messages
 from .providers import certificate_of, providers_of, user_of_web
 from .sessions import Session, Sessions
@@ -65,6 +67,7 @@ class Keeper(Kept):
         decider: Decider,
         holds: Holds,
         records: Records,
+        rights: Rights,
         faults: Faults,
         leaves: Callable[[], tuple[Leaf, ...]],
         look_up: LookUp,
@@ -76,6 +79,7 @@ class Keeper(Kept):
         self._decider = decider
         self._holds = holds
         self._records = records
+        self._rights = rights
         self._leaves = leaves
         self._look_up = look_up
         self._user = user_of_web(document)
@@ -313,12 +317,17 @@ class Keeper(Kept):
         self._say(_told(asked.id, session, body=found))
 
     def _found(self, asked: messages.Ask, session: Session) -> Any:
-        match asked.what:
-            case "waiting" | "everything":
-                return self._holds.briefly(everything=asked.what == "everything")
-            case "request":
-                return self._holds.show_to(asked.request, session.user)
-        return {"waiting": self._holds.pending}
+        if asked.what == "request":
+            self._see(asked.request, session)
+            return self._holds.show_to(asked.request, session.user)
+        rows = self._holds.briefly(everything=asked.what == "everything")
+        seen = [row for row in rows if self._rights.sees(_by(session), row["agent"], "requests")]
+        return seen if asked.what in ("waiting", "everything") else {"waiting": len(seen)}
+
+    def _see(self, request: str, session: Session) -> None:
+        """That they may know of the request. Raises UnknownRequest."""
+        if not self._rights.sees(_by(session), self._holds.agent_of(request), "requests"):
+            raise UnknownRequest(f"There is no request {request}.")
 
     async def _answer(self, answer: messages.Answer) -> None:
         session = self.sessions.find(answer.key, time.time())
@@ -326,10 +335,10 @@ class Keeper(Kept):
             self._say(messages.Told(answer.id, 401))
             return
         try:
+            self._see(answer.request, session)
             decided = await self._holds.decide(
                 answer.request,
-                user=session.user,
-                provider=session.provider,
+                _by(session),
                 approve=answer.approve,
                 reason=answer.reason,
                 digest=answer.digest,
@@ -356,6 +365,10 @@ class Keeper(Kept):
         self._works.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._faults.add(0, "", "internal", f"the web page's supervisor: {error!r}")
+
+
+def _by(session: Session) -> By:
+    return By(session.user, session.uid, session.provider)
 
 
 def _told(number: int, session: Session, status: int = 200, error: str = "", body: Any = None) -> messages.Told:

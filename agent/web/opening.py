@@ -14,6 +14,7 @@ from ..kept import START_S
 from ..names.keeper import Keeper as Names
 from ..predecessor import Predecessor
 from ..records import Records
+from ..rights import Rights
 from ..secrecy import Secrecy
 from ..tending import tend
 from .keeper import Keeper
@@ -25,6 +26,7 @@ async def open_page(
     decider: Decider,
     holds: Holds,
     records: Records,
+    rights: Rights,
     faults: Faults,
     secrecy: Secrecy,
     names: Names,
@@ -36,7 +38,7 @@ async def open_page(
     if not is_wanted(document):
         return None
     broker = secrecy.broker
-    page = Keeper(document, decider, holds, records, faults, lambda: broker.leaves, names.look_up, listener)
+    page = Keeper(document, decider, holds, records, rights, faults, lambda: broker.leaves, names.look_up, listener)
     undo.callback(page.close)
     if left is not None:
         page.sessions.take_up(left.sessions)
