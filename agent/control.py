@@ -15,16 +15,15 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from ..policy.grants import NotThere, UnknownGrant
+from ..policy.grants import NotThere, UnknownGrant, Uses, When
 from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, UnknownRequest
 from .failures import Failure
 from .grant_routes import MAX_REASON, GrantRoutes
-from .granting import MAX_USES, When
 from .halt import Halt, NoSuchAgent, NotDone
 from .history import History
 from .holds import Holds
@@ -44,7 +43,7 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True):
 
     reason: str = ""
     digest: str = ""
-    uses: Annotated[int, msgspec.Meta(ge=1, le=MAX_USES)] = 1
+    uses: Uses = 1
     until: When = 0
 
 

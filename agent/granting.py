@@ -16,7 +16,7 @@ from ..identity.users import Users
 from ..policy.approvers import Approvers
 from ..policy.asks import Answer
 from ..policy.decide import Decider
-from ..policy.grants import Grant, Kind, digests, shape_digest, statement_digest
+from ..policy.grants import MAX_USES, Grant, Kind, Terms, When, digests, shape_digest, statement_digest
 from ..policy.requests import NotAllowed, Request
 from ..policy.sql.shape import shape
 from ..recorder import entry
@@ -29,13 +29,10 @@ from .records import Records
 
 SHOWN_CHARACTERS = 16_384
 """Of a grant's statement; what it is good for is its digest."""
+SMALLEST_S = 900
+"""Seconds of the smallest grant that somebody is offered to issue."""
 SEARCH_PATH = ("pg_catalog", "public")
 """The schemas of a session that never set its search_path, as the server tells them."""
-
-
-MAX_USES = 1_000_000
-When = Annotated[float, msgspec.Meta(ge=0, le=9e9)]
-"""Seconds since 1970; as nanoseconds it has to fit an entry."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,6 +120,11 @@ class Granting:
         self.grants.check_room(now)
         return grant
 
+    def may_offer(self, request: Request, needs: Sequence[str], user: str) -> bool:
+        """Whether the user's yes to the request could come with a grant, be it the smallest."""
+        place, smallest = (request.agent, request.resource), Terms(Kind.OPERATION, 1, SMALLEST_S)
+        return bool(needs) and self._approvers.may_issue(user, self._groups(user), *place, needs, smallest).allowed
+
     def of(
         self,
         request: Request,
@@ -171,8 +173,7 @@ class Granting:
     def endorse(self, name: str, user: str, uid: int) -> Grant:
         """One more user stands for a grant. Raises NotAllowed, UnknownGrant, NotThere, LedgerUnavailable."""
         grant = self.grants.get(name)
-        answer = self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms)
-        self._insist(answer, user, f"stand for {name}")
+        self._insist(self._may_stand(grant, user), user, f"stand for {name}")
         self._put_on_record(grant, user, uid)
         return self.grants.endorse(name, user, time.time())
 
@@ -182,11 +183,26 @@ class Granting:
         Raises NotAllowed, UnknownGrant, NotThere, LedgerUnavailable.
         """
         grant = self.grants.get(name)
-        agent = self._decider.policy.document.agents.get(grant.agent)
-        if uid != 0 and user not in grant.issuers and (agent is None or user != agent.owner):
-            answer = self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms)
-            self._insist(answer, user, f"revoke {name}")
+        if uid != 0 and not self._is_theirs(grant, user):
+            self._insist(self._may_stand(grant, user), user, f"revoke {name}")
         return self._revoke(grant, user, uid, reason)
+
+    def rights(self, grant: Grant, user: str) -> tuple[bool, bool]:
+        """Whether the user may revoke it, and whether they may stand for it as well."""
+        if grant.state(time.time()) not in ("usable", "waiting"):
+            return False, False
+        may = self._may_stand(grant, user).allowed
+        return may or self._is_theirs(grant, user), may and user not in grant.issuers
+
+    def _is_theirs(self, grant: Grant, user: str) -> bool:
+        agent = self._decider.policy.document.agents.get(grant.agent)
+        return user in grant.issuers or (agent is not None and user == agent.owner)
+
+    def _may_stand(self, grant: Grant, user: str) -> Answer:
+        document = self._decider.policy.document
+        if grant.agent not in document.agents or grant.resource not in document.resources:
+            return Answer(False)
+        return self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms)
 
     def revoke_all_of(self, request: str, user: str, uid: int, reason: str) -> None:
         """End what was granted with a request. Raises LedgerUnavailable."""

@@ -21,13 +21,13 @@ from ..policy.decide import Decider
 from ..policy.grants import Grant
 from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, Request, State, UnknownRequest, verdict_of
 from ..protocols.events import Verdict
-from ..recorder.parameters import render
 from . import hold_messages
 from .announcing import Announcer
 from .flows import OpenFlow
 from .granting import Granting
 from .history import History
 from .messages import BadMessage
+from .offers import offered
 from .records import Records
 from .requestview import request_brief, request_facts, request_texts
 from .spool import Spool
@@ -230,13 +230,17 @@ class Holds:
         return [request_brief(r) for r in (self._book.requests() if everything else self._book.pending())]
 
     def show_to(self, request_id: str, user: str) -> dict[str, Any]:
-        """One request with its exact texts, and why this user's answer would not count (`objection`). Raises UnknownRequest."""
+        """One request with its exact texts, and why this user's answer would not count (`objection`). Raises UnknownRequest.
+
+        `may_issue`: whether their yes may come with a grant.
+        """
         request = self._book.get(request_id)
         whole = self._whole(request)
         objection = self._book.objection(request_id, user, self._groups(user), time.time())
         if whole is request and request.mode == "ticket":
             objection = objection or "What it would run can't be read now."
-        return {**request_facts(whole), **request_texts(whole), "objection": objection}
+        may_issue = not objection and self.granting.may_offer(request, self._book.needs(request_id), user)
+        return {**request_facts(whole), **request_texts(whole), "objection": objection, "may_issue": may_issue}
 
     def _whole(self, request: Request) -> Request:
         if request.mode == "ticket":
@@ -270,7 +274,7 @@ class Holds:
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
         offer = None
         if approve and (uses != 1 or until):
-            offer = self._offer(request, user, uses, until)
+            offer = offered(self.granting, self._whole(request), self._book.needs(request_id), user, uses, until)
         if request.mode == "ticket":
             if approve:
                 await keep_apart(user, self._ticketing.duties(request), self._history)
@@ -295,17 +299,6 @@ class Holds:
         """The request, with the grant that its yes came with."""
         granted = offer.id if offer is not None and decided.state is State.APPROVED else ""
         return {**self.show(decided.id), "grant": granted}
-
-    def _offer(self, request: Request, user: str, uses: int, until: float) -> Grant:
-        """The grant that comes with the yes: of a request that waits, for the uses that are left after this one."""
-        needs = self._book.needs(request.id)
-        if request.mode != "ticket" and uses < 2:
-            raise NotAllowed(f"{request.id} runs at once: until a time takes more than that one use (--uses).")
-        if not until:
-            raise NotAllowed("More than one use takes a time until which (--until).")
-        whole = self._whole(request)
-        shown = render(whole.parameters, whole.formats, whole.types)
-        return self.granting.offer(whole, needs, user, uses - (request.mode != "ticket"), until, shown)
 
     def owner_of(self, agent: str) -> str:
         """The user who answers for the agent; empty once the policy no longer knows it."""

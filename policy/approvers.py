@@ -17,6 +17,8 @@ from .rules import approvable, schema
 
 MAX_COUNT = 5
 """Largest number of approvals that is looked for."""
+MAX_KNOWN = 16_384
+"""Answers that are remembered: who asks for one asks for all users and agents, again and again."""
 
 
 class Approvers:
@@ -26,6 +28,7 @@ class Approvers:
         self._document = document
         self._book = book
         self._helps: dict[tuple[str, str, frozenset[str]], tuple[Help, ...]] = {}
+        self._known: dict[tuple[object, ...], Answer] = {}
 
     def may_approve(
         self, user: str, groups: Sequence[str], agent: str, resource: str, actions: Iterable[str], escalation: int = 0
@@ -36,8 +39,7 @@ class Approvers:
         ``approvals.escalate_s`` have passed.
         """
         return _all(
-            self._answer("approve", {"escalation": escalation}, user, groups, agent, resource, action)
-            for action in sorted(set(actions))
+            self._remembered(user, frozenset(groups), agent, resource, action, escalation) for action in sorted(set(actions))
         )
 
     def may_issue(
@@ -55,6 +57,16 @@ class Approvers:
             if answer.allowed:
                 break
         return answer
+
+    def _remembered(self, user: str, groups: frozenset[str], agent: str, resource: str, action: str, escalation: int) -> Answer:
+        key = (user, groups, agent, resource, action, escalation)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            context = {"escalation": escalation}
+            found = self._known[key] = self._answer("approve", context, user, sorted(groups), agent, resource, action)
+        return found
 
     def _answer(
         self,

@@ -233,10 +233,13 @@ def _parts(policy: Policy, agent: str, held: dict[str, list[Holding]]) -> Iterat
     for holdings in held.values():
         if owner in document.users:
             yield Part(owner, _best(holdings), approves=False)
+        shortest = sorted(holdings, key=lambda holding: len(holding.example))
         for user in document.users:
-            ways = [way for holding in holdings if (way := _approves(policy, user, agent, holding, asked)) is not None]
-            if ways:
-                yield min(ways, key=lambda way: (not way.holding.certain, len(way.holding.example)))
+            ways = (way for holding in shortest if (way := _approves(policy, user, agent, holding, asked)) is not None)
+            # The shortest that is sure; no further one is looked for, since each takes questions to Cedar.
+            first = next(ways, None)
+            if first is not None:
+                yield first if first.holding.certain else next((way for way in ways if way.holding.certain), first)
 
 
 def _approves(policy: Policy, user: str, agent: str, holding: Holding, asked: bool) -> Part | None:

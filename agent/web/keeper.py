@@ -22,19 +22,21 @@ import msgspec
 
 from ...policy.decide import Decider
 from ...policy.document import Document
-from ...policy.requests import AlreadyDecided, BookFull, NotAllowed, RequestError, UnknownRequest
+from ...policy.requests import NotAllowed
 from ...recorder import entry
+from ..drawing import Drawing
 from ..failures import Failure
 from ..faults import Faults
+from ..history import History
 from ..holds import Holds
 from ..kept import Kept
 from ..leaves import Leaf
-from ..ledger import LedgerUnavailable
 from ..names.upstreams import NoAnswer
 from ..records import Records
 from ..sandbox import seccomp
 from ..sandbox.cage import Cage
 from . import messages
+from .answers import Answers, Asked
 from .providers import certificate_of, providers_of, user_of_web
 from .sessions import Session, Sessions
 
@@ -44,7 +46,6 @@ FIGURES_S = 1.0
 DEVICE_S = 30.0
 NO_SOCKET = -1
 WATCH_PING_S = 60.0
-STATUS = {NotAllowed: 403, UnknownRequest: 404, AlreadyDecided: 409, BookFull: 409, LedgerUnavailable: 503}
 
 LookUp = Callable[[str], Awaitable[Sequence[str]]]
 
@@ -64,6 +65,7 @@ class Keeper(Kept):
         document: Document,
         decider: Decider,
         holds: Holds,
+        history: History,
         records: Records,
         faults: Faults,
         leaves: Callable[[], tuple[Leaf, ...]],
@@ -86,6 +88,8 @@ class Keeper(Kept):
         certificate_of(document, ())
         self._listener = listener if document.web.address else None
         self.sessions = Sessions(document.web.session_s, lambda user: user in decider.policy.document.users)
+        self.drawing = Drawing(decider)
+        self._answers = Answers(self.sessions, holds, history, self.drawing)
         self.figures: messages.Figures | None = None
         """The last that it told."""
         self.failure = ""
@@ -264,10 +268,8 @@ class Keeper(Kept):
                 self._enter(message)
             case messages.Leave(key):
                 self.sessions.close(key)
-            case messages.Ask():
-                self._tell(message)
-            case messages.Answer():
-                self._work(self._answer(message))
+            case messages.Ask() | messages.Answer() | messages.OnGrant():
+                self._work(self._tell(message))
             case messages.LookUp(number, name):
                 self._work(self._find(number, name))
             case messages.Pong(number, figures):
@@ -300,44 +302,8 @@ class Keeper(Kept):
         if future is not None and not future.done():
             future.set_result(value)
 
-    def _tell(self, asked: messages.Ask) -> None:
-        session = self.sessions.find(asked.key, time.time())
-        if session is None:
-            self._say(messages.Told(asked.id, 401))
-            return
-        try:
-            found = self._found(asked, session)
-        except UnknownRequest as error:
-            self._say(_told(asked.id, session, 404, str(error)))
-            return
-        self._say(_told(asked.id, session, body=found))
-
-    def _found(self, asked: messages.Ask, session: Session) -> Any:
-        match asked.what:
-            case "waiting" | "everything":
-                return self._holds.briefly(everything=asked.what == "everything")
-            case "request":
-                return self._holds.show_to(asked.request, session.user)
-        return {"waiting": self._holds.pending}
-
-    async def _answer(self, answer: messages.Answer) -> None:
-        session = self.sessions.find(answer.key, time.time())
-        if session is None:
-            self._say(messages.Told(answer.id, 401))
-            return
-        try:
-            decided = await self._holds.decide(
-                answer.request,
-                user=session.user,
-                provider=session.provider,
-                approve=answer.approve,
-                reason=answer.reason,
-                digest=answer.digest,
-            )
-        except (RequestError, LedgerUnavailable) as error:
-            self._say(_told(answer.id, session, STATUS.get(type(error), 409), str(error)))
-            return
-        self._say(_told(answer.id, session, body=decided))
+    async def _tell(self, asked: Asked) -> None:
+        self._say(await self._answers.told(asked))
 
     async def _find(self, number: int, name: str) -> None:
         try:
@@ -356,8 +322,3 @@ class Keeper(Kept):
         self._works.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._faults.add(0, "", "internal", f"the web page's supervisor: {error!r}")
-
-
-def _told(number: int, session: Session, status: int = 200, error: str = "", body: Any = None) -> messages.Told:
-    data = msgspec.json.encode(body)
-    return messages.Told(number, status, session.user, session.provider, session.until, data, error)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import msgspec
 
+from ...policy.grants import Uses, When
 from ...policy.issuer_sections import Issuer
 from ...policy.web_sections import SignIn
 from ..sandbox.cage import Applied
@@ -147,12 +148,16 @@ class Leave(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 class Ask(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """What waits, or all that the book holds (`everything`), or one request; with none of these only who that is."""
+    """What waits, or all that the book holds (`everything`), or one request; grants, or one; who may exercise which duties.
+
+    With ``session`` only who that is.
+    """
 
     id: Number
     key: Key
-    what: Annotated[str, msgspec.Meta(pattern=r"^(session|waiting|everything|request)\Z")]
-    request: Name = ""
+    what: Annotated[str, msgspec.Meta(pattern=r"^(session|waiting|everything|request|grants|grant|duties)\Z")]
+    which: Name = ""
+    """Id of the request or the grant."""
 
 
 class Answer(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -163,6 +168,19 @@ class Answer(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     request: Name
     approve: bool
     digest: Key
+    reason: Text
+    uses: Uses = 1
+    until: When = 0
+    """With `uses`: more than this once, which takes a grant; see `holds.Holds.decide`."""
+
+
+class OnGrant(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The user ends a grant, or stands for it as well."""
+
+    id: Number
+    key: Key
+    grant: Name
+    verb: Annotated[str, msgspec.Meta(pattern=r"^(revoke|endorse)\Z")]
     reason: Text
 
 
@@ -221,7 +239,7 @@ class Crashed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 ToWeb = Begin | Certificate | Entered | Told | Changed | Found | BeginDevice | AskDevice | Ping
-FromWeb = Ready | Enter | Leave | Ask | Answer | DeviceBegun | DeviceAsked | LookUp | Pong | Crashed
+FromWeb = Ready | Enter | Leave | Ask | Answer | OnGrant | DeviceBegun | DeviceAsked | LookUp | Pong | Crashed
 
 _encoder = msgspec.msgpack.Encoder()
 _to_web: msgspec.msgpack.Decoder[ToWeb] = msgspec.msgpack.Decoder(ToWeb)
