@@ -198,6 +198,7 @@ class Control:
             user=self._user(peer),
             uid=peer.uid,
             provider=peer.provider,
+            groups=peer.groups,
             approve=request.match_info["answer"] == "approve",
             reason=body.reason[:MAX_REASON],
             digest=body.digest,
@@ -214,6 +215,7 @@ class Control:
             user=self._named(peer),
             uid=peer.uid,
             provider=peer.provider,
+            groups=peer.groups,
             reason=body.reason[:MAX_REASON],
         )
         return web.json_response(withdrawn)
@@ -250,7 +252,7 @@ class Control:
         match body:
             case {"agent": str() | None as agent, "reason": str(reason)}:
                 act = self._halt.stop if request.match_info["verb"] == "stop" else self._halt.resume
-                return web.json_response(await act(agent, By(self._named(peer), peer.uid, peer.provider), reason))
+                return web.json_response(await act(agent, By(self._named(peer), peer.uid, peer.provider, peer.groups), reason))
             case _:
                 return _error(400, "the body must be an object with `agent`, a text or null, and the text `reason`")
 

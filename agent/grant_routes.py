@@ -49,12 +49,12 @@ class GrantRoutes:
             wanted = msgspec.json.decode(await request.read(), type=Wanted)
         except msgspec.DecodeError as error:
             raise web.HTTPBadRequest(reason=f"the body is no grant: {error}") from None
-        grant = self._granting.issue(wanted, self._name(peer), peer.uid)
+        grant = self._granting.issue(wanted, self._name(peer), peer.uid, peer.groups)
         return web.json_response(grant_facts(grant, time.time()))
 
     async def _endorse(self, request: web.Request) -> web.Response:
         peer = self._known(request)
-        grant = self._granting.endorse(request.match_info["id"], self._name(peer), peer.uid)
+        grant = self._granting.endorse(request.match_info["id"], self._name(peer), peer.uid, peer.groups)
         return web.json_response(grant_facts(grant, time.time()))
 
     async def _revoke(self, request: web.Request) -> web.Response:
@@ -70,5 +70,6 @@ class GrantRoutes:
             if peer.uid != 0:
                 raise
             user = ""
-        grant = self._granting.revoke(request.match_info["id"], user, peer.uid, body.get("reason", "")[:MAX_REASON])
+        reason = body.get("reason", "")[:MAX_REASON]
+        grant = self._granting.revoke(request.match_info["id"], user, peer.uid, reason, peer.groups)
         return web.json_response(grant_facts(grant, time.time()))

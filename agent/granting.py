@@ -17,7 +17,8 @@ from ..policy.approvers import Approvers
 from ..policy.asks import Answer
 from ..policy.decide import Decider
 from ..policy.grants import MAX_USES, Grant, Kind, Terms, When, digests, shape_digest, statement_digest
-from ..policy.requests import NotAllowed, Request
+from ..policy.issuers import groups_of
+from ..policy.requests import NotAllowed, Request, Vouched
 from ..policy.sql.shape import shape
 from ..recorder import entry
 from ..recorder.parameters import plain
@@ -68,8 +69,10 @@ class Granting:
 
     # -- what users do --------------------------------------------------------------------------------------------------------
 
-    def issue(self, wanted: Wanted, user: str, uid: int) -> Grant:
-        """A grant for a statement that nobody has held yet. Raises NotAllowed, BookFull, LedgerUnavailable."""
+    def issue(self, wanted: Wanted, user: str, uid: int, vouched: tuple[str, ...] = ()) -> Grant:
+        """A grant for a statement that nobody has held yet. `vouched`, here as below: groups that a sign-in gives the user.
+
+        Raises NotAllowed, BookFull, LedgerUnavailable."""
         document = self._decider.policy.document
         for name, known, what in (
             (wanted.agent, document.agents, "agent"),
@@ -103,27 +106,40 @@ class Granting:
             issued_at=now,
             reason=wanted.reason,
             issuers=(user,),
+            vouched=_vouched(user, vouched),
             left=wanted.uses,
         )
         self._check_terms(grant, now)
-        answer = self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms)
+        groups = self._groups(user, vouched)
+        answer = self._approvers.may_issue_any(user, groups, grant.agent, grant.resource, grant.terms)
         self._insist(answer, user, f"issue this grant to {grant.agent} on {grant.resource}")
         return self.put(grant, user, uid)
 
-    def offer(self, request: Request, needs: Sequence[str], user: str, uses: int, until: float, shown: Sequence[str]) -> Grant:
+    def offer(
+        self,
+        request: Request,
+        needs: Sequence[str],
+        user: str,
+        uses: int,
+        until: float,
+        shown: Sequence[str],
+        vouched: tuple[str, ...] = (),
+    ) -> Grant:
         """The grant that a user's yes to a request may come with; not there yet (`put`). Raises NotAllowed, BookFull."""
         now = time.time()
-        grant = self.of(request, now, uses=uses, until=until, issuers=(user,), shown=shown)
+        given = _vouched(user, vouched)
+        grant = self.of(request, now, uses=uses, until=until, issuers=(user,), shown=shown, vouched=given)
         self._check_terms(grant, now)
-        answer = self._approvers.may_issue(user, self._groups(user), grant.agent, grant.resource, needs, grant.terms)
+        answer = self._approvers.may_issue(user, self._groups(user, vouched), grant.agent, grant.resource, needs, grant.terms)
         self._insist(answer, user, f"issue a grant for {request.id}")
         self.grants.check_room(now)
         return grant
 
-    def may_offer(self, request: Request, needs: Sequence[str], user: str) -> bool:
+    def may_offer(self, request: Request, needs: Sequence[str], user: str, vouched: tuple[str, ...] = ()) -> bool:
         """Whether the user's yes to the request could come with a grant, be it the smallest."""
         place, smallest = (request.agent, request.resource), Terms(Kind.OPERATION, 1, SMALLEST_S)
-        return bool(needs) and self._approvers.may_issue(user, self._groups(user), *place, needs, smallest).allowed
+        groups = self._groups(user, vouched)
+        return bool(needs) and self._approvers.may_issue(user, groups, *place, needs, smallest).allowed
 
     def of(
         self,
@@ -166,43 +182,43 @@ class Granting:
         Raises NotAllowed when it can't be put on record, LedgerUnavailable.
         """
         # On record before it can be used. A crash here leaves an entry without a grant.
-        self._put_on_record(grant, user, uid)
+        self._put_on_record(grant, user, uid, dict(grant.vouched).get(user, ()))
         self.grants.add(grant, also)
         return grant
 
-    def endorse(self, name: str, user: str, uid: int) -> Grant:
+    def endorse(self, name: str, user: str, uid: int, vouched: tuple[str, ...] = ()) -> Grant:
         """One more user stands for a grant. Raises NotAllowed, UnknownGrant, NotThere, LedgerUnavailable."""
         grant = self.grants.get(name)
-        self._insist(self._may_stand(grant, user), user, f"stand for {name}")
-        self._put_on_record(grant, user, uid)
-        return self.grants.endorse(name, user, time.time())
+        self._insist(self._may_stand(grant, user, vouched), user, f"stand for {name}")
+        self._put_on_record(grant, user, uid, vouched)
+        return self.grants.endorse(name, user, time.time(), vouched)
 
-    def revoke(self, name: str, user: str, uid: int, reason: str) -> Grant:
+    def revoke(self, name: str, user: str, uid: int, reason: str, vouched: tuple[str, ...] = ()) -> Grant:
         """End a grant at once: whoever may issue it, or stands for it, or owns the agent, or is root.
 
         Raises NotAllowed, UnknownGrant, NotThere, LedgerUnavailable.
         """
         grant = self.grants.get(name)
         if uid != 0 and not self._is_theirs(grant, user):
-            self._insist(self._may_stand(grant, user), user, f"revoke {name}")
-        return self._revoke(grant, user, uid, reason)
+            self._insist(self._may_stand(grant, user, vouched), user, f"revoke {name}")
+        return self._revoke(grant, user, uid, reason, vouched)
 
-    def rights(self, grant: Grant, user: str) -> tuple[bool, bool]:
+    def rights(self, grant: Grant, user: str, vouched: tuple[str, ...] = ()) -> tuple[bool, bool]:
         """Whether the user may revoke it, and whether they may stand for it as well."""
         if grant.state(time.time()) not in ("usable", "waiting"):
             return False, False
-        may = self._may_stand(grant, user).allowed
+        may = self._may_stand(grant, user, vouched).allowed
         return may or self._is_theirs(grant, user), may and user not in grant.issuers
 
     def _is_theirs(self, grant: Grant, user: str) -> bool:
         agent = self._decider.policy.document.agents.get(grant.agent)
         return user in grant.issuers or (agent is not None and user == agent.owner)
 
-    def _may_stand(self, grant: Grant, user: str) -> Answer:
+    def _may_stand(self, grant: Grant, user: str, vouched: tuple[str, ...]) -> Answer:
         document = self._decider.policy.document
         if grant.agent not in document.agents or grant.resource not in document.resources:
             return Answer(False)
-        return self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms)
+        return self._approvers.may_issue_any(user, self._groups(user, vouched), grant.agent, grant.resource, grant.terms)
 
     def revoke_all_of(self, request: str, user: str, uid: int, reason: str) -> None:
         """End what was granted with a request. Raises LedgerUnavailable."""
@@ -210,10 +226,10 @@ class Granting:
             if grant.request == request:
                 self._revoke(grant, user, uid, reason)
 
-    def _revoke(self, grant: Grant, user: str, uid: int, reason: str) -> Grant:
+    def _revoke(self, grant: Grant, user: str, uid: int, reason: str, vouched: tuple[str, ...] = ()) -> Grant:
         name = grant.id
         revoked = self.grants.revoke(name, user or "root", reason, time.time())
-        told = entry.GrantRevoked(grant=name, user=user, uid=uid, left=revoked.left, reason=reason)
+        told = entry.GrantRevoked(grant=name, user=user, uid=uid, left=revoked.left, reason=reason, groups=vouched)
         if not self._records.note(0, told):
             self._faults.add(0, grant.agent, "internal", f"{name} is revoked, but not on record: {self._records.failure}")
         return revoked
@@ -237,19 +253,29 @@ class Granting:
 
     def standing(self, grant: Grant, needs: Sequence[str]) -> tuple[str, ...]:
         """Of the users who issued it those whose approval counts now for these actions, sorted."""
-        found = self.who_may(grant.issuers, grant.agent, grant.resource, needs, grant.escalation)
+        found = self.who_may(grant.issuers, grant.agent, grant.resource, needs, grant.escalation, grant.vouched)
         if not grant.once:
-            may_issue, place = self._approvers.may_issue, (grant.agent, grant.resource)
-            found = tuple(user for user in found if may_issue(user, self._groups(user), *place, needs, grant.terms).allowed)
+            may_issue, given, terms = self._approvers.may_issue, dict(grant.vouched), grant.terms
+            groups = {user: self._groups(user, given.get(user, ())) for user in found}
+            found = tuple(u for u in found if may_issue(u, groups[u], grant.agent, grant.resource, needs, terms).allowed)
         return tuple(sorted(found))
 
-    def who_may(self, users: Sequence[str], agent: str, resource: str, needs: Sequence[str], escalation: int) -> tuple[str, ...]:
+    def who_may(
+        self,
+        users: Sequence[str],
+        agent: str,
+        resource: str,
+        needs: Sequence[str],
+        escalation: int,
+        vouched: Vouched = (),
+    ) -> tuple[str, ...]:
         """Those of the users who may approve these actions now."""
         document, may = self._decider.policy.document, self._approvers.may_approve
         if agent not in document.agents or resource not in document.resources:
             return ()
-        known = [user for user in users if user in document.users]
-        return tuple(user for user in known if may(user, self._groups(user), agent, resource, needs, escalation).allowed)
+        given = dict(vouched)
+        groups = {user: self._groups(user, given.get(user, ())) for user in users if user in document.users}
+        return tuple(user for user in groups if may(user, groups[user], agent, resource, needs, escalation).allowed)
 
     def spend(self, grant: Grant, by: tuple[str, ...], flow: int, hold: Hold) -> bool:
         """Spend one use for this operation, put that on record; whether both were done, so that it may go."""
@@ -271,9 +297,8 @@ class Granting:
     def _approvers(self) -> Approvers:
         return self._decider.policy.approvers
 
-    def _groups(self, user: str) -> tuple[str, ...]:
-        found = self._decider.policy.document.users.get(user)
-        return found.groups if found is not None else ()
+    def _groups(self, user: str, vouched: Sequence[str]) -> tuple[str, ...]:
+        return groups_of(self._decider.policy.document, user, vouched)
 
     def _check_terms(self, grant: Grant, now: float) -> None:
         if grant.uses < 1:
@@ -288,7 +313,7 @@ class Granting:
         named = ", ".join(f'"{policy}"' for policy in answer.policies)
         raise NotAllowed(f"{user} may not {what}: " + (f"forbidden by {named}." if named else 'no policy permits it ("issue").'))
 
-    def _put_on_record(self, grant: Grant, user: str, uid: int) -> None:
+    def _put_on_record(self, grant: Grant, user: str, uid: int, vouched: tuple[str, ...]) -> None:
         issued = entry.GrantIssued(
             grant=grant.id,
             user=user,
@@ -304,6 +329,11 @@ class Granting:
             until_ns=int(grant.until * 1e9),
             request=grant.request,
             reason=grant.reason,
+            groups=vouched,
         )
         if not self._records.note(0, issued):
             raise NotAllowed(f"It can't be put on record: {self._records.failure}")
+
+
+def _vouched(user: str, groups: tuple[str, ...]) -> Vouched:
+    return ((user, groups),) if groups else ()

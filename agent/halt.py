@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from ..policy.decide import Decider
+from ..policy.issuers import groups_of
 from ..policy.operators import ROOT, may_operate
 from ..policy.requests import NotAllowed
 from ..policy.strict import suggest
@@ -79,6 +80,7 @@ class Halt:
                 flows=len(ending),
                 policies=policies,
                 provider=by.provider,
+                groups=by.groups,
             )
             self._log.append(0, stopped)
         except LedgerUnavailable as error:
@@ -101,7 +103,13 @@ class Halt:
             )
         try:
             resumed = entry.AgentResumed(
-                agent=name, user=user, uid=by.uid, reason=reason[:MAX_REASON], policies=policies, provider=by.provider
+                agent=name,
+                user=user,
+                uid=by.uid,
+                reason=reason[:MAX_REASON],
+                policies=policies,
+                provider=by.provider,
+                groups=by.groups,
             )
             self._log.append(0, resumed)
             await self.stops.lift(name)
@@ -122,7 +130,7 @@ class Halt:
         document = self._decider.policy.document
         if not by.user and by.uid != 0:
             raise NotAllowed(f"UNIX user {unix_name(by.uid)} is no user of hostguard, so it can't {verb} anything.")
-        groups = document.users[by.user].groups if by.user in document.users else ()
+        groups = groups_of(document, by.user, by.groups)
         name = by.user or "root"
         answer = may_operate(self._decider.policy, name, (*groups, ROOT) if by.uid == 0 else groups, agent, verb)
         if not answer.allowed:

@@ -19,6 +19,7 @@ from ..identity.users import Users
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider
 from ..policy.grants import Grant
+from ..policy.issuers import groups_of
 from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, Request, State, UnknownRequest, verdict_of
 from ..protocols.events import Verdict
 from . import hold_messages
@@ -229,17 +230,18 @@ class Holds:
         """As `list`, of each as much as fits on a line."""
         return [request_brief(r) for r in (self._book.requests() if everything else self._book.pending())]
 
-    def show_to(self, request_id: str, user: str) -> dict[str, Any]:
+    def show_to(self, request_id: str, user: str, vouched: tuple[str, ...]) -> dict[str, Any]:
         """One request with its exact texts, and why this user's answer would not count (`objection`). Raises UnknownRequest.
 
-        `may_issue`: whether their yes may come with a grant.
+        `vouched`: groups that their sign-in gives them. `may_issue`: whether their yes may come with a grant.
         """
         request = self._book.get(request_id)
         whole = self._whole(request)
-        objection = self._book.objection(request_id, user, self._groups(user), time.time())
+        groups = groups_of(self._decider.policy.document, user, vouched)
+        objection = self._book.objection(request_id, user, groups, time.time())
         if whole is request and request.mode == "ticket":
             objection = objection or "What it would run can't be read now."
-        may_issue = not objection and self.granting.may_offer(request, self._book.needs(request_id), user)
+        may_issue = not objection and self.granting.may_offer(request, self._book.needs(request_id), user, vouched)
         return {**request_facts(whole), **request_texts(whole), "objection": objection, "may_issue": may_issue}
 
     def _whole(self, request: Request) -> Request:
@@ -257,24 +259,26 @@ class Holds:
         user: str,
         uid: int = -1,
         provider: str = "",
+        groups: tuple[str, ...] = (),
         approve: bool,
         reason: str,
         digest: str,
         uses: int = 1,
         until: float = 0,
     ) -> dict[str, Any]:
-        """A user's answer, carried out at once. `provider`: who vouches for them, if not the kernel by their `uid`.
+        """A user's answer, carried out at once. `provider`: who vouches for them, if not the kernel by their `uid`; `groups`:
+        what it gives them beside the configuration's.
 
         `uses`, `until` (wall time): more than this once, which takes a grant.
         Raises NotAllowed, UnknownRequest, AlreadyDecided, BookFull, LedgerUnavailable.
         """
-        by = By(user, uid, provider)
+        by = By(user, uid, provider, groups)
         request = self._book.get(request_id)
         if not request.digest.startswith(digest.lower()):
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
         offer = None
         if approve and (uses != 1 or until):
-            offer = offered(self.granting, self._whole(request), self._book.needs(request_id), user, uses, until)
+            offer = offered(self.granting, self._whole(request), self._book.needs(request_id), by, uses, until)
         if request.mode == "ticket":
             if approve:
                 await keep_apart(user, self._ticketing.duties(request), self._history)
@@ -283,13 +287,13 @@ class Holds:
             return self._with(decided, offer)
         waiting = self._waiting.get(request_id)
         if waiting is None:
-            self._decide(request, user, approve, reason)
+            self._decide(request, by, approve, reason)
             return self.show(request_id)
         async with waiting.answering:
             if approve and self._waiting.get(request_id) is waiting:
                 await keep_apart(user, waiting.duties, self._history)
                 await waiting.judge((*self._book.get(request_id).approved_by, user))
-            request = self._decide(request, user, approve, reason)
+            request = self._decide(request, by, approve, reason)
             if self._waiting.get(request_id) is waiting:
                 self._carry_out(waiting, request, by, offer)
         self._tell(self._book.get(request_id), verdict_of(request))
@@ -305,13 +309,10 @@ class Holds:
         facts = self._decider.policy.document.agents.get(agent)
         return facts.owner if facts is not None else ""
 
-    def _decide(self, request: Request, user: str, approve: bool, reason: str) -> Request:
-        return self._book.decide(request.id, user, self._groups(user), approve, reason, request.digest, now=time.time())
-
-    def _groups(self, user: str) -> tuple[str, ...]:
-        """Those of the configuration in force; none for a user who is no longer in it."""
-        found = self._decider.policy.document.users.get(user)
-        return found.groups if found is not None else ()
+    def _decide(self, request: Request, by: By, approve: bool, reason: str) -> Request:
+        groups = groups_of(self._decider.policy.document, by.user, by.groups)
+        said = (by.user, groups, approve, reason, request.digest)
+        return self._book.decide(request.id, *said, now=time.time(), vouched=by.groups)
 
     def _carry_out(self, waiting: Waiting, request: Request, by: By, offer: Grant | None) -> None:
         self._record(waiting.flow.id, waiting.operation, request, verdict_of(request), by)
@@ -327,7 +328,9 @@ class Holds:
         if offer is not None:
             self.granting.put(offer, by.user, by.uid)
 
-    def withdraw_ticket(self, request_id: str, *, user: str, uid: int, provider: str = "", reason: str) -> dict[str, Any]:
+    def withdraw_ticket(
+        self, request_id: str, *, user: str, uid: int, provider: str = "", groups: tuple[str, ...] = (), reason: str
+    ) -> dict[str, Any]:
         """Take a ticket back: its agent's owner, who may decide it, or root.
 
         Raises NotAllowed, UnknownRequest, AlreadyDecided, LedgerUnavailable.
@@ -335,7 +338,7 @@ class Holds:
         request = self._book.get(request_id)
         if request.mode != "ticket":
             raise NotAllowed(f"{request_id} is no ticket: it ends with its statement, which its agent can cancel; or deny it.")
-        self._tell(self._ticketing.withdraw(request, By(user, uid, provider), reason), "withdrawn")
+        self._tell(self._ticketing.withdraw(request, By(user, uid, provider, groups), reason), "withdrawn")
         return self.show(request_id)
 
     def _over(self, request_id: str) -> OpenFlow:

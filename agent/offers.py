@@ -8,9 +8,10 @@ from ..policy.grants import Grant
 from ..policy.requests import NotAllowed, Request
 from ..recorder.parameters import render
 from .granting import Granting
+from .waiting import By
 
 
-def offered(granting: Granting, request: Request, needs: Sequence[str], user: str, uses: int, until: float) -> Grant:
+def offered(granting: Granting, request: Request, needs: Sequence[str], by: By, uses: int, until: float) -> Grant:
     """Of a request that waits it is for the uses that are left after this one. Raises NotAllowed, BookFull, LedgerUnavailable.
 
     `request`: whole. `needs`: the actions that need the approval. `until`: wall time, seconds.
@@ -20,4 +21,4 @@ def offered(granting: Granting, request: Request, needs: Sequence[str], user: st
     if not until:
         raise NotAllowed("More than one use takes a time until which (--until).")
     shown = render(request.parameters, request.formats, request.types)
-    return granting.offer(request, needs, user, uses - (request.mode != "ticket"), until, shown)
+    return granting.offer(request, needs, by.user, uses - (request.mode != "ticket"), until, shown, by.groups)

@@ -12,6 +12,7 @@ from .asks import Answer, Approval, entity, reference
 from .cedar import Rulebook, authorize
 from .document import Document
 from .grants import Terms
+from .issuers import possible_groups
 from .judge import Help
 from .rules import approvable, schema
 
@@ -124,15 +125,17 @@ class Approvers:
         return self._helps[key]
 
     def _find(self, agent: str, resource: str, actions: frozenset[str]) -> Iterable[Help]:
-        users = self._document.users
         last = len(self._document.approvals.escalate_s)
-        may = frozenset(u for u in users if self.may_approve(u, users[u].groups, agent, resource, actions, last).allowed)
-        later = frozenset(u for u in may if not self.may_approve(u, users[u].groups, agent, resource, actions).allowed)
+        ways = {user: possible_groups(self._document, user) for user in self._document.users}
+        able = {user: self._ways(user, ways[user], agent, resource, actions, last) for user in ways}
+        may = frozenset(user for user in ways if able[user])
+        later = frozenset(user for user in may if not self._ways(user, ways[user], agent, resource, actions, 0))
+        all_groups = {user: {group for way in able[user] for group in way} for user in may}
         groups: dict[str, frozenset[str]] = {}
-        for name in sorted({group for user in may for group in users[user].groups}):
-            groups[f"group {name}"] = frozenset(user for user in may if name in users[user].groups)
+        for name in sorted(set().union(*all_groups.values())):
+            groups[f"group {name}"] = frozenset(user for user in may if name in all_groups[user])
         for user in sorted(may):
-            if not users[user].groups:
+            if not all_groups[user]:
                 groups[f"user {user}"] = frozenset([user])
         if len(set(groups.values())) > 1:
             groups[" and ".join(groups)] = may
@@ -140,6 +143,12 @@ class Approvers:
             for count in range(1, min(len(members), MAX_COUNT) + 1):
                 said = words if count == 1 else f"{count} of {words}"
                 yield Help(Approval(members, count), f"{said} (once it has escalated)" if members <= later else said)
+
+    def _ways(
+        self, user: str, ways: Iterable[Sequence[str]], agent: str, resource: str, actions: Iterable[str], escalation: int
+    ) -> list[Sequence[str]]:
+        """Those of the ways in which the user's groups may be by which they may approve."""
+        return [way for way in ways if self.may_approve(user, way, agent, resource, actions, escalation).allowed]
 
 
 def _all(answers: Iterable[Answer]) -> Answer:

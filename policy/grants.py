@@ -21,7 +21,7 @@ from typing import Annotated
 import msgspec
 
 from ..protocols.events import Operation, Session
-from .requests import RequestError, operation_digest
+from .requests import RequestError, Vouched, operation_digest
 
 MAX_USES = 1_000_000
 Uses = Annotated[int, msgspec.Meta(ge=1, le=MAX_USES)]
@@ -89,6 +89,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     issuers: tuple[str, ...] = ()
     """Users who stand for it, in order."""
+    vouched: Vouched = ()
+    """The groups that their sign-ins gave these."""
     left: int = 0
     """Uses that are left."""
     used_at: float = 0

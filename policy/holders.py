@@ -31,7 +31,7 @@ from .asks import Approval, Ask
 from .bearers import Bearer
 from .decide import Policy
 from .duties import Span, spans
-from .issuers import mapped_roles
+from .issuers import mapped_roles, possible_groups
 from .judge import OPAQUE
 from .paths import path, split
 from .regions import acts, covers, is_many, regions
@@ -250,13 +250,14 @@ def _approves(policy: Policy, user: str, agent: str, holding: Holding, asked: bo
     if not (speaks or asked):
         return None
     resource = split(holding.example.partition(" on ")[2])[0]
-    groups, may = policy.document.users[user].groups, policy.approvers.may_approve
+    may, ways = policy.approvers.may_approve, possible_groups(policy.document, user)
     levels = range(len(policy.document.approvals.escalate_s) + 1)
-    answers = (may(user, groups, agent, resource, [action], level) for level in levels)
-    answer = next((answer for answer in answers if answer.allowed), None)
+    answers = ((way, may(user, way, agent, resource, [action], level)) for way in ways for level in levels)
+    groups, answer = next(((way, answer) for way, answer in answers if answer.allowed), (ways[0], None))
     if answer is None:
         return None
-    suffices = bool(holding.approval) and holding.certain and _suffices(policy, user, holding)
+    # Whether a sign-in gives the groups that it takes can't be told in advance.
+    suffices = groups == ways[0] and bool(holding.approval) and holding.certain and _suffices(policy, user, holding)
     return Part(user, msgspec.structs.replace(holding, certain=suffices), True, answer.policies)
 
 

@@ -16,6 +16,9 @@ SHOWN_CHARACTERS = 4096
 LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Of ids that people say to each other: Crockford's base 32, in which none sound or look alike."""
 
+Vouched = tuple[tuple[str, tuple[str, ...]], ...]
+"""Users with the groups that their sign-in gave them, beside those of the configuration, when they said yes."""
+
 
 class State(enum.Enum):
     """Where a request stands."""
@@ -122,6 +125,8 @@ class Request(msgspec.Struct, frozen=True):
     flow: int = 0
     """The flow that asked, with its operation's number."""
     operation: int = 0
+    vouched: Vouched = ()
+    """The groups that their sign-ins gave those who said yes."""
     asked_at: float = 0.0
     """When the time that it has began: at its filing, anew at each yes. `expires_at` is its end."""
 

@@ -255,6 +255,8 @@ class Approval(Entry, tag="approval"):
     reason: Text = ""
     provider: str = ""
     """The identity provider at which they signed in; empty for a UNIX user."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class SignedIn(Entry, tag="user.session"):
@@ -269,6 +271,8 @@ class SignedIn(Entry, tag="user.session"):
     """Where they are, as hostguard sees it; ``uid N`` for the command line."""
     refused: Text = ""
     """Why they were not let in."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class GrantIssued(Entry, tag="grant.issued"):
@@ -295,6 +299,8 @@ class GrantIssued(Entry, tag="grant.issued"):
     request: str = ""
     """The request for approval that it came from."""
     reason: Text = ""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class GrantUsed(Entry, tag="grant.used"):
@@ -319,6 +325,8 @@ class GrantRevoked(Entry, tag="grant.revoked"):
     left: int = 0
     """Uses that nobody has any more."""
     reason: Text = ""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class Cancel(Entry, tag="cancel"):
@@ -498,6 +506,8 @@ class AgentStopped(Entry, tag="agent.stop"):
     """Policies that permit the user to do so."""
     provider: str = ""
     """The identity provider at which they signed in; empty for a UNIX user."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class AgentResumed(Entry, tag="agent.resume"):
@@ -510,6 +520,8 @@ class AgentResumed(Entry, tag="agent.resume"):
     reason: Text = ""
     policies: Texts = ()
     provider: str = ""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class ProbeFailed(Entry, tag="probe.failed"):

@@ -37,7 +37,31 @@ permit (principal == Agent::"bot", action == Action::"delete", resource)
 when { context has approval && context.approval.count >= 1 };
 @id("reads") permit (principal == Agent::"bot", action == Action::"select", resource);
 @id("dba approves") permit (principal in Group::"dba", action == Action::"approve", resource);
+@id("dba issues") permit (principal in Group::"dba", action == Action::"issue", resource) when { context.uses <= 10 };
+@id("clerks keep payees and payments")
+permit (principal == Agent::"clerk", action in [Action::"insert", Action::"update"], resource);
 @id("four eyes") forbid (principal, action == Action::"approve", resource) when { principal == resource.owner };
+"""
+DUTIES = """
+[agents.clerk]
+owner = "alice"
+[duties.delete-notes]
+actions = ["delete"]
+objects = ["web/web/public/notes"]
+[duties.keep-payees]
+actions = ["insert"]
+objects = ["web/web/public/payees"]
+[duties.approve-payments]
+actions = ["update"]
+objects = ["web/web/public/payments"]
+[exclusions.payments]
+duties = ["keep-payees", "approve-payments"]
+scope = "agent"
+[exclusions.notes]
+duties = ["delete-notes", "keep-payees"]
+within = "window"
+window_s = 60
+[users.carl]
 """
 LIMIT_S = 30.0
 _NUMBERS = itertools.count(1)
@@ -90,17 +114,20 @@ class Page:
 
 @contextmanager
 def page(server: Server, tables: str = "") -> Iterator[Page]:
-    """Users bob and alice, who owns the agent, can sign in; mallory is nobody. `tables`: more configuration."""
+    """Users bob, carl and alice, who owns the agent, can sign in; mallory is nobody. `tables`: more configuration.
+
+    carl is in a group only by a claim, in one of his two accounts.
+    """
     port = free_port()
     url = f"https://127.0.0.1:{port}"
-    accounts = {"doubtful": {"verified": False}}
+    accounts = {"doubtful": {"verified": False}, "carl": {"groups": ["staff", "db-admins"]}}
     with openid([f"{url}/sign-in/corp/answer"], accounts) as provider, saml_idp(f"{url}/sign-in/idp/answer") as idp:
         setup = guard.Setup(
             agents={"bot": guard.Agent()},
             resources={"web": f"{server.host}:{server.port}"},
             policies=POLICIES,
             timeout_s=600,
-            tables=_tables(url, port, provider) + _saml_tables(url, idp) + tables,
+            tables=_tables(url, port, provider) + _saml_tables(url, idp) + DUTIES + tables,
         )
         with (
             guard.prepared(setup) as prepared,
@@ -118,7 +145,7 @@ def page(server: Server, tables: str = "") -> Iterator[Page]:
 def _tables(url: str, port: int, provider: OpenId) -> str:
     users = "".join(
         f'[[issuers.corp.users]]\nclaim = "email"\nequals = "{name}@example.com"\nuser = "{user}"\n'
-        for name, user in {"bob": "bob", "alice": "alice", "doubtful": "bob"}.items()
+        for name, user in {"bob": "bob", "alice": "alice", "doubtful": "bob", "carl": "carl", "carl2": "carl"}.items()
     )
     return f"""
 [web]
@@ -128,10 +155,14 @@ public_url = "{url}"
 issuer = "{provider.issuer}"
 audiences = ["hostguard"]
 {users}
+[[issuers.corp.groups]]
+claim = "groups"
+contains = "db-admins"
+group = "dba"
 [sign_in.corp]
 client_id = "{provider.client_id}"
 client_secret_file = "SECRET"
-scopes = ["openid", "email"]
+scopes = ["openid", "email", "groups"]
 label = "Example Corp"
 """
 

@@ -61,6 +61,7 @@ class Answers:
                 asked.request,
                 user=session.user,
                 provider=session.provider,
+                groups=session.groups,
                 approve=asked.approve,
                 reason=asked.reason,
                 digest=asked.digest,
@@ -73,7 +74,7 @@ class Answers:
             case "waiting" | "everything":
                 return self._holds.briefly(everything=asked.what == "everything")
             case "request":
-                return self._holds.show_to(asked.which, session.user)
+                return self._holds.show_to(asked.which, session.user, session.groups)
             case "grants":
                 return self._grants()
             case "grant":
@@ -92,15 +93,15 @@ class Answers:
     def _grant(self, name: str, session: Session) -> dict[str, Any]:
         granting = self._holds.granting
         grant = granting.grants.get(name)
-        may_revoke, may_endorse = granting.rights(grant, session.user)
+        may_revoke, may_endorse = granting.rights(grant, session.user, session.groups)
         return {**grant_facts(grant, time.time()), "may_revoke": may_revoke, "may_endorse": may_endorse}
 
     def _on_grant(self, asked: messages.OnGrant, session: Session) -> dict[str, Any]:
         granting = self._holds.granting
         if asked.verb == "revoke":
-            changed = granting.revoke(asked.grant, session.user, -1, asked.reason)
+            changed = granting.revoke(asked.grant, session.user, -1, asked.reason, session.groups)
         else:
-            changed = granting.endorse(asked.grant, session.user, -1)
+            changed = granting.endorse(asked.grant, session.user, -1, session.groups)
         return grant_facts(changed, time.time())
 
     # -- duties -----------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -85,6 +85,7 @@ class Keeper(Kept):
             document.web.public_url, document.web.session_s, providers_of(document), document.web.address is not None
         )
         self._rules = {name: {rule.user for rule in document.issuers[name].users} for name in document.sign_in}
+        self._groups = {name: {rule.group for rule in document.issuers[name].groups} for name in document.sign_in}
         certificate_of(document, ())
         self._listener = listener if document.web.address else None
         self.sessions = Sessions(document.web.session_s, lambda user: user in decider.policy.document.users)
@@ -100,6 +101,16 @@ class Keeper(Kept):
         self._works: set[asyncio.Task[None]] = set()
 
     # -- its process ------------------------------------------------------------------------------------------------------------
+
+    def take_up(self, left: Iterable[Session]) -> None:
+        """Go on with the sessions of an earlier supervisor; groups that no rule gives any more are gone."""
+        rules = self._groups
+        self.sessions.take_up(
+            [
+                msgspec.structs.replace(one, groups=tuple(group for group in one.groups if group in rules.get(one.provider, ())))
+                for one in left
+            ]
+        )
 
     def listen(self) -> None:
         """Listen where the configuration says, unless an earlier supervisor does. Raises Failure."""
@@ -229,10 +240,11 @@ class Keeper(Kept):
             raise NotAllowed(asked.failure if asked else "the web page's process, which asks the provider, does not answer")
         if not asked.user:
             return None
-        fault = self._admit(asked.provider, asked.user, asked.subject, f"uid {uid}")
+        who, where = (asked.user, asked.provider, asked.subject), f"uid {uid}"
+        fault = self._admit(*who, where, asked.groups)
         if fault:
             raise NotAllowed(fault)
-        return self.sessions.open(key, asked.user, asked.provider, asked.subject, f"uid {uid}", time.time(), uid)
+        return self.sessions.open(key, *who, where, time.time(), uid, asked.groups)
 
     async def _asked(self, ask: Callable[[int], messages.ToWeb], limit_s: float) -> Any:
         """Its answer; None when there is none in time."""
@@ -283,18 +295,21 @@ class Keeper(Kept):
 
     def _enter(self, wanted: messages.Enter) -> None:
         """Open a session, once it is on record that there is one."""
-        fault = self._admit(wanted.provider, wanted.user, wanted.subject, wanted.address, wanted.fault)
+        who = (wanted.user, wanted.provider, wanted.subject, wanted.address)
+        fault = self._admit(*who, wanted.groups, wanted.fault)
         if not fault:
-            self.sessions.open(wanted.key, wanted.user, wanted.provider, wanted.subject, wanted.address, time.time())
+            self.sessions.open(wanted.key, *who, time.time(), groups=wanted.groups)
         self._say(messages.Entered(wanted.id, fault))
 
-    def _admit(self, provider: str, user: str, subject: str, address: str, fault: str = "") -> str:
+    def _admit(self, user: str, provider: str, subject: str, address: str, groups: tuple[str, ...], fault: str = "") -> str:
         """Put on record that somebody signs in, or not; returns why they may not."""
         if not fault and user not in self._rules.get(provider, ()):
             fault = f"no rule of issuers.{provider}.users gives {user or 'a user'}"
+        if not fault and (unknown := set(groups).difference(self._groups[provider])):
+            fault = f"no rule of issuers.{provider}.groups gives {min(unknown)}"
         if not fault and user not in self._decider.policy.document.users:
             fault = f"{user} is no user any more"
-        signed_in = entry.SignedIn("" if fault else user, provider, subject, address, fault)
+        signed_in = entry.SignedIn("" if fault else user, provider, subject, address, fault, () if fault else groups)
         return fault if self._records.note(0, signed_in) else fault or "the log can't be written, so nobody is let in"
 
     def _resolve(self, number: int, value: object) -> None:

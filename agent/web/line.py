@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from . import messages
+from .signing import Person
 
 LIMIT_S = 20.0
 """The supervisor has a worker judge a statement before it answers to an approval: that takes up to 10 s."""
@@ -63,9 +64,10 @@ class Line:
         """See `messages.OnGrant`. Raises TimeoutError."""
         return _reply(await self._answer(lambda number: messages.OnGrant(number, key, grant, verb, reason)))
 
-    async def enter(self, key: str, provider: str, user: str, subject: str, address: str, fault: str = "") -> str:
+    async def enter(self, key: str, provider: str, person: Person, address: str, fault: str = "") -> str:
         """Why no session is open now; empty when it is. Raises TimeoutError."""
-        told = await self._answer(lambda number: messages.Enter(number, key, provider, user, subject, address, fault))
+        facts = (provider, person.user, person.subject, address, fault, person.groups)
+        told = await self._answer(lambda number: messages.Enter(number, key, *facts))
         refusal: str = told.refusal
         return refusal
 

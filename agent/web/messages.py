@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from ...policy.grants import Uses, When
-from ...policy.issuer_sections import Issuer
+from ...policy.issuer_sections import MAX_GROUPS, Issuer
 from ...policy.web_sections import SignIn
 from ..sandbox.cage import Applied
 from ..wording import Message, Text, decoded
@@ -25,6 +25,7 @@ Key = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """SHA-256 in hex of the session's secret."""
 Number = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(max_length=64)]
+Groups = Annotated[tuple[Name, ...], msgspec.Meta(max_length=MAX_GROUPS)]
 Host = Annotated[str, msgspec.Meta(max_length=255)]
 
 
@@ -139,6 +140,8 @@ class Enter(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     address: Name
     """Where the browser is."""
     fault: Text = ""
+    groups: Groups = ()
+    """What claims give them."""
 
 
 class Leave(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -205,6 +208,7 @@ class DeviceAsked(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     user: Name = ""
     subject: Text = ""
     failure: Text = ""
+    groups: Groups = ()
 
 
 class LookUp(Message, frozen=True, forbid_unknown_fields=True, tag=True):

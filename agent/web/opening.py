@@ -42,7 +42,7 @@ async def open_page(
     undo.callback(page.close)
     undo.push_async_callback(page.drawing.stop)
     if left is not None:
-        page.sessions.take_up(left.sessions)
+        page.take_up(left.sessions)
     page.listen()
     secrecy.trust.also.append(page.certify)
     tend(undo, faults, page.run())

@@ -21,7 +21,7 @@ from .limits import Limits, Rate, caller_of
 from .line import Line, Reply
 from .manners import Manners
 from .messages import Changed, Figures
-from .signing import Begun, Nobody, NotSignedIn, Provider, Signing, csrf, hashed, token
+from .signing import Begun, Nobody, NotSignedIn, Person, Provider, Signing, csrf, hashed, token
 from .statement import show
 from .views import STATIC, Views
 from .watching import Watching
@@ -298,15 +298,15 @@ class Server:
         try:
             person = await provider.person(begun.secrets, self._redirect_uri(provider), answer, now)
         except Nobody as error:
-            await self._line.enter(hashed(token()), provider.name, "", error.subject, address, str(error))
+            await self._line.enter(hashed(token()), provider.name, Person("", error.subject), address, str(error))
             return self._refused(403, str(error))
         except NotSignedIn as error:
             return self._refused(403, str(error))
-        return await self._let_in(request, begun, person.user, person.subject, address)
+        return await self._let_in(request, begun, person, address)
 
-    async def _let_in(self, request: web.Request, begun: Begun, user: str, subject: str, address: str) -> web.Response:
+    async def _let_in(self, request: web.Request, begun: Begun, person: Person, address: str) -> web.Response:
         secret = token()
-        refusal = await self._line.enter(hashed(secret), begun.provider, user, subject, address)
+        refusal = await self._line.enter(hashed(secret), begun.provider, person, address)
         if refusal:
             return self._refused(403, refusal)
         if old := _secret(request):

@@ -13,9 +13,9 @@ from hostguard.agent.web.signing import Secrets, Signing, csrf, hashed
 NOW = 1_800_000_000.0
 
 
-def opened(users: set[str], **session: int) -> Sessions:
+def opened(users: set[str], uid: int = -1) -> Sessions:
     found = Sessions(3600, users.__contains__)
-    found.open("k", "bob", "corp", "b", "192.0.2.1", NOW, **session)
+    found.open("k", "bob", "corp", "b", "192.0.2.1", NOW, uid)
     return found
 
 

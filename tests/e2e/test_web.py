@@ -66,6 +66,90 @@ def test_who_signs_in_approves_and_it_is_on_record(page: Page, bob: Person) -> N
     assert (signed_in.user, signed_in.provider, signed_in.subject, signed_in.address) == ("bob", "corp", "bob", bob.address)
 
 
+def test_a_group_that_a_claim_gives_counts_while_that_sign_in_lasts(page: Page) -> None:
+    with_it, without = page.person(), page.person()
+    with_it.sign_in("carl")
+    without.sign_in("carl2")
+    with page.held("DELETE FROM notes WHERE id = 3") as (request, agent):
+        place = f"/requests/{request}"
+        form = {**with_it.form(place), "answer": "approve"}
+        refused = without.post(place, {**form, **session_form(without)})
+        assert refused.status == 403
+        assert "carl may not decide" in refused.text
+        assert "Approved by carl." in with_it.post(place, form).text
+        assert "DELETE 1" in agent.communicate(timeout=LIMIT_S)[0]
+    (approval,) = (one for one in entries(page, entry.Approval) if one.request == request)
+    assert (approval.user, approval.provider, approval.groups) == ("carl", "corp", ("dba",))
+    signed_in = [one for one in entries(page, entry.SignedIn) if one.user == "carl"]
+    assert [(one.subject, one.groups) for one in signed_in] == [("carl", ("dba",)), ("carl2", ())]
+
+
+def test_a_yes_for_more_than_once_is_a_grant_that_outlives_the_sign_in_and_is_revoked(page: Page, bob: Person) -> None:
+    """Its issuer may issue by a claim's group only, which is kept with it."""
+    carl, statement = page.person(), "DELETE FROM notes WHERE id = 40"
+    carl.sign_in("carl")
+    with page.held(statement) as (request, agent):
+        place = f"/requests/{request}"
+        assert "for more than this once" in carl.get(place).text
+        wrong = carl.post(place, {**carl.form(place), "answer": "grant", "uses": "3", "for": "5"})
+        assert (wrong.status, "For how long is one of" in wrong.text) == (400, True)
+        refused = carl.post(place, {**carl.form(place), "answer": "grant", "uses": "12", "for": "3600"})
+        assert (refused.status, "carl may not issue a grant" in refused.text) == (403, True)
+        shown = carl.post(place, {**carl.form(place), "answer": "grant", "uses": "3", "for": "3600"})
+        assert "2 of 2 uses left" in shown.text
+        assert "DELETE 1" in agent.communicate(timeout=LIMIT_S)[0]
+    grant = shown.url.rpartition("/")[2]
+    (issued,) = (one for one in entries(page, entry.GrantIssued) if one.grant == grant)
+    assert (issued.user, issued.uid, issued.groups, issued.request, issued.uses) == ("carl", -1, ("dba",), request, 2)
+    carl.post("/sign-out", session_form(carl))
+    again = page.ask(statement)
+    assert "DELETE 0" in again.communicate(timeout=LIMIT_S)[0]
+    assert "1 of 2" in bob.get("/grants").text
+    alice = page.person()
+    alice.sign_in("alice")  # the agent's owner may end it, and may not stand for it
+    assert "Stand for it too" not in alice.get(f"/grants/{grant}").text
+    assert alice.post(f"/grants/{grant}", {**session_form(alice), "verb": "endorse"}).status == 403
+    assert "Stand for it too" in bob.get(f"/grants/{grant}").text
+    stands = bob.post(f"/grants/{grant}", {**session_form(bob), "verb": "endorse"})
+    assert "carl and bob" in stands.text
+    stranger = page.person()
+    stranger.sign_in("carl2")
+    assert 'value="revoke"' in stranger.get(f"/grants/{grant}").text, "it is his own"
+    over = alice.post(f"/grants/{grant}", {**session_form(alice), "verb": "revoke", "reason": "enough"})
+    assert "by alice: enough" in over.text
+    assert 'value="revoke"' not in over.text
+    assert alice.post(f"/grants/{grant}", {**session_form(alice), "verb": "revoke"}).status == 409
+    with page.held(statement):
+        pass
+
+
+def test_who_may_not_issue_is_not_offered_to(page: Page, waiting: str) -> None:
+    alice, form = page.person(), {}
+    alice.sign_in("alice")
+    assert "for more than this once" not in alice.get(f"/requests/{waiting}").text
+    form = {**session_form(alice), "digest": page.client.get(f"/v1/requests/{waiting}")["digest"]}
+    assert alice.post(f"/requests/{waiting}", {**form, "answer": "grant", "uses": "2", "for": "900"}).status == 403
+    assert page.state(waiting) == "pending"
+
+
+def test_duties_are_drawn_with_conflicts_and_history(page: Page, bob: Person) -> None:
+    """After a statement was approved above."""
+    shown = _until(lambda: (found := bob.get("/duties")) and "being worked out" not in found.text and found).text
+    rows = dict(re.findall(r'<th scope="row">(agent clerk|user alice|user bob)[^\0]*?</th>([^\0]*?)</tr>', shown))
+    assert re.findall(r"<td[^>]*>(.*?)</td>", rows["agent clerk"]) == ['<span class="dim">no</span>', "yes", "yes"]
+    assert re.findall(r"<td[^>]*>(.*?)</td>", rows["user alice"]) == ["owns bot", "owns clerk", "owns clerk"]
+    assert re.findall(r"<td[^>]*>(.*?)</td>", rows["user bob"])[0] == "approves for bot"
+    (conflict,) = re.findall(r'<p class="error conflict" role="note">(.*?)</p>', shown)
+    assert "exclusions.payments: agent clerk can exercise both duties" in conflict
+    assert "insert on web/web/public/payees" in conflict
+    assert "<b>within 60 s:</b> exclusions.notes: user alice can exercise both" in shown
+    history = shown[shown.index("Who has exercised what") :]
+    assert re.search(r'<th scope="row">user bob</th><td>delete-notes</td><td>web/web/public/notes</td>', history)
+    told = page.guard.cli("policy", "duties").stdout
+    assert "approves for bot" in told
+    assert "✗" in told
+
+
 def test_a_no_reaches_the_agent_with_its_reason(page: Page, bob: Person) -> None:
     with page.held("DELETE FROM notes WHERE id = 2") as (request, agent):
         bob.post(f"/requests/{request}", {**bob.form(f"/requests/{request}"), "answer": "deny", "reason": "not on a Monday"})
@@ -194,13 +278,14 @@ def test_a_saml_answer_is_good_once_for_the_question_in_the_browser_that_asked(p
 
 def test_without_a_session_there_is_nothing_to_see(page: Page) -> None:
     person = page.person()
-    for place in ("/", "/history", "/requests/R-1234"):
+    for place in ("/", "/history", "/requests/R-1234", "/grants", "/grants/G-1234", "/duties"):
         answer = person.get(place, follow=False)
         assert (answer.status, answer.headers["Location"]) == (303, f"/sign-in?then={place}")
         assert answer.text == ""
     for place in ("/parts/inbox", "/parts/history", "/parts/requests/R-1234", "/events"):
         assert person.get(place).status == 401
     assert person.post("/requests/R-1234", {"answer": "approve", "digest": "0" * 64}).status == 403
+    assert person.post("/grants/G-1234", {"verb": "revoke"}).status == 403
 
 
 @pytest.mark.parametrize(
