@@ -20,7 +20,7 @@ from ..policy.approvals import RequestBook
 from ..policy.decide import Decider
 from ..policy.grants import Grant
 from ..policy.issuers import groups_of
-from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, Request, State, UnknownRequest, verdict_of
+from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, Request, Rows, State, UnknownRequest, verdict_of
 from ..protocols.events import Verdict
 from . import hold_messages
 from .announcing import Announcer
@@ -180,6 +180,12 @@ class Holds:
         if waiting is None or waiting.answer is None or waiting.answer.done() or waiting.operation != judged.operation:
             return
         waiting.answer.set_result(judged)
+
+    def touched(self, flow: OpenFlow, told: hold_messages.Touched) -> None:
+        """How many rows it would touch, for who looks at it from now on."""
+        waiting = self._waiting.get(flow.holding)
+        if waiting is not None and waiting.operation == told.operation and flow.holding not in self._trying:
+            self._book.note(flow.holding, rows=Rows(told.rows, told.counted))
 
     # -- the next supervisor ----------------------------------------------------------------------------------------------------
 

@@ -78,6 +78,18 @@ class BookFull(RequestError):
     """As many operations wait as may."""
 
 
+class Rows(msgspec.Struct, frozen=True):
+    """How many rows a held statement would touch, as the server said when it was held."""
+
+    number: int
+    counted: bool
+    """False: an estimate."""
+
+    def __str__(self) -> str:
+        said = f"{self.number} {'row' if self.number == 1 else 'rows'}"
+        return said if self.counted else f"about {said} by the server's estimate"
+
+
 class Request(msgspec.Struct, frozen=True):
     """One held operation, as the users who decide see it."""
 
@@ -129,6 +141,8 @@ class Request(msgspec.Struct, frozen=True):
     """The groups that their sign-ins gave those who said yes."""
     asked_at: float = 0.0
     """When the time that it has began: at its filing, anew at each yes. `expires_at` is its end."""
+    rows: Rows | None = None
+    """None where nobody has asked the server."""
 
 
 def operation_digest(agent: str, resource: str, operation: Operation, depends: tuple[str, ...] = ()) -> str:

@@ -14,8 +14,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http.cookiejar import Cookie, CookieJar
@@ -86,11 +86,15 @@ class Page:
         """The control socket, as root."""
         return Client(self.guard.folder / "run" / "control.sock")
 
-    @contextmanager
-    def held(self, statement: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    def held(self, statement: str) -> AbstractContextManager[tuple[str, subprocess.Popen[str]]]:
         """A request for approval with the agent that waits for it; withdrawn in the end if nobody decided it."""
+        return self.waits(lambda: self.ask(statement))
+
+    @contextmanager
+    def waits(self, begin: Callable[[], subprocess.Popen[str]]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+        """As above, for an agent of the test's own."""
         before = {request["id"] for request in self.client.get("/v1/requests")}
-        agent = self.ask(statement)
+        agent = begin()
         try:
             deadline = time.monotonic() + LIMIT_S
             while not (new := [one["id"] for one in self.client.get("/v1/requests") if one["id"] not in before]):

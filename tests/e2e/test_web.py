@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import signal
+import sys
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -130,6 +131,61 @@ def test_who_may_not_issue_is_not_offered_to(page: Page, waiting: str) -> None:
     form = {**session_form(alice), "digest": page.client.get(f"/v1/requests/{waiting}")["digest"]}
     assert alice.post(f"/requests/{waiting}", {**form, "answer": "grant", "uses": "2", "for": "900"}).status == 403
     assert page.state(waiting) == "pending"
+
+
+def touches(page: Page, request: str) -> str:
+    """What is said of its rows, once the server has had time to say something."""
+    time.sleep(1.0)
+    return str(page.client.get(f"/v1/requests/{request}")["touches"])
+
+
+def test_how_many_rows_it_would_touch_stands_with_it(page: Page, bob: Person) -> None:
+    with page.held("DELETE FROM notes WHERE id BETWEEN 20 AND 29 -- ten") as (request, _):
+        assert touches(page, request) == "10 rows"
+        assert "It would touch 10 rows, as it was when this was asked." in bob.get(f"/requests/{request}").text
+        assert "touches   10 rows" in page.guard.cli("requests", "show", request).stdout
+    with page.held("DELETE FROM notes WHERE id = (SELECT 20)") as (request, _):
+        assert touches(page, request) == "", "it is not plain"
+    with page.server.connect("web") as connection:
+        try:
+            connection.execute("ALTER DATABASE web SET cpu_tuple_cost = 100000")
+            with page.held("DELETE FROM notes WHERE id > 0") as (request, _):
+                assert re.fullmatch(r"about \d+ rows by the server's estimate", touches(page, request)), "it is not cheap"
+        finally:
+            connection.execute("ALTER DATABASE web RESET cpu_tuple_cost")
+
+
+BOUND = """
+import psycopg
+spare = [psycopg.connect("", autocommit=True) for _ in range(4)]
+for connection in spare:
+    connection.execute("SELECT 1")
+try:
+    print(spare[0].execute("DELETE FROM notes WHERE id = ANY(%s)", ([20, 21, 2000],)).statusmessage)
+except psycopg.Error as error:
+    print(error)
+print([connection.execute("SHOW statement_timeout").fetchone() for connection in spare])
+"""
+
+
+def test_bound_values_are_asked_about_in_another_idle_session_of_the_agents(page: Page) -> None:
+    command, environment = [sys.executable, "-c", BOUND], page.server.environment("web", "postgres")
+    with page.waits(lambda: page.guard.begin("bot", command, environment)) as (request, agent):
+        assert touches(page, request) == "2 rows"
+        page.client.post(f"/v1/requests/{request}/approve", {})
+        said = agent.communicate(timeout=LIMIT_S)[0]
+        assert "DELETE 2" in said
+        assert str([("0",)] * 4) in said
+
+
+def test_asking_holds_nothing_up_and_breaks_nothing_where_the_table_is_locked(page: Page, bob: Person) -> None:
+    with page.server.connect("web", autocommit=False) as connection:
+        connection.execute("LOCK TABLE notes IN ACCESS EXCLUSIVE MODE")
+        with page.held("DELETE FROM notes WHERE id = 30") as (request, agent):
+            assert touches(page, request) == ""
+            connection.rollback()
+            bob.post(f"/requests/{request}", {**bob.form(f"/requests/{request}"), "answer": "approve"})
+            assert "DELETE 1" in agent.communicate(timeout=LIMIT_S)[0]
 
 
 def test_duties_are_drawn_with_conflicts_and_history(page: Page, bob: Person) -> None:
