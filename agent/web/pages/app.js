@@ -90,7 +90,7 @@ document.addEventListener("keydown", (event) => {
     a: () => focus("button.approve"), d: () => focus("button.deny"), r: () => focus("#reason"),
     g: () => {
       const terms = document.querySelector("details.terms");
-      if (terms) { terms.open = true; focus("#uses"); }
+      if (terms) { terms.open = true; focus("#uses"); document.getElementById("uses").select(); }
     },
   };
   if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
