@@ -1,9 +1,9 @@
-"""How many rows a held statement would touch: asked of its server while it waits, where that is cheap and permitted.
+"""How many rows a held statement would touch, asked of its server while it waits, where that is cheap.
 
-Through the flow's own session where that is between two transactions, which it is for what comes as a simple Query outside of
-one. What comes as bound values is held within an exchange of the extended protocol, into which nothing of ours may be put: an
-error would be the client's. Then another session of the same agent and user, with the same meaning of names, is asked if one is
-idle.
+It is permitted where policy would let the agent itself ask so. The flow's own session is asked where that is between two
+transactions, which it is for what comes as a simple Query outside of one. What comes as bound values is held within an exchange
+of the extended protocol, into which nothing of ours may be put: an error would be the client's. Then another session of the same
+agent and user, with the same meaning of names, is asked if one is idle.
 
 First the server says what it takes it for; only what is cheap is counted. Both are read-only, and each is ended by the server
 after `LIMIT_MS`, so that a yes, or the other session's next statement, is held up no longer than that.

@@ -29,6 +29,8 @@ from saml_provider import AUDIENCE, ENTITY
 from servers import Server, free_port
 
 from hostguard.agent.client import Client
+from hostguard.recorder import entry
+from hostguard.recorder.reader import Reader
 
 ASK = str(Path(__file__).parent / "e2e" / "agents" / "ask.py")
 POLICIES = """
@@ -37,6 +39,7 @@ permit (principal == Agent::"bot", action == Action::"delete", resource)
 when { context has approval && context.approval.count >= 1 };
 @id("reads") permit (principal == Agent::"bot", action == Action::"select", resource);
 @id("dba approves") permit (principal in Group::"dba", action == Action::"approve", resource);
+@id("dora approves") permit (principal == User::"dora", action == Action::"approve", resource);
 @id("dba issues") permit (principal in Group::"dba", action == Action::"issue", resource) when { context.uses <= 10 };
 @id("clerks keep payees and payments")
 permit (principal == Agent::"clerk", action in [Action::"insert", Action::"update"], resource);
@@ -62,6 +65,7 @@ duties = ["delete-notes", "keep-payees"]
 within = "window"
 window_s = 60
 [users.carl]
+[users.dora]
 """
 LIMIT_S = 30.0
 _NUMBERS = itertools.count(1)
@@ -110,6 +114,10 @@ class Page:
         """Of a request for approval."""
         return str(self.client.get(f"/v1/requests/{request}")["state"])
 
+    def entries(self, kind: type[entry.Entry]) -> list[Any]:
+        """What is on record of that kind."""
+        return [one for _, one in Reader(self.guard.folder / "state" / "log").entries((kind,))]
+
     def person(self) -> Person:
         """Somebody with a cookie jar; TLS is verified by this host's own authority."""
         authorities = sorted((self.guard.folder / "state" / "ca").glob("*.pem"))
@@ -149,7 +157,14 @@ def page(server: Server, tables: str = "") -> Iterator[Page]:
 def _tables(url: str, port: int, provider: OpenId) -> str:
     users = "".join(
         f'[[issuers.corp.users]]\nclaim = "email"\nequals = "{name}@example.com"\nuser = "{user}"\n'
-        for name, user in {"bob": "bob", "alice": "alice", "doubtful": "bob", "carl": "carl", "carl2": "carl"}.items()
+        for name, user in {
+            "bob": "bob",
+            "alice": "alice",
+            "doubtful": "bob",
+            "carl": "carl",
+            "carl2": "carl",
+            "dora": "dora",
+        }.items()
     )
     return f"""
 [web]
@@ -274,6 +289,22 @@ class Person:
     def form(self, place: str) -> dict[str, str]:
         """The hidden fields of the form for an answer."""
         return dict(re.findall(r'name="(csrf|digest)" value="([0-9a-f]+)"', self.get(place).text))
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """What it finds, once it finds something."""
+    deadline = time.monotonic() + LIMIT_S
+    while not (value := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return value
+
+
+def session_form(person: Person) -> dict[str, str]:
+    """The token that every form of a session has."""
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', person.get("/").text)
+    assert found is not None
+    return {"csrf": found[1]}
 
 
 class _From(urllib.request.HTTPSHandler):
