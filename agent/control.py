@@ -15,17 +15,16 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from ..policy.grants import NotThere, UnknownGrant
+from ..policy.grants import NotThere, UnknownGrant, Uses, When
 from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, UnknownRequest
 from .client import LEFT_OUT
 from .failures import Failure
 from .grant_routes import MAX_REASON, GrantRoutes
-from .granting import MAX_USES, When
 from .halt import Halt, NoSuchAgent, NotDone
 from .history import History
 from .holds import Holds
@@ -48,7 +47,7 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True):
 
     reason: str = ""
     digest: str = ""
-    uses: Annotated[int, msgspec.Meta(ge=1, le=MAX_USES)] = 1
+    uses: Uses = 1
     until: When = 0
 
 
@@ -187,7 +186,7 @@ class Control:
 
     def _known_by(self, request: web.Request) -> By:
         peer = self._known_peer(request)
-        return By(self._named(peer), peer.uid, peer.provider)
+        return By(self._named(peer), peer.uid, peer.provider, peer.groups)
 
     async def _get_who(self, request: web.Request) -> web.Response:
         peer = self._peer(request)
@@ -230,7 +229,7 @@ class Control:
 
     async def _withdraw(self, request: web.Request, caller: Caller) -> web.Response:
         body, name = await _body(request), self._request(request, caller)
-        caller.insist(self._holds.agent_of(name), f"withdraw {name}", decides=self._holds.may_decide(name, caller.by.user))
+        caller.insist(self._holds.agent_of(name), f"withdraw {name}", decides=self._holds.may_decide(name, caller.by))
         return web.json_response(self._holds.withdraw_ticket(name, caller.by, body.reason[:MAX_REASON]))
 
     def _named(self, peer: Peer) -> str:

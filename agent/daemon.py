@@ -250,7 +250,7 @@ class Daemon:
         if left is None:
             entrance.listen()
         tend(undo, faults, enrolment.run(), namespaces.run())
-        page = await open_page(document, decider, holds, records, rights, faults, secrecy, names, left, undo)
+        page = await open_page(document, decider, holds, restraint.history, records, rights, faults, secrecy, names, left, undo)
         await test.run()
         tend(undo, faults, test.repeat(EVERY_S), unix.run())
         reload = Reload(decider, in_force, crew, names, holds, log)

@@ -68,6 +68,8 @@ class Desk:
                     self._work(trying)
             case hold_messages.Withdraw():
                 self._holds.withdraw(flow, message.reason)
+            case hold_messages.Touched():
+                self._holds.touched(flow, message)
             case hold_messages.Judged():
                 self._holds.judged(flow, message)
             case Clear():

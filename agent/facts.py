@@ -33,16 +33,25 @@ PROBES = {SESSION: catalog_queries.SESSION_QUERY, CATALOG: catalog_queries.QUERY
 class Facts:
     """Asks, and hands the answers to the decider."""
 
-    def __init__(self, decider: Decider, gate: Gate, tell: Callable[[str, str, bool], None], fresh_s: float) -> None:
+    def __init__(
+        self,
+        decider: Decider,
+        gate: Gate,
+        tell: Callable[[str, str, bool], None],
+        fresh_s: float,
+        others: Callable[[Probed], bool],
+    ) -> None:
         """`tell`: what other workers must hear of a catalog; resource, database, `seen` of `messages.CatalogChanged`.
 
         `fresh_s`: a catalog is trusted for this long. What others change in the database meanwhile is seen with that delay.
+        `others`: takes the answer to somebody else's question, and says whether it was one.
         """
         self.look_s = fresh_s / LOOKS
         """How often it is to be looked for catalogs that are older."""
         self._fresh_s = fresh_s
         self._decider = decider
         self._gate = gate
+        self._others = others
         self._tell = tell
         self._read: dict[tuple[str, str], tuple[float, int]] = {}
         """(resource, database) to when its catalog was read, in monotonic seconds, with the hash of the answer."""
@@ -105,6 +114,8 @@ class Facts:
 
     def probed(self, relay: Relay, effect: Probed) -> None:
         """An answer is in."""
+        if self._others(effect):
+            return
         place = relay.flow.resource, relay.flow.database
         if effect.error:
             self._gate.note(relay.flow, entry.ProbeFailed(probe=effect.name, error=effect.error))

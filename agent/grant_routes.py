@@ -73,6 +73,6 @@ class GrantRoutes:
         except msgspec.DecodeError:
             raise web.HTTPBadRequest(reason="the body must be an object with the text `reason`, optional") from None
         grant = self._grant(request, caller)
-        caller.insist(grant.agent, f"revoke {grant.id}", decides=self._granting.may_end(grant, caller.by.user))
+        caller.insist(grant.agent, f"revoke {grant.id}", decides=self._granting.may_end(grant, caller.by))
         revoked = self._granting.revoke(grant.id, caller.by, body.get("reason", "")[:MAX_REASON])
         return web.json_response(grant_facts(revoked, time.time()))

@@ -16,8 +16,9 @@ from ..identity.users import Users
 from ..policy.approvers import Approvers
 from ..policy.asks import Answer
 from ..policy.decide import Decider
-from ..policy.grants import Grant, Kind, digests, shape_digest, statement_digest
-from ..policy.requests import NotAllowed, Request
+from ..policy.grants import MAX_USES, Grant, Kind, Terms, When, digests, shape_digest, statement_digest
+from ..policy.issuers import groups_of
+from ..policy.requests import NotAllowed, Request, Vouched
 from ..policy.sql.shape import shape
 from ..recorder import entry
 from ..recorder.parameters import plain
@@ -30,13 +31,10 @@ from .waiting import By
 
 SHOWN_CHARACTERS = 16_384
 """Of a grant's statement; what it is good for is its digest."""
+SMALLEST_S = 900
+"""Seconds of the smallest grant that somebody is offered to issue."""
 SEARCH_PATH = ("pg_catalog", "public")
 """The schemas of a session that never set its search_path, as the server tells them."""
-
-
-MAX_USES = 1_000_000
-When = Annotated[float, msgspec.Meta(ge=0, le=9e9)]
-"""Seconds since 1970; as nanoseconds it has to fit an entry."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,22 +105,31 @@ class Granting:
             issued_at=now,
             reason=wanted.reason,
             issuers=(user,),
+            vouched=_vouched(by),
             left=wanted.uses,
         )
         self._check_terms(grant, now)
-        answer = self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms)
+        groups = self._groups(user, by.groups)
+        answer = self._approvers.may_issue_any(user, groups, grant.agent, grant.resource, grant.terms)
         self._insist(answer, user, f"issue this grant to {grant.agent} on {grant.resource}")
         return self.put(grant, by)
 
-    def offer(self, request: Request, needs: Sequence[str], user: str, uses: int, until: float, shown: Sequence[str]) -> Grant:
+    def offer(self, request: Request, needs: Sequence[str], by: By, uses: int, until: float, shown: Sequence[str]) -> Grant:
         """The grant that a user's yes to a request may come with; not there yet (`put`). Raises NotAllowed, BookFull."""
         now = time.time()
-        grant = self.of(request, now, uses=uses, until=until, issuers=(user,), shown=shown)
+        user, groups = by.user, self._groups(by.user, by.groups)
+        grant = self.of(request, now, uses=uses, until=until, issuers=(user,), shown=shown, vouched=_vouched(by))
         self._check_terms(grant, now)
-        answer = self._approvers.may_issue(user, self._groups(user), grant.agent, grant.resource, needs, grant.terms)
+        answer = self._approvers.may_issue(user, groups, grant.agent, grant.resource, needs, grant.terms)
         self._insist(answer, user, f"issue a grant for {request.id}")
         self.grants.check_room(now)
         return grant
+
+    def may_offer(self, request: Request, needs: Sequence[str], by: By) -> bool:
+        """Whether the user's yes to the request could come with a grant, be it the smallest."""
+        place, smallest = (request.agent, request.resource), Terms(Kind.OPERATION, 1, SMALLEST_S)
+        groups = self._groups(by.user, by.groups)
+        return bool(needs) and self._approvers.may_issue(by.user, groups, *place, needs, smallest).allowed
 
     def of(
         self,
@@ -171,24 +178,29 @@ class Granting:
 
     def endorse(self, name: str, by: By) -> Grant:
         """One more user stands for a grant. Raises NotAllowed, UnknownGrant, NotThere, LedgerUnavailable."""
-        grant, user = self.grants.get(name), by.user
-        answer = self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms)
-        self._insist(answer, user, f"stand for {name}")
+        grant = self.grants.get(name)
+        self._insist(self._may_stand(grant, by), by.user, f"stand for {name}")
         self._put_on_record(grant, by)
-        return self.grants.endorse(name, user, time.time())
+        return self.grants.endorse(name, by.user, time.time(), by.groups)
 
-    def may_end(self, grant: Grant, user: str) -> bool:
+    def may_endorse(self, grant: Grant, by: By) -> bool:
+        """Whether the user, who does not stand for it yet, may."""
+        return by.user not in grant.issuers and self._may_stand(grant, by).allowed
+
+    def may_end(self, grant: Grant, by: By) -> bool:
         """Whether the user stands for the grant, or may issue it."""
-        document = self._decider.policy.document
-        if user in grant.issuers:
-            return True
-        if grant.agent not in document.agents or grant.resource not in document.resources:
-            return False
-        return self._approvers.may_issue_any(user, self._groups(user), grant.agent, grant.resource, grant.terms).allowed
+        return by.user in grant.issuers or self._may_stand(grant, by).allowed
 
     def revoke(self, name: str, by: By, reason: str) -> Grant:
         """End a grant at once. Raises UnknownGrant, NotThere, LedgerUnavailable."""
         return self._revoke(self.grants.get(name), by, reason)
+
+    def _may_stand(self, grant: Grant, by: By) -> Answer:
+        document = self._decider.policy.document
+        if grant.agent not in document.agents or grant.resource not in document.resources:
+            return Answer(False)
+        groups = self._groups(by.user, by.groups)
+        return self._approvers.may_issue_any(by.user, groups, grant.agent, grant.resource, grant.terms)
 
     def revoke_all_of(self, request: str, by: By, reason: str) -> None:
         """End what was granted with a request. Raises LedgerUnavailable."""
@@ -199,7 +211,15 @@ class Granting:
     def _revoke(self, grant: Grant, by: By, reason: str) -> Grant:
         name = grant.id
         revoked = self.grants.revoke(name, by.user or "root", reason, time.time())
-        told = entry.GrantRevoked(grant=name, user=by.user, uid=by.uid, left=revoked.left, reason=reason, provider=by.provider)
+        told = entry.GrantRevoked(
+            grant=name,
+            user=by.user,
+            uid=by.uid,
+            left=revoked.left,
+            reason=reason,
+            provider=by.provider,
+            groups=by.groups,
+        )
         if not self._records.note(0, told):
             self._faults.add(0, grant.agent, "internal", f"{name} is revoked, but not on record: {self._records.failure}")
         return revoked
@@ -223,19 +243,29 @@ class Granting:
 
     def standing(self, grant: Grant, needs: Sequence[str]) -> tuple[str, ...]:
         """Of the users who issued it those whose approval counts now for these actions, sorted."""
-        found = self.who_may(grant.issuers, grant.agent, grant.resource, needs, grant.escalation)
+        found = self.who_may(grant.issuers, grant.agent, grant.resource, needs, grant.escalation, grant.vouched)
         if not grant.once:
-            may_issue, place = self._approvers.may_issue, (grant.agent, grant.resource)
-            found = tuple(user for user in found if may_issue(user, self._groups(user), *place, needs, grant.terms).allowed)
+            may_issue, given, terms = self._approvers.may_issue, dict(grant.vouched), grant.terms
+            groups = {user: self._groups(user, given.get(user, ())) for user in found}
+            found = tuple(u for u in found if may_issue(u, groups[u], grant.agent, grant.resource, needs, terms).allowed)
         return tuple(sorted(found))
 
-    def who_may(self, users: Sequence[str], agent: str, resource: str, needs: Sequence[str], escalation: int) -> tuple[str, ...]:
+    def who_may(
+        self,
+        users: Sequence[str],
+        agent: str,
+        resource: str,
+        needs: Sequence[str],
+        escalation: int,
+        vouched: Vouched = (),
+    ) -> tuple[str, ...]:
         """Those of the users who may approve these actions now."""
         document, may = self._decider.policy.document, self._approvers.may_approve
         if agent not in document.agents or resource not in document.resources:
             return ()
-        known = [user for user in users if user in document.users]
-        return tuple(user for user in known if may(user, self._groups(user), agent, resource, needs, escalation).allowed)
+        given = dict(vouched)
+        groups = {user: self._groups(user, given.get(user, ())) for user in users if user in document.users}
+        return tuple(user for user in groups if may(user, groups[user], agent, resource, needs, escalation).allowed)
 
     def spend(self, grant: Grant, by: tuple[str, ...], flow: int, hold: Hold) -> bool:
         """Spend one use for this operation, put that on record; whether both were done, so that it may go."""
@@ -257,9 +287,8 @@ class Granting:
     def _approvers(self) -> Approvers:
         return self._decider.policy.approvers
 
-    def _groups(self, user: str) -> tuple[str, ...]:
-        found = self._decider.policy.document.users.get(user)
-        return found.groups if found is not None else ()
+    def _groups(self, user: str, vouched: Sequence[str]) -> tuple[str, ...]:
+        return groups_of(self._decider.policy.document, user, vouched)
 
     def _check_terms(self, grant: Grant, now: float) -> None:
         if grant.uses < 1:
@@ -291,6 +320,11 @@ class Granting:
             request=grant.request,
             reason=grant.reason,
             provider=by.provider,
+            groups=by.groups,
         )
         if not self._records.note(0, issued):
             raise NotAllowed(f"It can't be put on record: {self._records.failure}")
+
+
+def _vouched(by: By) -> Vouched:
+    return ((by.user, by.groups),) if by.groups else ()

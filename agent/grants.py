@@ -6,6 +6,7 @@ can't both have the last one, and a crash at any instant loses a use at most. No
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from sqlite3 import Connection
@@ -41,6 +42,7 @@ SCHEMA = (
         user TEXT NOT NULL, PRIMARY KEY (grant_id, user)) STRICT;
     """,
     tickets.SCHEMA,
+    "ALTER TABLE issuers ADD COLUMN groups TEXT NOT NULL DEFAULT '[]';",
 )
 _COLUMNS = "id, body, uses_left, used_at, revoked_at, revoked_by, revoked_reason"
 _OPEN = "revoked_at = 0 AND uses_left > 0 AND until > ?"
@@ -81,8 +83,9 @@ class Grants:
                 "INSERT INTO grants (id, agent, digest, body, not_before, until, uses_left) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (grant.id, grant.agent, grant.digest, _body(grant), grant.not_before, grant.until, grant.left),
             )
+            vouched = dict(grant.vouched)
             for position, user in enumerate(grant.issuers):
-                connection.execute("INSERT INTO issuers VALUES (?, ?, ?)", (grant.id, position, user))
+                _stands(connection, grant.id, position, user, vouched.get(user, ()))
             also(connection)
             over = "revoked_at > 0 OR uses_left = 0 OR until <= ?"
             connection.execute(
@@ -91,15 +94,18 @@ class Grants:
                 (grant.issued_at, KEPT_OVER),
             )
 
-    def endorse(self, name: str, user: str, now: float) -> Grant:
-        """One more user stands for it. Raises UnknownGrant, NotThere, LedgerUnavailable."""
+    def endorse(self, name: str, user: str, now: float, vouched: Sequence[str] = ()) -> Grant:
+        """One more user stands for it. `vouched`: groups that their sign-in gave them.
+
+        Raises UnknownGrant, NotThere, LedgerUnavailable.
+        """
         grant = self.get(name)
         if grant.state(now) not in ("usable", "waiting"):
             raise NotThere(f"{name} is {grant.state(now)}.")
         if user in grant.issuers:
             raise NotThere(f"{user} stands for {name} already.")
         with self._ledger.change() as connection:
-            connection.execute("INSERT INTO issuers VALUES (?, ?, ?)", (name, len(grant.issuers), user))
+            _stands(connection, name, len(grant.issuers), user, vouched)
         return self.get(name)
 
     def covering(self, agent: str, digests: Sequence[str], now: float) -> list[Grant]:
@@ -155,10 +161,11 @@ class Grants:
 
     def _grant(self, row: Sequence[Any]) -> Grant:
         name, body, left, used_at, revoked_at, revoked_by, revoked_reason = row
-        issuers = self._ledger.rows("SELECT user FROM issuers WHERE grant_id = ? ORDER BY position", (name,))
+        issuers = self._ledger.rows("SELECT user, groups FROM issuers WHERE grant_id = ? ORDER BY position", (name,))
         return msgspec.structs.replace(
             msgspec.msgpack.decode(body, type=Grant),
-            issuers=tuple(user for (user,) in issuers),
+            issuers=tuple(user for user, _ in issuers),
+            vouched=tuple((user, tuple(json.loads(groups))) for user, groups in issuers if groups != "[]"),
             left=left,
             used_at=used_at,
             revoked_at=revoked_at,
@@ -167,6 +174,11 @@ class Grants:
         )
 
 
+def _stands(connection: Connection, name: str, position: int, user: str, vouched: Sequence[str]) -> None:
+    row = (name, position, user, json.dumps(list(vouched)))
+    connection.execute("INSERT INTO issuers (grant_id, position, user, groups) VALUES (?, ?, ?, ?)", row)
+
+
 def _body(grant: Grant) -> bytes:
     """What never changes of it."""
-    return msgspec.msgpack.encode(msgspec.structs.replace(grant, issuers=(), left=0))
+    return msgspec.msgpack.encode(msgspec.structs.replace(grant, issuers=(), vouched=(), left=0))

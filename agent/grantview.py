@@ -7,6 +7,9 @@ from typing import Any
 from ..policy.grants import Grant
 from ..recorder.lookalikes import unmistakable, unmistakable_lines
 
+SHOWN = 120
+"""Characters of a statement that stand for it on a line."""
+
 
 def grant_facts(grant: Grant, now: float) -> dict[str, Any]:
     """The grant as JSON; every text that an agent had a hand in is shown as in a request."""
@@ -36,3 +39,11 @@ def grant_facts(grant: Grant, now: float) -> dict[str, Any]:
         "revoked_by": grant.revoked_by,
         "revoked_reason": unmistakable(grant.revoked_reason),
     }
+
+
+def grant_brief(grant: Grant, now: float) -> dict[str, Any]:
+    """Of the grant what fits on a line."""
+    facts = grant_facts(grant, now)
+    kept = ("id", "state", "agent", "resource", "kind", "uses", "left", "not_before", "until", "issuers")
+    first = facts["statement"].partition("\n")[0]
+    return {**{name: facts[name] for name in kept}, "summary": facts["summary"] or first[:SHOWN]}

@@ -77,6 +77,7 @@ class Halt:
                 flows=len(ending),
                 policies=policies,
                 provider=by.provider,
+                groups=by.groups,
             )
             self._log.append(0, stopped)
         except LedgerUnavailable as error:
@@ -99,7 +100,13 @@ class Halt:
             )
         try:
             resumed = entry.AgentResumed(
-                agent=name, user=user, uid=by.uid, reason=reason[:MAX_REASON], policies=policies, provider=by.provider
+                agent=name,
+                user=user,
+                uid=by.uid,
+                reason=reason[:MAX_REASON],
+                policies=policies,
+                provider=by.provider,
+                groups=by.groups,
             )
             self._log.append(0, resumed)
             await self.stops.lift(name)

@@ -47,6 +47,7 @@ def filed(relay: Relay, answer: Filed) -> None:
     waits = f"this statement waits for approval as request {answer.request}"
     hint = f"It would do: {judgement.summary}. Who may approve: {_listed(judgement)}."
     relay.do(lambda: relay.conversation.notice(waits, hint))
+    relay.loop.counting.begin(relay, operation)
 
 
 def approved(relay: Relay, approval: Approval, request: str) -> None:

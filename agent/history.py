@@ -17,6 +17,7 @@ from ..policy.decide import Decider
 from ..policy.duties import ANY, shown
 from ..policy.duty_sections import Exclusion
 from ..policy.strict import suggest
+from ..recorder.lookalikes import unmistakable
 from .ledger import Ledger, LedgerUnavailable
 from .store import Store
 
@@ -81,7 +82,7 @@ class History:
         query = "SELECT subject, duty, object, at, agent, flow, operation FROM exercise ORDER BY at DESC LIMIT 10000"
         names = ("subject", "duty", "object", "at", "agent", "flow", "operation")
         rows = await self._store.do(lambda ledger: ledger.rows(query))
-        return [dict(zip(names, row, strict=True)) | {"shown": shown(row[2])} for row in rows]
+        return [dict(zip(names, row, strict=True)) | {"shown": unmistakable(shown(row[2]))} for row in rows]
 
 
 def _exercise(ledger: Ledger, exclusions: Mapping[str, Exclusion], deed: Deed) -> Refusal | None:

@@ -95,6 +95,16 @@ class Withdraw(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     reason: Text
 
 
+class Touched(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """How many rows the held operation would touch, as its server says."""
+
+    flow: int
+    operation: int
+    rows: Annotated[int, msgspec.Meta(ge=0)]
+    counted: bool
+    """False: the server's estimate."""
+
+
 class Judged(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """The answer to `Judge`."""
 

@@ -19,15 +19,16 @@ from ..identity.users import Users
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider
 from ..policy.grants import Grant
-from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, Request, State, UnknownRequest, verdict_of
+from ..policy.issuers import groups_of
+from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, Request, Rows, State, UnknownRequest, verdict_of
 from ..protocols.events import Verdict
-from ..recorder.parameters import render
 from . import hold_messages
 from .announcing import Announcer
 from .flows import OpenFlow
 from .granting import Granting
 from .history import History
 from .messages import BadMessage
+from .offers import offered
 from .records import Records
 from .requestview import request_brief, request_facts, request_texts
 from .spool import Spool
@@ -180,6 +181,12 @@ class Holds:
             return
         waiting.answer.set_result(judged)
 
+    def touched(self, flow: OpenFlow, told: hold_messages.Touched) -> None:
+        """How many rows it would touch, for who looks at it from now on."""
+        waiting = self._waiting.get(flow.holding)
+        if waiting is not None and waiting.operation == told.operation and flow.holding not in self._trying:
+            self._book.note(flow.holding, rows=Rows(told.rows, told.counted))
+
     # -- the next supervisor ----------------------------------------------------------------------------------------------------
 
     def leave(self) -> list[HoldLeft]:
@@ -229,14 +236,19 @@ class Holds:
         """As `list`, of each as much as fits on a line."""
         return [request_brief(r) for r in (self._book.requests() if everything else self._book.pending())]
 
-    def show_to(self, request_id: str, user: str) -> dict[str, Any]:
-        """One request with its exact texts, and why this user's answer would not count (`objection`). Raises UnknownRequest."""
+    def show_to(self, request_id: str, by: By) -> dict[str, Any]:
+        """One request with its exact texts, and why this user's answer would not count (`objection`). Raises UnknownRequest.
+
+        `may_issue`: whether their yes may come with a grant.
+        """
         request = self._book.get(request_id)
         whole = self._whole(request)
-        objection = self._book.objection(request_id, user, self._groups(user), time.time())
+        groups = groups_of(self._decider.policy.document, by.user, by.groups)
+        objection = self._book.objection(request_id, by.user, groups, time.time())
         if whole is request and request.mode == "ticket":
             objection = objection or "What it would run can't be read now."
-        return {**request_facts(whole), **request_texts(whole), "objection": objection}
+        may_issue = not objection and self.granting.may_offer(request, self._book.needs(request_id), by)
+        return {**request_facts(whole), **request_texts(whole), "objection": objection, "may_issue": may_issue}
 
     def _whole(self, request: Request) -> Request:
         if request.mode == "ticket":
@@ -250,10 +262,11 @@ class Holds:
         """Whose it is. Raises UnknownRequest."""
         return self._book.get(request_id).agent
 
-    def may_decide(self, request_id: str, user: str) -> bool:
+    def may_decide(self, request_id: str, by: By) -> bool:
         """Whether the user may decide the request, now or once it has escalated. Raises UnknownRequest."""
         request, last = self._book.get(request_id), len(self._book.times.escalate_s)
-        return bool(self.granting.who_may((user,), request.agent, request.resource, self._book.needs(request_id), last))
+        given = ((by.user, by.groups),)
+        return bool(self.granting.who_may((by.user,), request.agent, request.resource, self._book.needs(request_id), last, given))
 
     async def decide(
         self,
@@ -275,7 +288,7 @@ class Holds:
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
         offer = None
         if approve and (uses != 1 or until):
-            offer = self._offer(request, user, uses, until)
+            offer = offered(self.granting, self._whole(request), self._book.needs(request_id), by, uses, until)
         if request.mode == "ticket":
             if approve:
                 await keep_apart(user, self._ticketing.duties(request), self._history)
@@ -284,13 +297,13 @@ class Holds:
             return self._with(decided, offer)
         waiting = self._waiting.get(request_id)
         if waiting is None:
-            self._decide(request, user, approve, reason)
+            self._decide(request, by, approve, reason)
             return self.show(request_id)
         async with waiting.answering:
             if approve and self._waiting.get(request_id) is waiting:
                 await keep_apart(user, waiting.duties, self._history)
                 await waiting.judge((*self._book.get(request_id).approved_by, user))
-            request = self._decide(request, user, approve, reason)
+            request = self._decide(request, by, approve, reason)
             if self._waiting.get(request_id) is waiting:
                 self._carry_out(waiting, request, by, offer)
         self._tell(self._book.get(request_id), verdict_of(request))
@@ -301,29 +314,15 @@ class Holds:
         granted = offer.id if offer is not None and decided.state is State.APPROVED else ""
         return {**self.show(decided.id), "grant": granted}
 
-    def _offer(self, request: Request, user: str, uses: int, until: float) -> Grant:
-        """The grant that comes with the yes: of a request that waits, for the uses that are left after this one."""
-        needs = self._book.needs(request.id)
-        if request.mode != "ticket" and uses < 2:
-            raise NotAllowed(f"{request.id} runs at once: until a time takes more than that one use (--uses).")
-        if not until:
-            raise NotAllowed("More than one use takes a time until which (--until).")
-        whole = self._whole(request)
-        shown = render(whole.parameters, whole.formats, whole.types)
-        return self.granting.offer(whole, needs, user, uses - (request.mode != "ticket"), until, shown)
-
     def owner_of(self, agent: str) -> str:
         """The user who answers for the agent; empty once the policy no longer knows it."""
         facts = self._decider.policy.document.agents.get(agent)
         return facts.owner if facts is not None else ""
 
-    def _decide(self, request: Request, user: str, approve: bool, reason: str) -> Request:
-        return self._book.decide(request.id, user, self._groups(user), approve, reason, request.digest, now=time.time())
-
-    def _groups(self, user: str) -> tuple[str, ...]:
-        """Those of the configuration in force; none for a user who is no longer in it."""
-        found = self._decider.policy.document.users.get(user)
-        return found.groups if found is not None else ()
+    def _decide(self, request: Request, by: By, approve: bool, reason: str) -> Request:
+        groups = groups_of(self._decider.policy.document, by.user, by.groups)
+        said = (by.user, groups, approve, reason, request.digest)
+        return self._book.decide(request.id, *said, now=time.time(), vouched=by.groups)
 
     def _carry_out(self, waiting: Waiting, request: Request, by: By, offer: Grant | None) -> None:
         self._record(waiting.flow.id, waiting.operation, request, verdict_of(request), by)

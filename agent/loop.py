@@ -28,6 +28,7 @@ from ..protocols.tls.conversation import TlsConversation
 from ..recorder import entry
 from . import held, hold_messages, messages, securing, unread
 from .asks import Asks
+from .counting import Counting
 from .drain import Drain
 from .durability import Durability
 from .ends import CarriedEnd, ClientEnd, ServerEnd
@@ -67,8 +68,9 @@ class Loop:
         self.tally = tally
         self.decider = Decider(Policy(begin.document, begin.epoch), hash_key=begin.hash_key)
         self.asks = Asks(say, messages.max_from_worker(begin.document))
-        self.facts = Facts(self.decider, gate, self._catalog_changed, limits.catalog_s)
         self.relays: dict[int, Relay] = {}
+        self.counting = Counting(say, self.relays.values)
+        self.facts = Facts(self.decider, gate, self._catalog_changed, limits.catalog_s, self.counting.answered)
         self.drain = Drain()
         self.patience = Patience(limits.begin_s, self.relays)
         self.added = Latency()

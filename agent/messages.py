@@ -16,7 +16,7 @@ from ..policy.bearers import UNVERIFIED, Bearer
 from ..policy.credential_sections import ServerTls
 from ..policy.document import Document
 from .clearance_messages import ClearanceAnswer, ClearanceQuestion
-from .hold_messages import Approved, Filed, Granted, Hold, Judge, Judged, Refuse, Withdraw
+from .hold_messages import Approved, Filed, Granted, Hold, Judge, Judged, Refuse, Touched, Withdraw
 from .leaves import Leaf, Roots
 from .sandbox.cage import Applied, Cage
 from .wording import Bytes, Count, Message, Text, decoded
@@ -276,6 +276,7 @@ FromWorker = (
     | Hold
     | Withdraw
     | Judged
+    | Touched
     | ClearanceQuestion
     | CancelKey
     | Cancel

@@ -24,6 +24,11 @@ class Peer:
         """Who vouches for its user; empty for the kernel, by the uid."""
         return self.session.provider if self.session is not None else ""
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Those that its sign-in gives its user."""
+        return self.session.groups if self.session is not None else ()
+
 
 def unix_name(uid: int) -> str:
     """The name of a UNIX user; the number where the host has none."""

@@ -29,6 +29,8 @@ def request_facts(request: Request, escalation: int = 0) -> dict[str, Any]:
         "parameters": [marked(value) for value in render(request.parameters, request.formats, request.types)],
         "summary": unmistakable(request.summary),
         "accesses": [unmistakable(access) for access in request.accesses],
+        "touches": str(request.rows or ""),
+        "rows": None if request.rows is None else {"number": request.rows.number, "counted": request.rows.counted},
         "flags": list(request.flags),
         "policies": list(request.policies),
         "approvers": list(request.helped_by),

@@ -149,6 +149,8 @@ class Restart:
         await parts.desk.settle(SETTLE_S)
         parts.holds.stop_trying()
         await parts.holds.announcer.stop()
+        if parts.page is not None:
+            await parts.page.drawing.stop()
         await parts.writer.pause()
         # Nothing is awaited from here on.
         return self._collect(socket)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..policy.asks import Answer
 from ..policy.decide import Decider, Policy
+from ..policy.issuers import groups_of
 from ..policy.operators import HOST, ROOT, may
 from ..policy.regions import acts
 from ..policy.requests import NotAllowed
@@ -17,7 +18,7 @@ from .waiting import By
 MAX_KEPT = 4096
 """Answers at hand: a list asks about each of its rows, and a question costs about a millisecond."""
 
-Key = tuple[str, bool, str, str | None, tuple[tuple[str, str | bool], ...]]
+Key = tuple[str, bool, tuple[str, ...], str, str | None, tuple[tuple[str, str | bool], ...]]
 
 
 class Rights:
@@ -34,7 +35,7 @@ class Rights:
         policy = self._decider.policy
         if policy is not self._policy or len(self._kept) >= MAX_KEPT:
             self._policy, self._kept = policy, {}
-        key = (by.user, by.uid == 0, action, agent, tuple(sorted(context.items())))
+        key = (by.user, by.uid == 0, by.groups, action, agent, tuple(sorted(context.items())))
         found = self._kept.get(key)
         if found is None:
             found = self._kept[key] = self._ask(policy, by, action, agent, context)
@@ -46,8 +47,7 @@ class Rights:
         return may(policy, named(by), self._groups(policy, by), action, agent, context)
 
     def _groups(self, policy: Policy, by: By) -> tuple[str, ...]:
-        user = policy.document.users.get(by.user)
-        groups = user.groups if user is not None else ()
+        groups = groups_of(policy.document, by.user, by.groups)
         # Whoever root is in the configuration, it is root here.
         return (*groups, ROOT) if by.uid == 0 else groups
 

@@ -15,6 +15,7 @@ from ..policy.approvals import Kept as InBook
 from ..policy.approvals import RequestBook
 from ..policy.decide import Decider
 from ..policy.grants import Grant
+from ..policy.issuers import groups_of
 from ..policy.judgement import Judgement
 from ..policy.requests import (
     SHOWN_CHARACTERS,
@@ -120,7 +121,7 @@ class Ticketing:
             # Its grant did not release it: the policies or what the statement means are not what they were.
             self._granting.revoke_all_of(known.id, By("", 0), "its approval does not suffice any more")
             level = self._book.escalation(known, now)
-            still = self._granting.who_may(known.approved_by, known.agent, known.resource, hold.needs, level)
+            still = self._granting.who_may(known.approved_by, known.agent, known.resource, hold.needs, level, known.vouched)
             reopened = self._book.reopen(known.id, still, "what was approved does not suffice any more", now)
             self._tickets.save(reopened)
             by = ", ".join(known.approved_by)
@@ -136,10 +137,11 @@ class Ticketing:
     def decide(self, request: Request, by: By, approve: bool, reason: str, offer: Grant | None) -> Request:
         """A user's answer. Raises NotAllowed, AlreadyDecided, UnknownRequest, BookFull, LedgerUnavailable."""
         now = time.time()
-        groups = self._decider.policy.document.users[by.user].groups
+        groups = groups_of(self._decider.policy.document, by.user, by.groups)
         before = self._book.snapshot(request.id)
         until = offer.until if offer is not None else 0
-        decided = self._book.decide(request.id, by.user, groups, approve, reason, request.digest, now=now, until=until)
+        said = (by.user, groups, approve, reason, request.digest)
+        decided = self._book.decide(request.id, *said, now=now, until=until, vouched=by.groups)
         try:
             self._keep(decided, by, offer, now)
         except (LedgerUnavailable, NotAllowed):
@@ -164,6 +166,7 @@ class Ticketing:
             uses=1,
             until=decided.expires_at,
             issuers=decided.approved_by,
+            vouched=decided.vouched,
             shown=render(whole.parameters, whole.formats, whole.types),
             once=True,
             escalation=self._book.escalation(decided, now),

@@ -32,6 +32,8 @@ class By(msgspec.Struct, frozen=True):
     """As the kernel tells it; -1 for who has signed in on the page."""
     provider: str = ""
     """Where they have signed in; empty for a UNIX user."""
+    groups: tuple[str, ...] = ()
+    """Those that the sign-in gives them beside the configuration's."""
 
 
 def approval_entry(request: Request, verdict: str, operation: int, by: By) -> entry.Approval:
@@ -44,6 +46,7 @@ def approval_entry(request: Request, verdict: str, operation: int, by: By) -> en
         operation=operation,
         reason=request.reason,
         provider=by.provider,
+        groups=by.groups,
     )
 
 

@@ -177,11 +177,13 @@ class RequestBook:
         *,
         now: float,
         until: float = 0,
+        vouched: tuple[str, ...] = (),
     ) -> Request:
         """Record a user's answer; the request comes back approved, denied, or still pending when more approvals are needed.
 
         `groups`: the user's, as verified. `digest`: of the request as the user saw it. `until`: how long an approved ticket may
-        be used, if not for the usual time. Raises `UnknownRequest`, `AlreadyDecided`, `NotAllowed`.
+        be used, if not for the usual time. `vouched`: those of the groups that a sign-in gave.
+        Raises `UnknownRequest`, `AlreadyDecided`, `NotAllowed`.
         """
         request = self._pending(request_id, now)
         if digest is not None and digest != request.digest:
@@ -196,17 +198,19 @@ class RequestBook:
         if user in request.approved_by:
             raise AlreadyDecided(f"{user} has approved {request_id} already; it needs another user's approval as well.")
         approved_by = (*request.approved_by, user)
+        given = (*request.vouched, (user, vouched)) if vouched else request.vouched
         judgement = live.flow.decide(live.operation, Approval(frozenset(approved_by)))
         if judgement.decision.verdict is not Verdict.ALLOW:
             if not judgement.helped_by:
                 raise NotAllowed(f"{request_id} is not permitted any more, with or without approval: {judgement.decision.reason}")
             lives_s = self.times.ticket_s if request.mode == "ticket" else self.times.timeout_s
             times = {"asked_at": now, "expires_at": now + lives_s}
-            return self._move(request, Event.COLLECT, approved_by=approved_by, reason=reason, rules=rules, **times)
+            return self._move(request, Event.COLLECT, approved_by=approved_by, vouched=given, reason=reason, rules=rules, **times)
         return self._move(
             request,
             Event.APPROVE,
             approved_by=approved_by,
+            vouched=given,
             decided_by=user,
             reason=reason,
             rules=rules,

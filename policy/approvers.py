@@ -12,11 +12,14 @@ from .asks import Answer, Approval, entity, reference
 from .cedar import Rulebook, authorize
 from .document import Document
 from .grants import Terms
+from .issuers import possible_groups
 from .judge import Help
 from .rules import approvable, schema
 
 MAX_COUNT = 5
 """Largest number of approvals that is looked for."""
+MAX_KNOWN = 16_384
+"""Answers that are remembered: who asks for one asks for all users and agents, again and again."""
 
 
 class Approvers:
@@ -26,6 +29,7 @@ class Approvers:
         self._document = document
         self._book = book
         self._helps: dict[tuple[str, str, frozenset[str]], tuple[Help, ...]] = {}
+        self._known: dict[tuple[object, ...], Answer] = {}
 
     def may_approve(
         self, user: str, groups: Sequence[str], agent: str, resource: str, actions: Iterable[str], escalation: int = 0
@@ -36,8 +40,7 @@ class Approvers:
         ``approvals.escalate_s`` have passed.
         """
         return _all(
-            self._answer("approve", {"escalation": escalation}, user, groups, agent, resource, action)
-            for action in sorted(set(actions))
+            self._remembered(user, frozenset(groups), agent, resource, action, escalation) for action in sorted(set(actions))
         )
 
     def may_issue(
@@ -55,6 +58,16 @@ class Approvers:
             if answer.allowed:
                 break
         return answer
+
+    def _remembered(self, user: str, groups: frozenset[str], agent: str, resource: str, action: str, escalation: int) -> Answer:
+        key = (user, groups, agent, resource, action, escalation)
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            context = {"escalation": escalation}
+            found = self._known[key] = self._answer("approve", context, user, sorted(groups), agent, resource, action)
+        return found
 
     def _answer(
         self,
@@ -112,15 +125,17 @@ class Approvers:
         return self._helps[key]
 
     def _find(self, agent: str, resource: str, actions: frozenset[str]) -> Iterable[Help]:
-        users = self._document.users
         last = len(self._document.approvals.escalate_s)
-        may = frozenset(u for u in users if self.may_approve(u, users[u].groups, agent, resource, actions, last).allowed)
-        later = frozenset(u for u in may if not self.may_approve(u, users[u].groups, agent, resource, actions).allowed)
+        ways = {user: possible_groups(self._document, user) for user in self._document.users}
+        able = {user: self._ways(user, ways[user], agent, resource, actions, last) for user in ways}
+        may = frozenset(user for user in ways if able[user])
+        later = frozenset(user for user in may if not self._ways(user, ways[user], agent, resource, actions, 0))
+        all_groups = {user: {group for way in able[user] for group in way} for user in may}
         groups: dict[str, frozenset[str]] = {}
-        for name in sorted({group for user in may for group in users[user].groups}):
-            groups[f"group {name}"] = frozenset(user for user in may if name in users[user].groups)
+        for name in sorted(set().union(*all_groups.values())):
+            groups[f"group {name}"] = frozenset(user for user in may if name in all_groups[user])
         for user in sorted(may):
-            if not users[user].groups:
+            if not all_groups[user]:
                 groups[f"user {user}"] = frozenset([user])
         if len(set(groups.values())) > 1:
             groups[" and ".join(groups)] = may
@@ -128,6 +143,12 @@ class Approvers:
             for count in range(1, min(len(members), MAX_COUNT) + 1):
                 said = words if count == 1 else f"{count} of {words}"
                 yield Help(Approval(members, count), f"{said} (once it has escalated)" if members <= later else said)
+
+    def _ways(
+        self, user: str, ways: Iterable[Sequence[str]], agent: str, resource: str, actions: Iterable[str], escalation: int
+    ) -> list[Sequence[str]]:
+        """Those of the ways in which the user's groups may be by which they may approve."""
+        return [way for way in ways if self.may_approve(user, way, agent, resource, actions, escalation).allowed]
 
 
 def _all(answers: Iterable[Answer]) -> Answer:

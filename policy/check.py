@@ -82,7 +82,11 @@ def _unknown(policy: Policy, kind: str, name: str) -> str:
             *(role for agent in document.agents.values() for role in agent.roles),
             *(rule.role for issuer in document.issuers.values() for rule in issuer.roles),
         },
-        "Group": {ROOT, *(group for user in document.users.values() for group in user.groups)},
+        "Group": {
+            ROOT,
+            *(group for user in document.users.values() for group in user.groups),
+            *(rule.group for issuer in document.issuers.values() for rule in issuer.groups),
+        },
         "Agent": document.agents,
         "User": document.users,
         "Resource": document.resources,

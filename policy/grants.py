@@ -16,11 +16,18 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
 from ..protocols.events import Operation, Session
-from .requests import RequestError, operation_digest
+from .requests import RequestError, Vouched, operation_digest
+
+MAX_USES = 1_000_000
+Uses = Annotated[int, msgspec.Meta(ge=1, le=MAX_USES)]
+"""How often something may run."""
+When = Annotated[float, msgspec.Meta(ge=0, le=9e9)]
+"""Seconds since 1970; as nanoseconds it has to fit an entry."""
 
 
 class Kind(enum.Enum):
@@ -82,6 +89,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     issuers: tuple[str, ...] = ()
     """Users who stand for it, in order."""
+    vouched: Vouched = ()
+    """The groups that their sign-ins gave these."""
     left: int = 0
     """Uses that are left."""
     used_at: float = 0

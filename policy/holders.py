@@ -31,7 +31,7 @@ from .asks import Approval, Ask
 from .bearers import Bearer
 from .decide import Policy
 from .duties import Span, spans
-from .issuers import mapped_roles
+from .issuers import mapped_roles, possible_groups
 from .judge import OPAQUE
 from .paths import path, split
 from .regions import acts, covers, is_many, regions
@@ -233,10 +233,13 @@ def _parts(policy: Policy, agent: str, held: dict[str, list[Holding]]) -> Iterat
     for holdings in held.values():
         if owner in document.users:
             yield Part(owner, _best(holdings), approves=False)
+        shortest = sorted(holdings, key=lambda holding: len(holding.example))
         for user in document.users:
-            ways = [way for holding in holdings if (way := _approves(policy, user, agent, holding, asked)) is not None]
-            if ways:
-                yield min(ways, key=lambda way: (not way.holding.certain, len(way.holding.example)))
+            ways = (way for holding in shortest if (way := _approves(policy, user, agent, holding, asked)) is not None)
+            # The shortest that is sure; no further one is looked for, since each takes questions to Cedar.
+            first = next(ways, None)
+            if first is not None:
+                yield first if first.holding.certain else next((way for way in ways if way.holding.certain), first)
 
 
 def _approves(policy: Policy, user: str, agent: str, holding: Holding, asked: bool) -> Part | None:
@@ -247,13 +250,14 @@ def _approves(policy: Policy, user: str, agent: str, holding: Holding, asked: bo
     if not (speaks or asked):
         return None
     resource = split(holding.example.partition(" on ")[2])[0]
-    groups, may = policy.document.users[user].groups, policy.approvers.may_approve
+    may, ways = policy.approvers.may_approve, possible_groups(policy.document, user)
     levels = range(len(policy.document.approvals.escalate_s) + 1)
-    answers = (may(user, groups, agent, resource, [action], level) for level in levels)
-    answer = next((answer for answer in answers if answer.allowed), None)
+    answers = ((way, may(user, way, agent, resource, [action], level)) for way in ways for level in levels)
+    groups, answer = next(((way, answer) for way, answer in answers if answer.allowed), (ways[0], None))
     if answer is None:
         return None
-    suffices = bool(holding.approval) and holding.certain and _suffices(policy, user, holding)
+    # Whether a sign-in gives the groups that it takes can't be told in advance.
+    suffices = groups == ways[0] and bool(holding.approval) and holding.certain and _suffices(policy, user, holding)
     return Part(user, msgspec.structs.replace(holding, certain=suffices), True, answer.policies)
 
 

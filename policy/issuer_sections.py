@@ -13,6 +13,9 @@ _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1024, description="
 _Url = Annotated[str, msgspec.Meta(pattern=r"^(https?://\S+)?\Z", description="an http or https URL")]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^(/.+)?\Z", description="an absolute path")]
 
+MAX_GROUPS = 256
+"""Rules for groups of one issuer."""
+
 
 class RoleRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[[issuers.NAME.roles]]``: what a claim must say for a role; exactly one of `equals`, `contains`, `glob`."""
@@ -40,6 +43,19 @@ class UserRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The claim is a list with this text. Default none."""
     user: Name
     """The user that it is. Required."""
+
+
+class GroupRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[issuers.NAME.groups]]``: what a claim must say for a user's group; exactly one of `equals`, `contains`."""
+
+    claim: _Text
+    """The claim's name, or a JSON pointer to it. Required."""
+    equals: str = ""
+    """The claim is this text. Default none."""
+    contains: str = ""
+    """The claim is a list with this text. Default none."""
+    group: Name
+    """The group that who signs in is in, as long as they are signed in. Required."""
 
 
 class Issuer(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,6 +91,8 @@ class Issuer(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What claims give which role. Default none."""
     users: tuple[UserRule, ...] = ()
     """What claims stand for which user. Default none."""
+    groups: Annotated[tuple[GroupRule, ...], msgspec.Meta(max_length=MAX_GROUPS)] = ()
+    """What claims give which group to a user who signs in. Default none."""
 
 
 class Requirement(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

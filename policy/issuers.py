@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..identity.mapping import ClaimRule
 from ..identity.trust import Trust, is_trust_domain, url_fault
-from .issuer_sections import Issuer, RoleRule, UserRule
+from .issuer_sections import GroupRule, Issuer, RoleRule, UserRule
 from .sections import Tables
 from .strict import Mistake, Path, suggest
 
@@ -40,13 +40,43 @@ def user_rules(issuer: Issuer) -> list[ClaimRule]:
     return [_rule(rule, "", rule.user) for rule in issuer.users]
 
 
+def group_rules(issuer: Issuer) -> list[ClaimRule]:
+    """From claims to groups of a user."""
+    return [_rule(rule, "", rule.group) for rule in issuer.groups]
+
+
+def mapped_groups(tables: Tables, user: str) -> frozenset[str]:
+    """All groups that signing in could give to the user, beside those of the configuration."""
+    issuers = (tables.issuers[name] for name in tables.sign_in)
+    return frozenset(rule.group for issuer in issuers if any(one.user == user for one in issuer.users) for rule in issuer.groups)
+
+
+def groups_of(tables: Tables, user: str, vouched: Iterable[str] = ()) -> tuple[str, ...]:
+    """The groups that count for a user: of the configuration, and of their sign-in (`vouched`) those that it still may give.
+
+    None for a user whom the configuration does not know.
+    """
+    found = tables.users.get(user)
+    if found is None:
+        return ()
+    more = mapped_groups(tables, user).intersection(vouched).difference(found.groups)
+    return (*found.groups, *sorted(more))
+
+
+def possible_groups(tables: Tables, user: str) -> tuple[tuple[str, ...], ...]:
+    """The groups of a configured user as they may be: without a sign-in, then with what one could give."""
+    more = sorted(mapped_groups(tables, user).difference(tables.users[user].groups))
+    ways = [(), *([tuple(more)] if len(more) > 1 else []), *((group,) for group in more)]
+    return tuple((*tables.users[user].groups, *way) for way in ways)
+
+
 def mapped_roles(tables: Tables, agent: str) -> frozenset[str]:
     """All roles that claims could give to the agent, beside those of the configuration."""
     issuers = (tables.issuers.get(name) for name in tables.agents[agent].identity)
     return frozenset(rule.role for issuer in issuers if issuer is not None for rule in issuer.roles)
 
 
-def _rule(rule: RoleRule | UserRule, glob: str, gives: str) -> ClaimRule:
+def _rule(rule: RoleRule | UserRule | GroupRule, glob: str, gives: str) -> ClaimRule:
     if rule.equals:
         return ClaimRule(rule.claim, "equals", rule.equals, gives)
     return (
@@ -62,6 +92,7 @@ def issuer_mistakes(tables: Tables, raw: Mapping[str, Any]) -> Iterator[Mistake]
         yield from _own(place, issuer)
         yield from _rules((*place, "roles"), issuer.roles)
         yield from _rules((*place, "users"), issuer.users)
+        yield from _rules((*place, "groups"), issuer.groups)
         for rule in issuer.users:
             if rule.user not in users:
                 yield Mistake((*place, "users"), f'there is no user "{rule.user}"' + suggest(rule.user, users))
@@ -95,7 +126,7 @@ def _own(place: Path, issuer: Issuer) -> Iterator[Mistake]:
         yield Mistake((*place, "keep_s"), "keys would be gone before they are fetched again: at least refresh_s")
 
 
-def _rules(place: Path, rules: tuple[RoleRule, ...] | tuple[UserRule, ...]) -> Iterator[Mistake]:
+def _rules(place: Path, rules: tuple[RoleRule, ...] | tuple[UserRule, ...] | tuple[GroupRule, ...]) -> Iterator[Mistake]:
     for number, rule in enumerate(rules, 1):
         ways = [key for key in ("equals", "contains", "glob") if hasattr(rule, key)]
         if sum(bool(getattr(rule, key)) for key in ways) != 1:

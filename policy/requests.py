@@ -16,6 +16,9 @@ SHOWN_CHARACTERS = 4096
 LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Of ids that people say to each other: Crockford's base 32, in which none sound or look alike."""
 
+Vouched = tuple[tuple[str, tuple[str, ...]], ...]
+"""Users with the groups that their sign-in gave them, beside those of the configuration, when they said yes."""
+
 
 class State(enum.Enum):
     """Where a request stands."""
@@ -75,6 +78,18 @@ class BookFull(RequestError):
     """As many operations wait as may."""
 
 
+class Rows(msgspec.Struct, frozen=True):
+    """How many rows a held statement would touch, as the server said when it was held."""
+
+    number: int
+    counted: bool
+    """False: an estimate."""
+
+    def __str__(self) -> str:
+        said = f"{self.number} {'row' if self.number == 1 else 'rows'}"
+        return said if self.counted else f"about {said} by the server's estimate"
+
+
 class Request(msgspec.Struct, frozen=True):
     """One held operation, as the users who decide see it."""
 
@@ -122,8 +137,12 @@ class Request(msgspec.Struct, frozen=True):
     flow: int = 0
     """The flow that asked, with its operation's number."""
     operation: int = 0
+    vouched: Vouched = ()
+    """The groups that their sign-ins gave those who said yes."""
     asked_at: float = 0.0
     """When the time that it has began: at its filing, anew at each yes. `expires_at` is its end."""
+    rows: Rows | None = None
+    """None where nobody has asked the server."""
 
 
 def operation_digest(agent: str, resource: str, operation: Operation, depends: tuple[str, ...] = ()) -> str:

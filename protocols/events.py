@@ -162,6 +162,16 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     session: Session
 
 
+class Terms(msgspec.Struct, frozen=True, gc=False):
+    """A query of our own that takes a statement's bound values; it may write nothing, and has only so long."""
+
+    limit_ms: int
+    parameters: tuple[bytes | None, ...] = ()
+    formats: tuple[int, ...] = ()
+    """As in `Operation`, and so are `types`."""
+    types: tuple[int, ...] = ()
+
+
 class Probed(msgspec.Struct, frozen=True, gc=False):
     """The answer to `Conversation.probe`."""
 
@@ -316,7 +326,7 @@ class Conversation(Protocol):
         """The answer to `Authenticate`: what to say to the server; `done`: it may take the login for complete."""
         ...
 
-    def probe(self, name: str, text: str) -> list[Effect]:
+    def probe(self, name: str, text: str, terms: Terms | None = None) -> list[Effect]:
         """Run a query of our own at the next idle moment, unseen by the client; answered by `Probed`."""
         ...
 
@@ -343,6 +353,16 @@ class Conversation(Protocol):
     @property
     def begun(self) -> bool:
         """The client has said whole what it begins with: nobody waits for its first words any more."""
+        ...
+
+    @property
+    def session(self) -> Session | None:
+        """What gives texts their meaning now; None where none is read."""
+        ...
+
+    @property
+    def quiet(self) -> bool:
+        """A probe would run at once: nothing is in flight, no transaction is open; an operation may be asked about."""
         ...
 
     @property

@@ -7,7 +7,7 @@ no more from either side meanwhile than it has to.
 
 from __future__ import annotations
 
-from .events import Close, Decision, Effect, ToClient, ToServer
+from .events import Close, Decision, Effect, Session, Terms, ToClient, ToServer
 
 
 class Wordless:
@@ -23,8 +23,18 @@ class Wordless:
         """No login is seen, so none is made."""
         return []
 
-    def probe(self, name: str, text: str) -> list[Effect]:
+    def probe(self, name: str, text: str, terms: Terms | None = None) -> list[Effect]:
         return []
+
+    @property
+    def quiet(self) -> bool:
+        """There is nothing to be asked."""
+        return False
+
+    @property
+    def session(self) -> Session | None:
+        """None is read."""
+        return None
 
     def proceed(self) -> list[Effect]:
         return []

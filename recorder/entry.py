@@ -261,6 +261,8 @@ class Approval(Entry, tag="approval"):
     reason: Text = ""
     provider: str = ""
     """The identity provider at which they signed in; empty for a UNIX user."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class SignedIn(Entry, tag="user.session"):
@@ -275,6 +277,8 @@ class SignedIn(Entry, tag="user.session"):
     """Where they are, as hostguard sees it; ``uid N`` for the command line."""
     refused: Text = ""
     """Why they were not let in."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class GrantIssued(Entry, tag="grant.issued"):
@@ -303,6 +307,8 @@ class GrantIssued(Entry, tag="grant.issued"):
     reason: Text = ""
     provider: str = ""
     """The identity provider at which they signed in; empty for a UNIX user."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class GrantUsed(Entry, tag="grant.used"):
@@ -328,6 +334,8 @@ class GrantRevoked(Entry, tag="grant.revoked"):
     """Uses that nobody has any more."""
     reason: Text = ""
     provider: str = ""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class Cancel(Entry, tag="cancel"):
@@ -532,6 +540,8 @@ class AgentStopped(Entry, tag="agent.stop"):
     """Policies that permit the user to do so."""
     provider: str = ""
     """The identity provider at which they signed in; empty for a UNIX user."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class AgentResumed(Entry, tag="agent.resume"):
@@ -544,6 +554,8 @@ class AgentResumed(Entry, tag="agent.resume"):
     reason: Text = ""
     policies: Texts = ()
     provider: str = ""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class ProbeFailed(Entry, tag="probe.failed"):

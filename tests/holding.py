@@ -79,13 +79,13 @@ class Knowing(Approvers):
 
     def __init__(self, asked: Approvers) -> None:
         super().__init__(asked._document, asked._book)
-        self._known: dict[object, Answer] = {}
+        self._answers: dict[object, Answer] = {}
 
     def _answer(self, question: str, context: dict[str, Any], user: str, groups: Sequence[str], *place: str) -> Answer:
         key = (question, tuple(context.items()), user, tuple(groups), place)
-        if key not in self._known:
-            self._known[key] = super()._answer(question, context, user, groups, *place)
-        return self._known[key]
+        if key not in self._answers:
+            self._answers[key] = super()._answer(question, context, user, groups, *place)
+        return self._answers[key]
 
 
 def policy_of(wanted: Document) -> Policy:

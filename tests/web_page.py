@@ -14,8 +14,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http.cookiejar import Cookie, CookieJar
@@ -29,6 +29,8 @@ from saml_provider import AUDIENCE, ENTITY
 from servers import Server, free_port
 
 from hostguard.agent.client import Client
+from hostguard.recorder import entry
+from hostguard.recorder.reader import Reader
 
 ASK = str(Path(__file__).parent / "e2e" / "agents" / "ask.py")
 POLICIES = """
@@ -37,7 +39,33 @@ permit (principal == Agent::"bot", action == Action::"delete", resource)
 when { context has approval && context.approval.count >= 1 };
 @id("reads") permit (principal == Agent::"bot", action == Action::"select", resource);
 @id("dba approves") permit (principal in Group::"dba", action == Action::"approve", resource);
+@id("dora approves") permit (principal == User::"dora", action == Action::"approve", resource);
+@id("dba issues") permit (principal in Group::"dba", action == Action::"issue", resource) when { context.uses <= 10 };
+@id("clerks keep payees and payments")
+permit (principal == Agent::"clerk", action in [Action::"insert", Action::"update"], resource);
 @id("four eyes") forbid (principal, action == Action::"approve", resource) when { principal == resource.owner };
+"""
+DUTIES = """
+[agents.clerk]
+owner = "alice"
+[duties.delete-notes]
+actions = ["delete"]
+objects = ["web/web/public/notes"]
+[duties.keep-payees]
+actions = ["insert"]
+objects = ["web/web/public/payees"]
+[duties.approve-payments]
+actions = ["update"]
+objects = ["web/web/public/payments"]
+[exclusions.payments]
+duties = ["keep-payees", "approve-payments"]
+scope = "agent"
+[exclusions.notes]
+duties = ["delete-notes", "keep-payees"]
+within = "window"
+window_s = 60
+[users.carl]
+[users.dora]
 """
 LIMIT_S = 30.0
 _NUMBERS = itertools.count(1)
@@ -62,11 +90,15 @@ class Page:
         """The control socket, as root."""
         return Client(self.guard.folder / "run" / "control.sock")
 
-    @contextmanager
-    def held(self, statement: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    def held(self, statement: str) -> AbstractContextManager[tuple[str, subprocess.Popen[str]]]:
         """A request for approval with the agent that waits for it; withdrawn in the end if nobody decided it."""
+        return self.waits(lambda: self.ask(statement))
+
+    @contextmanager
+    def waits(self, begin: Callable[[], subprocess.Popen[str]]) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+        """As above, for an agent of the test's own."""
         before = {request["id"] for request in self.client.get("/v1/requests")}
-        agent = self.ask(statement)
+        agent = begin()
         try:
             deadline = time.monotonic() + LIMIT_S
             while not (new := [one["id"] for one in self.client.get("/v1/requests") if one["id"] not in before]):
@@ -82,6 +114,10 @@ class Page:
         """Of a request for approval."""
         return str(self.client.get(f"/v1/requests/{request}")["state"])
 
+    def entries(self, kind: type[entry.Entry]) -> list[Any]:
+        """What is on record of that kind."""
+        return [one for _, one in Reader(self.guard.folder / "state" / "log").entries((kind,))]
+
     def person(self) -> Person:
         """Somebody with a cookie jar; TLS is verified by this host's own authority."""
         authorities = sorted((self.guard.folder / "state" / "ca").glob("*.pem"))
@@ -90,17 +126,20 @@ class Page:
 
 @contextmanager
 def page(server: Server, tables: str = "") -> Iterator[Page]:
-    """Users bob and alice, who owns the agent, can sign in; mallory is nobody. `tables`: more configuration."""
+    """Users bob, carl and alice, who owns the agent, can sign in; mallory is nobody. `tables`: more configuration.
+
+    carl is in a group only by a claim, in one of his two accounts.
+    """
     port = free_port()
     url = f"https://127.0.0.1:{port}"
-    accounts = {"doubtful": {"verified": False}}
+    accounts = {"doubtful": {"verified": False}, "carl": {"groups": ["staff", "db-admins"]}}
     with openid([f"{url}/sign-in/corp/answer"], accounts) as provider, saml_idp(f"{url}/sign-in/idp/answer") as idp:
         setup = guard.Setup(
             agents={"bot": guard.Agent()},
             resources={"web": f"{server.host}:{server.port}"},
             policies=POLICIES,
             timeout_s=600,
-            tables=_tables(url, port, provider) + _saml_tables(url, idp) + tables,
+            tables=_tables(url, port, provider) + _saml_tables(url, idp) + DUTIES + tables,
         )
         with (
             guard.prepared(setup) as prepared,
@@ -118,7 +157,14 @@ def page(server: Server, tables: str = "") -> Iterator[Page]:
 def _tables(url: str, port: int, provider: OpenId) -> str:
     users = "".join(
         f'[[issuers.corp.users]]\nclaim = "email"\nequals = "{name}@example.com"\nuser = "{user}"\n'
-        for name, user in {"bob": "bob", "alice": "alice", "doubtful": "bob"}.items()
+        for name, user in {
+            "bob": "bob",
+            "alice": "alice",
+            "doubtful": "bob",
+            "carl": "carl",
+            "carl2": "carl",
+            "dora": "dora",
+        }.items()
     )
     return f"""
 [web]
@@ -128,10 +174,14 @@ public_url = "{url}"
 issuer = "{provider.issuer}"
 audiences = ["hostguard"]
 {users}
+[[issuers.corp.groups]]
+claim = "groups"
+contains = "db-admins"
+group = "dba"
 [sign_in.corp]
 client_id = "{provider.client_id}"
 client_secret_file = "SECRET"
-scopes = ["openid", "email"]
+scopes = ["openid", "email", "groups"]
 label = "Example Corp"
 """
 
@@ -239,6 +289,22 @@ class Person:
     def form(self, place: str) -> dict[str, str]:
         """The hidden fields of the form for an answer."""
         return dict(re.findall(r'name="(csrf|digest)" value="([0-9a-f]+)"', self.get(place).text))
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """What it finds, once it finds something."""
+    deadline = time.monotonic() + LIMIT_S
+    while not (value := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return value
+
+
+def session_form(person: Person) -> dict[str, str]:
+    """The token that every form of a session has."""
+    found = re.search(r'name="csrf" value="([0-9a-f]+)"', person.get("/").text)
+    assert found is not None
+    return {"csrf": found[1]}
 
 
 class _From(urllib.request.HTTPSHandler):

@@ -12,7 +12,9 @@ import msgspec
 from rich.markup import escape
 
 from ...policy.decide import Policy
-from ...policy.holders import Holding, Matrix, Part
+from ...policy.duty_table import Table, Way
+from ...policy.duty_table import table as drawn
+from ...policy.holders import matrix
 from ..client import Client
 from .output import clock, config_option, configured, json_option, out, places, print_json, table, tell_left_out
 
@@ -33,61 +35,44 @@ def duties(config: Path, as_json: bool, history: bool) -> None:
         tell_left_out(client.left_out)
         print_json(rows) if as_json else _show_history(rows)
         return
-    from ...policy.holders import matrix
-
     document = configured(config)
     found = matrix(Policy(document))
     if as_json:
         print_json({"duties": list(document.duties), **msgspec.to_builtins(found)})
     else:
-        _show(found, list(document.duties), document.agents, document.users)
+        _show(drawn(document, found))
     sys.exit(1 if found.conflicts else 0)
 
 
-def _show(found: Matrix, names: Sequence[str], agents: Any, users: Any) -> None:
-    if not names:
+def _show(found: Table) -> None:
+    if not found.duties:
         out.print("The configuration has no \\[duties.NAME].")
         return
-    clashing = {conflict.who for conflict in found.conflicts}
-    shown = table("", "WHO", *(escape(name) for name in names))
-    for agent, facts in agents.items():
-        cells = [_held([h for h in found.holdings if (h.agent, h.duty) == (agent, name)]) for name in names]
-        shown.add_row(_mark(f"agent {agent}", clashing), f"agent {escape(agent)} [dim]of {escape(facts.owner)}[/]", *cells)
-    for user in users:
-        cells = [_taken([p for p in found.parts if (p.user, p.holding.duty) == (user, name)]) for name in names]
-        shown.add_row(_mark(f"user {user}", clashing), f"user {escape(user)}", *cells)
+    shown = table("", "WHO", *map(escape, found.duties))
+    for row in found.rows:
+        owner = f" [dim]of {escape(row.owner)}[/]" if row.kind == "agent" else ""
+        mark = "[red]✗[/]" if row.clashes else ""
+        shown.add_row(mark, f"{row.kind} {escape(row.name)}{owner}", *map(_cell, row.cells))
     out.print(shown)
     for conflict in found.conflicts:
         out.print("[red]✗[/] ", end="")
-        out.print(str(conflict), markup=False)
-    for conflict in found.separated:
-        out.print(f"[dim]kept apart {conflict.apart} when they run:[/] ", end="")
-        out.print(str(conflict), markup=False)
+        out.print(conflict, markup=False)
+    for each in found.apart:
+        out.print(f"[dim]kept apart {each.how} when they run:[/] ", end="")
+        out.print(each.words, markup=False)
     if not found.conflicts:
         out.print("[green]✓[/] nobody could exercise two duties that must always be apart")
 
 
-def _mark(who: str, clashing: set[str]) -> str:
-    return "[red]✗[/]" if who in clashing else ""
+def _cell(ways: Sequence[Way]) -> str:
+    return ", ".join(map(_way, ways)) or "[dim]·[/]"
 
 
-def _held(holdings: Sequence[Holding]) -> str:
-    """One cell: whether the agent may, and what it takes."""
-    if not holdings:
-        return "[dim]·[/]"
-    (holding,) = holdings
-    if not holding.certain:
-        return "[yellow]unsure[/]"
-    return f"[green]yes[/], {escape(holding.approval)} approves" if holding.approval else "[green]yes[/]"
-
-
-def _taken(parts: Sequence[Part]) -> str:
-    """One cell: in which ways the user takes part."""
-    ways = []
-    for part in sorted(parts, key=lambda part: part.approves):
-        unsure = "" if part.holding.certain else " [yellow]unsure[/]"
-        ways.append(f"{'approves for' if part.approves else 'owns'} {escape(part.holding.agent)}{unsure}")
-    return ", ".join(ways) or "[dim]·[/]"
+def _way(way: Way) -> str:
+    words = escape(way.words)
+    if way.sure:
+        return words.replace("yes", "[green]yes[/]", 1) if words.startswith("yes") else words
+    return "[yellow]unsure[/]" if words == "unsure" else f"{words} [yellow]unsure[/]"
 
 
 def _show_history(rows: Sequence[dict[str, Any]]) -> None:

@@ -170,6 +170,8 @@ def print_request(request: dict[str, Any]) -> None:
     for access in request["accesses"]:
         out.print("  access    ", end="")
         out.print(access, markup=False)
+    if request["touches"]:
+        out.print(f"  touches   {request['touches']}")
     if request["flags"]:
         out.print(f"  flags     [yellow]{', '.join(request['flags'])}[/]")
     out.print(f"  approvers {escape(', '.join(request['approvers']) or 'nobody: no policy lets anyone approve it')}")

@@ -43,6 +43,8 @@ def sentences(request: Mapping[str, Any]) -> list[str]:
     found += [f"It would {text}." for text in told[:MAX_SENTENCES]]
     if len(told) > MAX_SENTENCES:
         found.append(f"{len(told) - MAX_SENTENCES} more accesses are listed below.")
+    if request["touches"]:
+        found.append(f"It would touch {request['touches']}, as it was when this was asked.")
     found.append("A yes is for exactly this text with these values, once.")
     return found
 

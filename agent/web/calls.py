@@ -86,6 +86,7 @@ def facts_of(session: Session) -> dict[str, Any]:
         "provider": session.provider,
         "subject": visible(session.subject),
         "until": session.until,
+        "groups": list(session.groups),
     }
 
 

@@ -15,28 +15,29 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from ...policy.decide import Decider
 from ...policy.document import Document
-from ...policy.requests import AlreadyDecided, BookFull, NotAllowed, RequestError, UnknownRequest
+from ...policy.requests import NotAllowed
 from ...recorder import entry
+from ..drawing import Drawing
 from ..failures import Failure
 from ..faults import Faults
+from ..history import History
 from ..holds import Holds
 from ..kept import Kept
 from ..leaves import Leaf
-from ..ledger import LedgerUnavailable
 from ..names.upstreams import NoAnswer
 from ..records import Records
 from ..rights import Rights
 from ..sandbox import seccomp
 from ..sandbox.cage import Cage
-from ..waiting import By
 from . import messages
+from .answers import Answers, Asked
 from .providers import certificate_of, providers_of, user_of_web
 from .sessions import Session, Sessions
 
@@ -46,7 +47,6 @@ FIGURES_S = 1.0
 DEVICE_S = 30.0
 NO_SOCKET = -1
 WATCH_PING_S = 60.0
-STATUS = {NotAllowed: 403, UnknownRequest: 404, AlreadyDecided: 409, BookFull: 409, LedgerUnavailable: 503}
 
 LookUp = Callable[[str], Awaitable[Sequence[str]]]
 
@@ -66,6 +66,7 @@ class Keeper(Kept):
         document: Document,
         decider: Decider,
         holds: Holds,
+        history: History,
         records: Records,
         rights: Rights,
         faults: Faults,
@@ -79,7 +80,6 @@ class Keeper(Kept):
         self._decider = decider
         self._holds = holds
         self._records = records
-        self._rights = rights
         self._leaves = leaves
         self._look_up = look_up
         self._user = user_of_web(document)
@@ -87,9 +87,12 @@ class Keeper(Kept):
             document.web.public_url, document.web.session_s, providers_of(document), document.web.address is not None
         )
         self._rules = {name: {rule.user for rule in document.issuers[name].users} for name in document.sign_in}
+        self._groups = {name: {rule.group for rule in document.issuers[name].groups} for name in document.sign_in}
         certificate_of(document, ())
         self._listener = listener if document.web.address else None
         self.sessions = Sessions(document.web.session_s, lambda user: user in decider.policy.document.users)
+        self.drawing = Drawing(decider)
+        self._answers = Answers(self.sessions, holds, history, self.drawing, rights)
         self.figures: messages.Figures | None = None
         """The last that it told."""
         self.failure = ""
@@ -100,6 +103,16 @@ class Keeper(Kept):
         self._works: set[asyncio.Task[None]] = set()
 
     # -- its process ------------------------------------------------------------------------------------------------------------
+
+    def take_up(self, left: Iterable[Session]) -> None:
+        """Go on with the sessions of an earlier supervisor; groups that no rule gives any more are gone."""
+        rules = self._groups
+        self.sessions.take_up(
+            [
+                msgspec.structs.replace(one, groups=tuple(group for group in one.groups if group in rules.get(one.provider, ())))
+                for one in left
+            ]
+        )
 
     def listen(self) -> None:
         """Listen where the configuration says, unless an earlier supervisor does. Raises Failure."""
@@ -229,10 +242,11 @@ class Keeper(Kept):
             raise NotAllowed(asked.failure if asked else "the web page's process, which asks the provider, does not answer")
         if not asked.user:
             return None
-        fault = self._admit(asked.provider, asked.user, asked.subject, f"uid {uid}")
+        who, where = (asked.user, asked.provider, asked.subject), f"uid {uid}"
+        fault = self._admit(*who, where, asked.groups)
         if fault:
             raise NotAllowed(fault)
-        return self.sessions.open(key, asked.user, asked.provider, asked.subject, f"uid {uid}", time.time(), uid)
+        return self.sessions.open(key, *who, where, time.time(), uid, asked.groups)
 
     async def _asked(self, ask: Callable[[int], messages.ToWeb], limit_s: float) -> Any:
         """Its answer; None when there is none in time."""
@@ -268,10 +282,8 @@ class Keeper(Kept):
                 self._enter(message)
             case messages.Leave(key):
                 self.sessions.close(key)
-            case messages.Ask():
-                self._tell(message)
-            case messages.Answer():
-                self._work(self._answer(message))
+            case messages.Ask() | messages.Answer() | messages.OnGrant():
+                self._work(self._tell(message))
             case messages.LookUp(number, name):
                 self._work(self._find(number, name))
             case messages.Pong(number, figures):
@@ -285,18 +297,21 @@ class Keeper(Kept):
 
     def _enter(self, wanted: messages.Enter) -> None:
         """Open a session, once it is on record that there is one."""
-        fault = self._admit(wanted.provider, wanted.user, wanted.subject, wanted.address, wanted.fault)
+        who = (wanted.user, wanted.provider, wanted.subject, wanted.address)
+        fault = self._admit(*who, wanted.groups, wanted.fault)
         if not fault:
-            self.sessions.open(wanted.key, wanted.user, wanted.provider, wanted.subject, wanted.address, time.time())
+            self.sessions.open(wanted.key, *who, time.time(), groups=wanted.groups)
         self._say(messages.Entered(wanted.id, fault))
 
-    def _admit(self, provider: str, user: str, subject: str, address: str, fault: str = "") -> str:
+    def _admit(self, user: str, provider: str, subject: str, address: str, groups: tuple[str, ...], fault: str = "") -> str:
         """Put on record that somebody signs in, or not; returns why they may not."""
         if not fault and user not in self._rules.get(provider, ()):
             fault = f"no rule of issuers.{provider}.users gives {user or 'a user'}"
+        if not fault and (unknown := set(groups).difference(self._groups[provider])):
+            fault = f"no rule of issuers.{provider}.groups gives {min(unknown)}"
         if not fault and user not in self._decider.policy.document.users:
             fault = f"{user} is no user any more"
-        signed_in = entry.SignedIn("" if fault else user, provider, subject, address, fault)
+        signed_in = entry.SignedIn("" if fault else user, provider, subject, address, fault, () if fault else groups)
         return fault if self._records.note(0, signed_in) else fault or "the log can't be written, so nobody is let in"
 
     def _resolve(self, number: int, value: object) -> None:
@@ -304,49 +319,8 @@ class Keeper(Kept):
         if future is not None and not future.done():
             future.set_result(value)
 
-    def _tell(self, asked: messages.Ask) -> None:
-        session = self.sessions.find(asked.key, time.time())
-        if session is None:
-            self._say(messages.Told(asked.id, 401))
-            return
-        try:
-            found = self._found(asked, session)
-        except UnknownRequest as error:
-            self._say(_told(asked.id, session, 404, str(error)))
-            return
-        self._say(_told(asked.id, session, body=found))
-
-    def _found(self, asked: messages.Ask, session: Session) -> Any:
-        if asked.what == "request":
-            self._see(asked.request, session)
-            return self._holds.show_to(asked.request, session.user)
-        rows = self._holds.briefly(everything=asked.what == "everything")
-        seen = [row for row in rows if self._rights.sees(_by(session), row["agent"], "requests")]
-        return seen if asked.what in ("waiting", "everything") else {"waiting": len(seen)}
-
-    def _see(self, request: str, session: Session) -> None:
-        """That they may know of the request. Raises UnknownRequest."""
-        if not self._rights.sees(_by(session), self._holds.agent_of(request), "requests"):
-            raise UnknownRequest(f"There is no request {request}.")
-
-    async def _answer(self, answer: messages.Answer) -> None:
-        session = self.sessions.find(answer.key, time.time())
-        if session is None:
-            self._say(messages.Told(answer.id, 401))
-            return
-        try:
-            self._see(answer.request, session)
-            decided = await self._holds.decide(
-                answer.request,
-                _by(session),
-                approve=answer.approve,
-                reason=answer.reason,
-                digest=answer.digest,
-            )
-        except (RequestError, LedgerUnavailable) as error:
-            self._say(_told(answer.id, session, STATUS.get(type(error), 409), str(error)))
-            return
-        self._say(_told(answer.id, session, body=decided))
+    async def _tell(self, asked: Asked) -> None:
+        self._say(await self._answers.told(asked))
 
     async def _find(self, number: int, name: str) -> None:
         try:
@@ -365,12 +339,3 @@ class Keeper(Kept):
         self._works.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._faults.add(0, "", "internal", f"the web page's supervisor: {error!r}")
-
-
-def _by(session: Session) -> By:
-    return By(session.user, session.uid, session.provider)
-
-
-def _told(number: int, session: Session, status: int = 200, error: str = "", body: Any = None) -> messages.Told:
-    data = msgspec.json.encode(body)
-    return messages.Told(number, status, session.user, session.provider, session.until, data, error)

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from . import messages
+from .signing import Person
 
 LIMIT_S = 20.0
 """The supervisor has a worker judge a statement before it answers to an approval: that takes up to 10 s."""
@@ -30,6 +31,18 @@ class Reply:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What somebody says to a request."""
+
+    approve: bool
+    digest: str
+    reason: str
+    uses: int = 1
+    until: float = 0.0
+    """Wall time; 0 for this once."""
+
+
 class Line:
     """Asks, and finds who waits for an answer."""
 
@@ -38,17 +51,23 @@ class Line:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
-    async def ask(self, what: str, key: str, request: str = "") -> Reply:
+    async def ask(self, what: str, key: str, which: str = "") -> Reply:
         """See `messages.Ask`. Raises TimeoutError."""
-        return _reply(await self._answer(lambda number: messages.Ask(number, key, what, request)))
+        return _reply(await self._answer(lambda number: messages.Ask(number, key, what, which)))
 
-    async def answer(self, key: str, request: str, digest: str, reason: str, *, approve: bool) -> Reply:
+    async def answer(self, key: str, request: str, said: Said) -> Reply:
         """See `messages.Answer`. Raises TimeoutError."""
-        return _reply(await self._answer(lambda number: messages.Answer(number, key, request, approve, digest, reason)))
+        facts = (said.approve, said.digest, said.reason, said.uses, said.until)
+        return _reply(await self._answer(lambda number: messages.Answer(number, key, request, *facts)))
 
-    async def enter(self, key: str, provider: str, user: str, subject: str, address: str, fault: str = "") -> str:
+    async def on_grant(self, key: str, grant: str, verb: str, reason: str) -> Reply:
+        """See `messages.OnGrant`. Raises TimeoutError."""
+        return _reply(await self._answer(lambda number: messages.OnGrant(number, key, grant, verb, reason)))
+
+    async def enter(self, key: str, provider: str, person: Person, address: str, fault: str = "") -> str:
         """Why no session is open now; empty when it is. Raises TimeoutError."""
-        told = await self._answer(lambda number: messages.Enter(number, key, provider, user, subject, address, fault))
+        facts = (provider, person.user, person.subject, address, fault, person.groups)
+        told = await self._answer(lambda number: messages.Enter(number, key, *facts))
         refusal: str = told.refusal
         return refusal
 

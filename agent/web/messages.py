@@ -11,7 +11,8 @@ from typing import Annotated
 
 import msgspec
 
-from ...policy.issuer_sections import Issuer
+from ...policy.grants import Uses, When
+from ...policy.issuer_sections import MAX_GROUPS, Issuer
 from ...policy.web_sections import SignIn
 from ..sandbox.cage import Applied
 from ..wording import Message, Text, decoded
@@ -24,6 +25,7 @@ Key = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 """SHA-256 in hex of the session's secret."""
 Number = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(max_length=64)]
+Groups = Annotated[tuple[Name, ...], msgspec.Meta(max_length=MAX_GROUPS)]
 Host = Annotated[str, msgspec.Meta(max_length=255)]
 
 
@@ -138,6 +140,8 @@ class Enter(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     address: Name
     """Where the browser is."""
     fault: Text = ""
+    groups: Groups = ()
+    """What claims give them."""
 
 
 class Leave(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -147,12 +151,16 @@ class Leave(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 class Ask(Message, frozen=True, forbid_unknown_fields=True, tag=True):
-    """What waits, or all that the book holds (`everything`), or one request; with none of these only who that is."""
+    """What waits, or all that the book holds (`everything`), or one request; grants, or one; who may exercise which duties.
+
+    With ``session`` only who that is.
+    """
 
     id: Number
     key: Key
-    what: Annotated[str, msgspec.Meta(pattern=r"^(session|waiting|everything|request)\Z")]
-    request: Name = ""
+    what: Annotated[str, msgspec.Meta(pattern=r"^(session|waiting|everything|request|grants|grant|duties)\Z")]
+    which: Name = ""
+    """Id of the request or the grant."""
 
 
 class Answer(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -163,6 +171,19 @@ class Answer(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     request: Name
     approve: bool
     digest: Key
+    reason: Text
+    uses: Uses = 1
+    until: When = 0
+    """With `uses`: more than this once, which takes a grant; see `holds.Holds.decide`."""
+
+
+class OnGrant(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The user ends a grant, or stands for it as well."""
+
+    id: Number
+    key: Key
+    grant: Name
+    verb: Annotated[str, msgspec.Meta(pattern=r"^(revoke|endorse)\Z")]
     reason: Text
 
 
@@ -187,6 +208,7 @@ class DeviceAsked(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     user: Name = ""
     subject: Text = ""
     failure: Text = ""
+    groups: Groups = ()
 
 
 class LookUp(Message, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -221,7 +243,7 @@ class Crashed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
 
 
 ToWeb = Begin | Certificate | Entered | Told | Changed | Found | BeginDevice | AskDevice | Ping
-FromWeb = Ready | Enter | Leave | Ask | Answer | DeviceBegun | DeviceAsked | LookUp | Pong | Crashed
+FromWeb = Ready | Enter | Leave | Ask | Answer | OnGrant | DeviceBegun | DeviceAsked | LookUp | Pong | Crashed
 
 _encoder = msgspec.msgpack.Encoder()
 _to_web: msgspec.msgpack.Decoder[ToWeb] = msgspec.msgpack.Decoder(ToWeb)

@@ -15,10 +15,9 @@ from urllib.parse import quote, urlencode
 
 from ...identity.discovery import Metadata, discover
 from ...identity.jwks import FetchFailed
-from ...identity.mapping import given
 from ...identity.oidc import Oidc
 from ...identity.verified import NotVerified, Verified, quoted
-from ...policy.issuers import trust_of, user_rules
+from ...policy.issuers import group_rules, trust_of, user_rules
 from . import messages
 from .fetching import Fetching
 from .signing import NotSignedIn, Person, Secrets, person_of
@@ -43,7 +42,7 @@ class OidcProvider:
         self._fetching = fetching
         self._verifying = asyncio.Lock()
         self._oidc = Oidc(trust_of(told.issuer), fetching.get)
-        self._rules = user_rules(told.issuer)
+        self._rules = user_rules(told.issuer), group_rules(told.issuer)
         self._metadata: Metadata | None = None
         self._metadata_at = 0.0
 
@@ -95,7 +94,7 @@ class OidcProvider:
         except NotVerified as error:
             raise self.failed(f"its ID token is refused: {error}") from None
         self.failure = ""
-        return person_of(found, given(self._rules, _without_doubtful(found)), self.label)
+        return person_of(_without_doubtful(found), *self._rules, self.label)
 
     async def tokens(self, form: Mapping[str, str], now: float) -> dict[str, Any]:
         """What the token endpoint gives (RFC 6749 §5). Raises NotSignedIn."""

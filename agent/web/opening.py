@@ -9,6 +9,7 @@ from ...policy.decide import Decider
 from ...policy.document import Document
 from ..failures import Failure
 from ..faults import Faults
+from ..history import History
 from ..holds import Holds
 from ..kept import START_S
 from ..names.keeper import Keeper as Names
@@ -25,6 +26,7 @@ async def open_page(
     document: Document,
     decider: Decider,
     holds: Holds,
+    history: History,
     records: Records,
     rights: Rights,
     faults: Faults,
@@ -38,10 +40,11 @@ async def open_page(
     if not is_wanted(document):
         return None
     broker = secrecy.broker
-    page = Keeper(document, decider, holds, records, rights, faults, lambda: broker.leaves, names.look_up, listener)
+    page = Keeper(document, decider, holds, history, records, rights, faults, lambda: broker.leaves, names.look_up, listener)
     undo.callback(page.close)
+    undo.push_async_callback(page.drawing.stop)
     if left is not None:
-        page.sessions.take_up(left.sessions)
+        page.take_up(left.sessions)
     page.listen()
     secrecy.trust.also.append(page.certify)
     tend(undo, faults, page.run())

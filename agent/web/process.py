@@ -147,7 +147,7 @@ class Serving(Caged):
             self._say(messages.DeviceAsked(number, failure=cut(str(error))))
             return
         provider, person = found if found is not None else ("", Person("", ""))
-        self._say(messages.DeviceAsked(number, provider, person.user, cut(person.subject)))
+        self._say(messages.DeviceAsked(number, provider, person.user, cut(person.subject), groups=person.groups))
 
     def _crashed(self, error: Exception) -> None:
         self._say(messages.Crashed(cut("".join(traceback.format_exception(error))[-2000:])))

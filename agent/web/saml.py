@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 from xml.sax.saxutils import quoteattr
 
-from ...identity.mapping import given
 from ...identity.saml import Saml
 from ...identity.verified import NotVerified
-from ...policy.issuers import trust_of, user_rules
+from ...policy.issuers import group_rules, trust_of, user_rules
 from . import messages
 from .signing import NotSignedIn, Person, Secrets, person_of
 
@@ -43,7 +42,7 @@ class SamlProvider:
         """Why nobody could sign in last; empty when somebody could."""
         self._told = told
         self._saml = Saml(trust_of(told.issuer), told.issuer.recipient, told.certificates.encode())
-        self._rules = user_rules(told.issuer)
+        self._rules = user_rules(told.issuer), group_rules(told.issuer)
 
     async def place(self, secrets: Secrets, redirect_uri: str, now: float) -> str:
         """Where the browser is to go (saml-bindings-2.0-os §3.4)."""
@@ -73,7 +72,7 @@ class SamlProvider:
             self.failure = str(error)
             raise NotSignedIn(f"{self.label}: its answer is refused: {error}") from None
         self.failure = ""
-        return person_of(found, given(self._rules, found), self.label)
+        return person_of(found, *self._rules, self.label)
 
 
 def request_id(secrets: Secrets) -> str:

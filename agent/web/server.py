@@ -14,26 +14,30 @@ from typing import Any
 
 from aiohttp import web
 
+from ...policy.grants import MAX_USES
 from .account import sentences
+from .forms import MAX_REASON, TERMS, said_in
 from .limits import Limits, Rate, caller_of
 from .line import Line, Reply
 from .manners import Manners
 from .messages import Changed, Figures
-from .signing import Begun, Nobody, NotSignedIn, Provider, Signing, csrf, hashed, token
+from .signing import Begun, Nobody, NotSignedIn, Person, Provider, Signing, csrf, hashed, token
 from .statement import show
 from .views import STATIC, Views
 from .watching import Watching
 
 MAX_BODY_BYTES = 128 * 1024
-MAX_REASON = 1000
 SESSION, SIGNING = "__Host-hostguard", "__Host-hostguard-sign-in"
 SIGN_INS = Rate(burst=30, per_s=0.5)
 """Begun or answered, from one address."""
 ANSWERS = Rate(burst=20, per_s=1.0)
-"""To requests, in one session."""
+"""To requests, or about grants, in one session."""
+TOO_MANY = "That many answers at once are not taken. Wait a little."
 _REQUEST = re.compile(r"R-[0-9A-Z]{1,60}\Z")
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-_THEN = re.compile(r"/(requests/R-[0-9A-Z]{1,60}|history)?\Z")
+_GRANT = re.compile(r"G-[0-9A-Z]{1,60}\Z")
+_THEN = re.compile(r"/(requests/R-[0-9A-Z]{1,60}|history|grants|grants/G-[0-9A-Z]{1,60}|duties)?\Z")
+AGAIN_S = 3
+"""After so many seconds a browser asks again for what is being drawn."""
 
 
 class Server:
@@ -66,6 +70,10 @@ class Server:
         app.router.add_get("/history", self._history)
         app.router.add_get("/requests/{id}", self._request)
         app.router.add_post("/requests/{id}", self._answer)
+        app.router.add_get("/grants", self._grants)
+        app.router.add_get("/grants/{id}", self._grant)
+        app.router.add_post("/grants/{id}", self._on_grant)
+        app.router.add_get("/duties", self._duties)
         app.router.add_get("/parts/{part:inbox|history}", self._part)
         app.router.add_get("/parts/requests/{id}", self._request_part)
         app.router.add_get("/events", self._events)
@@ -133,8 +141,40 @@ class Server:
             statement=shown,
             prepared=prepared,
             account=sentences(facts),
+            terms=TERMS,
+            max_uses=MAX_USES,
             error=error,
         )
+
+    async def _grants(self, request: web.Request) -> web.Response:
+        reply = await self._line.ask("grants", hashed(_secret(request)))
+        if reply.status == 401:
+            return self._unknown(request)
+        if reply.status != 200:
+            return self._refused(reply.status, reply.error)
+        return self._page("grants.html", request, reply, **reply.body)
+
+    async def _grant(self, request: web.Request) -> web.Response:
+        return await self._one_grant(request)
+
+    async def _one_grant(self, request: web.Request, error: str = "", status: int = 200) -> web.Response:
+        reply = await self._line.ask("grant", hashed(_secret(request)), _grant_id(request))
+        if reply.status == 401:
+            return self._unknown(request)
+        if reply.status != 200:
+            return self._refused(reply.status, reply.error)
+        return self._page("grant.html", request, reply, status=status, facts=reply.body, error=error)
+
+    async def _duties(self, request: web.Request) -> web.Response:
+        reply = await self._line.ask("duties", hashed(_secret(request)))
+        if reply.status == 401:
+            return self._unknown(request)
+        if reply.status != 200:
+            return self._refused(reply.status, reply.error)
+        response = self._page("duties.html", request, reply, **reply.body)
+        if reply.body["table"] is None and not reply.body["failure"]:
+            response.headers["Refresh"] = str(AGAIN_S)
+        return response
 
     def _page(self, template: str, request: web.Request, reply: Reply, status: int = 200, **values: Any) -> web.Response:
         text = self._views.render(
@@ -163,20 +203,35 @@ class Server:
 
     async def _answer(self, request: web.Request) -> web.Response:
         form = await self._form(request)
-        answer, digest, reason = form.get("answer"), form.get("digest", ""), form.get("reason", "").strip()
-        if answer not in ("approve", "deny") or not _DIGEST.match(digest) or len(reason) > MAX_REASON:
-            return self._refused(
-                400, f"An answer is a yes or a no, for what was shown, with at most {MAX_REASON} characters why."
-            )
+        try:
+            said = said_in(form, time.time())
+        except ValueError as error:
+            return self._refused(400, str(error))
         key = hashed(_secret(request))
         if not self._answers.take(key, time.monotonic()):
-            return self._refused(429, "That many answers at once are not taken. Wait a little.")
-        reply = await self._line.answer(key, _request_id(request), digest, reason, approve=answer == "approve")
+            return self._refused(429, TOO_MANY)
+        reply = await self._line.answer(key, _request_id(request), said)
         if reply.status == 401:
             return self._unknown(request)
         if reply.status != 200:
             return await self._one(request, "request.html", reply.error, reply.status)
-        return _lead(f"/requests/{_request_id(request)}")
+        granted = reply.body.get("grant")
+        return _lead(f"/grants/{granted}" if granted else f"/requests/{_request_id(request)}")
+
+    async def _on_grant(self, request: web.Request) -> web.Response:
+        form = await self._form(request)
+        verb, reason = form.get("verb", ""), form.get("reason", "").strip()
+        if verb not in ("revoke", "endorse") or len(reason) > MAX_REASON:
+            return self._refused(400, f"A grant is revoked or stood for, with at most {MAX_REASON} characters why.")
+        key = hashed(_secret(request))
+        if not self._answers.take(key, time.monotonic()):
+            return self._refused(429, TOO_MANY)
+        reply = await self._line.on_grant(key, _grant_id(request), verb, reason)
+        if reply.status == 401:
+            return self._unknown(request)
+        if reply.status != 200:
+            return await self._one_grant(request, reply.error, reply.status)
+        return _lead(f"/grants/{_grant_id(request)}")
 
     async def _form(self, request: web.Request) -> dict[str, str]:
         """The fields of a form of ours. Raises HTTPForbidden for one that is not."""
@@ -243,15 +298,15 @@ class Server:
         try:
             person = await provider.person(begun.secrets, self._redirect_uri(provider), answer, now)
         except Nobody as error:
-            await self._line.enter(hashed(token()), provider.name, "", error.subject, address, str(error))
+            await self._line.enter(hashed(token()), provider.name, Person("", error.subject), address, str(error))
             return self._refused(403, str(error))
         except NotSignedIn as error:
             return self._refused(403, str(error))
-        return await self._let_in(request, begun, person.user, person.subject, address)
+        return await self._let_in(request, begun, person, address)
 
-    async def _let_in(self, request: web.Request, begun: Begun, user: str, subject: str, address: str) -> web.Response:
+    async def _let_in(self, request: web.Request, begun: Begun, person: Person, address: str) -> web.Response:
         secret = token()
-        refusal = await self._line.enter(hashed(secret), begun.provider, user, subject, address)
+        refusal = await self._line.enter(hashed(secret), begun.provider, person, address)
         if refusal:
             return self._refused(403, refusal)
         if old := _secret(request):
@@ -288,6 +343,13 @@ def _request_id(request: web.Request) -> str:
     identifier = request.match_info["id"]
     if not _REQUEST.match(identifier):
         raise web.HTTPNotFound(reason="There is no such request.")
+    return identifier
+
+
+def _grant_id(request: web.Request) -> str:
+    identifier = request.match_info["id"]
+    if not _GRANT.match(identifier):
+        raise web.HTTPNotFound(reason="There is no such grant.")
     return identifier
 
 

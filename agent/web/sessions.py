@@ -26,6 +26,8 @@ class Session(msgspec.Struct, frozen=True):
     """Wall time from which on it is none."""
     uid: int = -1
     """The UNIX user whose processes alone may use it; -1 for a browser's."""
+    groups: tuple[str, ...] = ()
+    """Groups that the provider's claims give them, beside the configuration's, as long as this lasts."""
 
 
 class Sessions:
@@ -37,14 +39,24 @@ class Sessions:
         self._is_user = is_user
         self._open: dict[str, Session] = {}
 
-    def open(self, key: str, user: str, provider: str, subject: str, address: str, now: float, uid: int = -1) -> Session:
+    def open(
+        self,
+        key: str,
+        user: str,
+        provider: str,
+        subject: str,
+        address: str,
+        now: float,
+        uid: int = -1,
+        groups: tuple[str, ...] = (),
+    ) -> Session:
         """A new session; where there are too many, the one that ends first ends now."""
         self.sweep(now)
         own = [session for session in self._open.values() if session.user == user]
         for crowd, limit in ((own, MAX_OF_USER), (list(self._open.values()), MAX_SESSIONS)):
             if len(crowd) >= limit:
                 self._open.pop(min(crowd, key=lambda session: session.until).key, None)
-        session = Session(key, user, provider, subject, address, now, now + self._session_s, uid)
+        session = Session(key, user, provider, subject, address, now, now + self._session_s, uid, groups)
         self._open[key] = session
         return session
 

@@ -7,10 +7,11 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ...identity.mapping import ClaimRule, given
 from ...identity.verified import Verified, quoted
 
 MAX_BEGUN = 4096
@@ -36,6 +37,7 @@ class Person:
 
     user: str
     subject: str
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,13 @@ class Provider(Protocol):
         ...
 
 
-def person_of(found: Verified, users: tuple[str, ...], label: str) -> Person:
-    """The one user that the rules give to whom a provider vouches for. Raises Nobody."""
-    if len(users) != 1:
-        said = "several users" if users else "no user"
+def person_of(found: Verified, users: Sequence[ClaimRule], groups: Sequence[ClaimRule], label: str) -> Person:
+    """The one user that the rules give to whom a provider vouches for, with the groups. Raises Nobody."""
+    named = given(users, found)
+    if len(named) != 1:
+        said = "several users" if named else "no user"
         raise Nobody(f"{quoted(found.subject)} of {label} is {said} of hostguard", found.subject)
-    return Person(users[0], found.subject)
+    return Person(named[0], found.subject, given(groups, found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...reassembly.frames import FrameFault
-from ..events import CancelRequested, Close, Decision, Effect, Opaque, Started, Verdict, Withdrawn
+from ..events import CancelRequested, Close, Decision, Effect, Opaque, Session, Started, Terms, Verdict, Withdrawn
 from . import messages, refuse, startup
 from .backend import Backend
 from .encryption import TLS_HANDSHAKE, Encryption
@@ -149,7 +149,7 @@ class PostgresConversation:
         self._link.out.to_client(refuse.notice(text, hint, self._link.codec))
         return self._link.out.take()
 
-    def probe(self, name: str, text: str) -> list[Effect]:
+    def probe(self, name: str, text: str, terms: Terms | None = None) -> list[Effect]:
         """Run one statement of our own at the next idle moment. Not before `Ready`.
 
         While an operation is being asked about, the moment may be now (nothing is in flight, no transaction) or only after the
@@ -159,7 +159,7 @@ class PostgresConversation:
         if link.phase is CLOSED:
             return []
         assert link.phase in (HELD, OPEN)
-        link.probes.append(Probe(name, text))
+        link.probes.append(Probe(name, text, terms))
         link.start_probe()
         return link.out.take()
 
@@ -177,6 +177,17 @@ class PostgresConversation:
     def begun(self) -> bool:
         """The StartupMessage is here, with all that hostguard asks of the client before it passes on."""
         return self._link.phase >= STARTED
+
+    @property
+    def session(self) -> Session | None:
+        """What gives texts their meaning now."""
+        return self._link.session
+
+    @property
+    def quiet(self) -> bool:
+        """A probe would run at once."""
+        link = self._link
+        return link.phase is OPEN and link.idle() and link.probe is None and not link.probes
 
     @property
     def idle(self) -> bool:

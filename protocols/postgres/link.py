@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from ..events import Probed, Session
+from ..events import Probed, Session, Terms
 from . import encodings, messages
 from .limits import Limits
 from .masking import Shapes
@@ -69,12 +69,19 @@ OPEN: Final = Phase.OPEN
 CLOSED: Final = Phase.CLOSED
 
 
+LIMITS: Final = (
+    b"SELECT pg_catalog.set_config('statement_timeout', '%d', true), pg_catalog.set_config('transaction_read_only', 'on', true)"
+)
+"""Before a query of our own with an agent's values in it: PostgreSQL 18 docs §9.28.1, `is_local`."""
+
+
 class Probe:
     """One query of our own."""
 
-    def __init__(self, name: str, text: str) -> None:
+    def __init__(self, name: str, text: str, terms: Terms | None = None) -> None:
         self.name = name
         self.text = text
+        self.terms = terms
         self.rows: list[tuple[bytes | None, ...]] = []
         self.size = 0
         self.error = ""
@@ -175,14 +182,23 @@ class Link:
         if self.probe is not None or not self.probes or not self.idle():
             return False
         self.probe = self.probes.popleft()
-        name = self._probe_name
+        name, text = self._probe_name, self.probe.text.encode(self.codec or "ascii", "replace")
+        terms = self.probe.terms
+        if terms is None:
+            first, last = messages.parse_message(name, text) + messages.bind_message(name, name), b""
+        else:
+            # In the same section, so in the same transaction, whose end takes the settings back.
+            limits = name + b"_limits"
+            first = (
+                messages.parse_message(limits, LIMITS % terms.limit_ms)
+                + messages.bind_message(limits, limits)
+                + messages.execute_message(limits)
+                + messages.parse_message(name, text, terms.types)
+                + messages.bind_message(name, name, terms.formats, terms.parameters)
+            )
+            last = messages.close_statement(limits)
         self.out.to_server(
-            messages.parse_message(name, self.probe.text.encode(self.codec or "ascii", "replace"))
-            + messages.bind_message(name, name)
-            + messages.execute_message(name)
-            + messages.SYNC
-            + messages.close_statement(name)
-            + messages.SYNC
+            first + messages.execute_message(name) + messages.SYNC + messages.close_statement(name) + last + messages.SYNC
         )
         self.pipeline.add(Slot(PROBE, self.epoch))
         return True

@@ -278,14 +278,18 @@ def query(text: bytes) -> bytes:
     return frame(b"Q", text + b"\0")
 
 
-def parse_message(name: bytes, text: bytes) -> bytes:
-    """A Parse without declared parameter types."""
-    return frame(b"P", name + b"\0" + text + b"\0\0\0")
+def parse_message(name: bytes, text: bytes, types: tuple[int, ...] = ()) -> bytes:
+    """A Parse; `types`: OIDs of its parameters, 0 for one that the server is to tell."""
+    return frame(b"P", name + b"\0" + text + b"\0" + struct.pack(f"!H{len(types)}I", len(types), *types))
 
 
-def bind_message(portal: bytes, statement: bytes) -> bytes:
-    """A Bind without parameters, results as text."""
-    return frame(b"B", portal + b"\0" + statement + b"\0\0\0\0\0\0\0")
+def bind_message(
+    portal: bytes, statement: bytes, formats: tuple[int, ...] = (), parameters: tuple[bytes | None, ...] = ()
+) -> bytes:
+    """A Bind, results as text. `formats`: none, one for all, or one each."""
+    values = [b"\xff\xff\xff\xff" if value is None else struct.pack("!I", len(value)) + value for value in parameters]
+    codes = struct.pack(f"!H{len(formats)}H", len(formats), *formats)
+    return frame(b"B", portal + b"\0" + statement + b"\0" + codes + struct.pack("!H", len(values)) + b"".join(values) + b"\0\0")
 
 
 def execute_message(portal: bytes) -> bytes:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import time
+from typing import TYPE_CHECKING, Any, cast
+
 import pytest
 
+from hostguard.agent.faults import Faults
+from hostguard.agent.web import messages, signing
 from hostguard.agent.web import sessions as module
-from hostguard.agent.web import signing
+from hostguard.agent.web.keeper import Keeper
 from hostguard.agent.web.limits import Limits, Rate, caller_of
-from hostguard.agent.web.sessions import Sessions
+from hostguard.agent.web.sessions import Session, Sessions
 from hostguard.agent.web.signing import Secrets, Signing, csrf, hashed
+from hostguard.policy.decide import Decider, Policy
+from hostguard.policy.document import of_texts
+from hostguard.policy.rules import base_source
+from hostguard.recorder import entry
+
+if TYPE_CHECKING:
+    from hostguard.agent.records import Records
 
 NOW = 1_800_000_000.0
 
 
-def opened(users: set[str], **session: int) -> Sessions:
+def opened(users: set[str], uid: int = -1) -> Sessions:
     found = Sessions(3600, users.__contains__)
-    found.open("k", "bob", "corp", "b", "192.0.2.1", NOW, **session)
+    found.open("k", "bob", "corp", "b", "192.0.2.1", NOW, uid)
     return found
 
 
@@ -122,3 +134,49 @@ def test_callers_are_bounded() -> None:
 )
 def test_who_calls_is_an_address_or_a_network(address: str, caller: str) -> None:
     assert caller_of(address) == caller
+
+
+DOCUMENT = """
+[users.carl]
+[agents.bot]
+owner = "carl"
+[issuers.corp]
+issuer = "http://127.0.0.1:1"
+audiences = ["x"]
+users = [{ claim = "sub", equals = "c", user = "carl" }]
+groups = [{ claim = "groups", contains = "db", group = "dba" }]
+[sign_in.corp]
+client_id = "c"
+"""
+
+
+class Noted:
+    """Takes entries, as `Records` does."""
+
+    def __init__(self) -> None:
+        self.entries: list[entry.SignedIn] = []
+
+    def note(self, flow: int, told: entry.SignedIn) -> bool:
+        assert flow == 0
+        self.entries.append(told)
+        return True
+
+
+@pytest.mark.parametrize(("groups", "fault"), [(("dba",), ""), (("dba", "root"), "no rule of issuers.corp.groups gives root")])
+def test_the_pages_process_is_not_believed_groups_that_no_rule_gives(groups: tuple[str, ...], fault: str) -> None:
+    document, noted = of_texts("hostguard.toml", DOCUMENT, [base_source()]), Noted()
+    others: Any = None
+    keeper = Keeper(document, Decider(Policy(document)), others, others, cast("Records", noted), others, Faults(), tuple, others)
+    key = "0" * 64
+    keeper._take(messages.encode(messages.Enter(1, key, "corp", "carl", "c", "192.0.2.1", groups=groups)), None)
+    session = keeper.sessions.find(key, time.time())
+    assert (session is None) is bool(fault)
+    assert session is None or session.groups == groups
+    let_in = ("carl", groups) if not fault else ("", ())
+    assert [(one.user, one.groups, one.refused) for one in noted.entries] == [(*let_in, fault)]
+    # What an earlier supervisor left is held against the rules of today.
+    now = time.time()
+    keeper.take_up([Session(key, "carl", "corp", "c", "", now - 1, now + 60, groups=("dba", "root"))])
+    kept = keeper.sessions.find(key, time.time())
+    assert kept is not None
+    assert kept.groups == ("dba",)

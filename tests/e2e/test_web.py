@@ -6,10 +6,8 @@ import base64
 import os
 import re
 import signal
-import time
 import urllib.parse
 from collections.abc import Iterator
-from typing import Any
 
 import caged
 import pytest
@@ -19,7 +17,6 @@ from servers import Server
 from web_page import Page, Person
 
 from hostguard.recorder import entry
-from hostguard.recorder.reader import Reader
 
 LIMIT_S = 30.0
 
@@ -46,10 +43,6 @@ def waiting(page: Page) -> Iterator[str]:
         assert page.state(request) == "pending"
 
 
-def entries(page: Page, kind: type[entry.Entry]) -> list[Any]:
-    return [one for _, one in Reader(page.guard.folder / "state" / "log").entries((kind,))]
-
-
 def page_process(page: Page) -> int:
     return int(page.guard.status()["page"]["pid"])
 
@@ -60,9 +53,9 @@ def test_who_signs_in_approves_and_it_is_on_record(page: Page, bob: Person) -> N
         shown = bob.post(f"/requests/{request}", {**bob.form(f"/requests/{request}"), "answer": "approve", "reason": "is fine"})
         assert "Approved by bob: is fine." in shown.text
         assert "DELETE 1" in agent.communicate(timeout=LIMIT_S)[0]
-    (approval,) = (one for one in entries(page, entry.Approval) if one.request == request)
+    (approval,) = (one for one in page.entries(entry.Approval) if one.request == request)
     assert (approval.user, approval.provider, approval.uid, approval.reason) == ("bob", "corp", -1, "is fine")
-    signed_in = entries(page, entry.SignedIn)[0]
+    signed_in = page.entries(entry.SignedIn)[0]
     assert (signed_in.user, signed_in.provider, signed_in.subject, signed_in.address) == ("bob", "corp", "bob", bob.address)
 
 
@@ -79,18 +72,11 @@ def test_the_owner_may_look_and_not_decide(page: Page, bob: Person, waiting: str
     shown = alice.get(f"/requests/{waiting}").text
     assert "alice may not decide" in shown
     assert 'value="approve"' not in shown
-    form = {**bob.form(f"/requests/{waiting}"), **session_form(alice), "answer": "approve"}
+    form = {**bob.form(f"/requests/{waiting}"), **web_page.session_form(alice), "answer": "approve"}
     refused = alice.post(f"/requests/{waiting}", form)
     assert refused.status == 403
     assert "four eyes" in refused.text
     assert page.state(waiting) == "pending"
-
-
-def session_form(person: Person) -> dict[str, str]:
-    """The token that every form of a session has."""
-    found = re.search(r'name="csrf" value="([0-9a-f]+)"', person.get("/").text)
-    assert found is not None
-    return {"csrf": found[1]}
 
 
 @pytest.mark.parametrize("name", ["mallory", "doubtful"])
@@ -101,7 +87,7 @@ def test_whom_no_rule_knows_stays_out_on_record(page: Page, name: str) -> None:
     assert refused.status == 403
     assert "no user of hostguard" in refused.text
     assert mallory.session is None
-    last = entries(page, entry.SignedIn)[-1]
+    last = page.entries(entry.SignedIn)[-1]
     assert (last.user, last.subject) == ("", name)
     assert "no user of hostguard" in last.refused
 
@@ -153,7 +139,7 @@ def test_a_saml_provider_lets_its_user_in(page: Page) -> None:
     assert "Waits for a yes or a no" in shown.text
     (request,) = page.idp.requests[-1:]
     assert request.destination == page.idp.url
-    last = entries(page, entry.SignedIn)[-1]
+    last = page.entries(entry.SignedIn)[-1]
     assert (last.user, last.provider, last.subject) == ("bob", "idp", "bob@corp.example")
 
 
@@ -194,13 +180,14 @@ def test_a_saml_answer_is_good_once_for_the_question_in_the_browser_that_asked(p
 
 def test_without_a_session_there_is_nothing_to_see(page: Page) -> None:
     person = page.person()
-    for place in ("/", "/history", "/requests/R-1234"):
+    for place in ("/", "/history", "/requests/R-1234", "/grants", "/grants/G-1234", "/duties"):
         answer = person.get(place, follow=False)
         assert (answer.status, answer.headers["Location"]) == (303, f"/sign-in?then={place}")
         assert answer.text == ""
     for place in ("/parts/inbox", "/parts/history", "/parts/requests/R-1234", "/events"):
         assert person.get(place).status == 401
     assert person.post("/requests/R-1234", {"answer": "approve", "digest": "0" * 64}).status == 403
+    assert person.post("/grants/G-1234", {"verb": "revoke"}).status == 403
 
 
 @pytest.mark.parametrize(
@@ -283,7 +270,7 @@ def test_signing_out_ends_the_session(page: Page) -> None:
     person.sign_in("bob")
     cookie = person.session
     assert cookie is not None
-    person.post("/sign-out", session_form(person))
+    person.post("/sign-out", web_page.session_form(person))
     assert person.session is None
     person.jar.set_cookie(cookie)  # whoever has kept a copy
     assert person.get("/", follow=False).status == 303
@@ -329,7 +316,7 @@ def test_who_may_not_look_at_an_agent_sees_nothing_of_it(page: Page, bob: Person
     try:
         file.write_text(text + '@id("blind") forbid (principal == User::"bob", action == Action::"look", resource is Agent);\n')
         page.guard.process.send_signal(signal.SIGHUP)
-        _until(lambda: _reloads(page) > began)
+        web_page.until(lambda: _reloads(page) > began)
         assert waiting not in bob.get("/").text
         assert waiting not in bob.get("/?all=1").text
         # Not told apart from one that is not there.
@@ -342,7 +329,7 @@ def test_who_may_not_look_at_an_agent_sees_nothing_of_it(page: Page, bob: Person
         before = _reloads(page)
         file.write_text(text)
         page.guard.process.send_signal(signal.SIGHUP)
-        _until(lambda: _reloads(page) > before)
+        web_page.until(lambda: _reloads(page) > before)
     assert waiting in bob.get("/").text
 
 
@@ -356,18 +343,10 @@ def test_who_is_no_user_any_more_has_no_session(page: Page, bob: Person) -> None
     try:
         page.guard.config.write_text(text.replace("[users.bob]\n", "[users.bob2]\n").replace('user = "bob"', 'user = "bob2"'))
         page.guard.process.send_signal(signal.SIGHUP)
-        said = _until(lambda: page.guard.ask_degraded()["problems"])
+        said = web_page.until(lambda: page.guard.ask_degraded()["problems"])
         assert "issuers can't change while the daemon runs" in said[0]
         assert bob.get("/", follow=False).status == 200
     finally:
         page.guard.config.write_text(text)
         page.guard.process.send_signal(signal.SIGHUP)
-        _until(lambda: not page.guard.ask_degraded()["problems"])
-
-
-def _until(found: Any) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (value := found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return value
+        web_page.until(lambda: not page.guard.ask_degraded()["problems"])

@@ -119,6 +119,38 @@ def test_it_takes_no_mouse(page: Page, bob: Chrome) -> None:
         at(bob, ".empty")
 
 
+def test_more_than_once_takes_no_mouse_either(page: Page, bob: Chrome) -> None:
+    statement = "DELETE FROM notes WHERE id = 9"
+    with page.held(statement) as (request, agent):
+        bob.get(f"{page.url}/requests/{request}")
+        at(bob, "#live.on")
+        press(bob, "g", "0", Keys.ENTER)
+        time.sleep(0.5)
+        assert page.state(request) == "pending", "Enter in a field decides nothing, and 0 is no number of times"
+        press(bob, Keys.BACKSPACE, "3", Keys.TAB, "1 d", Keys.TAB, Keys.ENTER)
+        says(bob, "2 of 2 uses left")
+        assert "DELETE 1" in agent.communicate(timeout=WAIT_S)[0]
+    grant = bob.current_url.rpartition("/")[2]
+    click(bob, "nav a[href='/grants']")
+    assert at(bob, f"[id='{grant}'] td:nth-child(5)").text == "2 of 2"
+    click(bob, f"a[href='/grants/{grant}']")
+    press(bob, "r", "enough", Keys.TAB, Keys.ENTER)
+    at(bob, ".state.revoked")
+    says(bob, "by bob: enough")
+    assert complaints(bob, page) == []
+
+
+def test_the_matrix_of_duties_is_a_table_that_says_whose_cell_is_whose(page: Page, bob: Chrome) -> None:
+    bob.get(f"{page.url}/duties")
+    says(bob, "exclusions.payments: agent clerk can exercise both duties")  # it comes by itself once it is worked out
+    cell = at(bob, "tr.clashes td:nth-child(4)")
+    assert cell.text == "yes"
+    assert [each.text for each in bob.find_elements(By.CSS_SELECTOR, ".matrix th[scope=col]")][3] == "approve-payments"
+    assert "agent clerk" in at(bob, "tr.clashes th[scope=row]").text
+    assert at(bob, ".matrix caption").text.startswith("By the policies in force.")
+    assert complaints(bob, page) == []
+
+
 def test_enter_in_the_reason_decides_nothing(page: Page, bob: Chrome) -> None:
     with page.held("DELETE FROM notes WHERE id = 3") as (request, _):
         bob.get(f"{page.url}/requests/{request}")
@@ -255,7 +287,7 @@ def test_everything_can_be_read_in_light_and_in_darkness(page: Page, dark: bool)
     ):
         window.get(f"{page.url}/sign-in")
         window.add_cookie({"name": cookie.name, "value": cookie.value or "", "path": "/", "secure": True, "httpOnly": True})
-        for place in ("/sign-in", "/", f"/requests/{request}", "/history", "/nowhere"):
+        for place in ("/sign-in", "/", f"/requests/{request}", "/history", "/grants", "/duties", "/nowhere"):
             window.get(page.url + place)
             assert window.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches") is dark
             assert window.execute_script(TOO_FAINT) == []

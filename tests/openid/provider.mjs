@@ -11,13 +11,13 @@ const provider = new Provider(settings.issuer, {
   clients: settings.clients,
   cookies: { keys: ["only for tests"] },
   conformIdTokenClaims: false,
-  claims: { openid: ["sub"], email: ["email", "email_verified"] },
+  claims: { openid: ["sub"], email: ["email", "email_verified"], groups: ["groups"] },
   features: { deviceFlow: { enabled: true } },
   pkce: { required: () => true },
   ttl: { AccessToken: 600, AuthorizationCode: 60, DeviceCode: 300, IdToken: 600, Interaction: 600, Session: 600, Grant: 600 },
   async findAccount(_, id) {
-    const { verified = true } = settings.accounts[id] ?? {};
-    return { accountId: id, claims: () => ({ sub: id, email: `${id}@example.com`, email_verified: verified }) };
+    const { verified = true, groups = [] } = settings.accounts[id] ?? {};
+    return { accountId: id, claims: () => ({ sub: id, email: `${id}@example.com`, email_verified: verified, groups }) };
   },
 });
 provider.on("server_error", (_, error) => console.error(error));

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from playbook import Action, Step, act, allow, client, play, server, to_client, to_server
 from sessions import TOKEN, opened
 
-from hostguard.protocols.events import ToServer
+from hostguard.protocols.events import Terms, ToServer
 from hostguard.protocols.postgres.conversation import PostgresConversation
 from hostguard.protocols.postgres.limits import Limits
 
@@ -110,6 +110,30 @@ def test_a_probe_may_run_while_an_operation_is_asked_about() -> None:
             probe(to_server(PROBE)),
             server(*ANSWER, gives=[PROBED]),
             allow(1, [to_server(SELECT)]),
+        ],
+    )
+
+
+def test_a_query_with_a_statements_values_is_bound_to_terms_of_its_own() -> None:
+    """What is decided meanwhile goes behind it, and each reply finds its own."""
+    terms = Terms(200, (None, b"\0\0\0\7"), (0, 1), (25, 23))
+    asked: Action = lambda conversation: conversation.probe("p", "SELECT $1, $2", terms)  # noqa: E731
+    (effect,) = opened().probe("p", "SELECT $1, $2", terms)
+    assert isinstance(effect, ToServer)
+    assert b"set_config('statement_timeout', '200', true)" in effect.data
+    assert b"set_config('transaction_read_only', 'on', true)" in effect.data
+    assert b"\0\2\0\0\0\x19\0\0\0\x17" in effect.data, "the types"
+    assert b"\0\2\0\0\0\1\0\2\xff\xff\xff\xff\0\0\0\4\0\0\0\7" in effect.data, "formats and values"
+    first = [wire.PARSE_COMPLETE, wire.BIND_COMPLETE, wire.data_row(b"200", b"on"), wire.complete("SELECT 1")]
+    answer = [*first, *ANSWER[:-2], wire.CLOSE_COMPLETE, wire.CLOSE_COMPLETE, wire.ready()]
+    play(
+        opened,
+        [
+            client(SELECT, gives=["ask 1 query SELECT 1"]),
+            act("probe", asked, [to_server(effect.data)]),
+            allow(1, [to_server(SELECT)]),
+            server(*answer, gives=[f"probed p {[(b'200', b'on'), (b'2', None)]}"]),
+            server(DONE, wire.ready(), gives=[to_client(DONE, wire.ready()), "replied 1 ok SELECT 1 rows=0"]),
         ],
     )
 

@@ -80,7 +80,7 @@ function move(step) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("textarea")) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("textarea, input, select")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
@@ -88,6 +88,10 @@ document.addEventListener("keydown", (event) => {
   const keys = {
     j: () => move(1), k: () => move(-1), u: () => location.assign("/"),
     a: () => focus("button.approve"), d: () => focus("button.deny"), r: () => focus("#reason"),
+    g: () => {
+      const terms = document.querySelector("details.terms");
+      if (terms) { terms.open = true; focus("#uses"); document.getElementById("uses").select(); }
+    },
   };
   if (keys[event.key]) { event.preventDefault(); keys[event.key](); }
 });
