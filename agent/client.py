@@ -5,14 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from . import session_file
 
 TIMEOUT_S = 10.0
+LEFT_OUT = "Hostguard-Left-Out"
+"""Header of an answer's: how many rows are not in it."""
 
 
 class DaemonDown(Exception):
@@ -47,17 +49,19 @@ class Client:
     def __init__(self, socket_path: Path, *, signed_in: bool = True) -> None:
         """`signed_in`: whether calls are made as the user who has signed in, if one has."""
         self._path = socket_path
+        self.left_out = 0
+        """How many rows the last answer does not have, since they are of agents that one may not look at."""
         self._headers = {"Content-Type": "application/json"}
         if signed_in and (kept := session_file.kept(socket_path)) is not None:
             self._headers["Authorization"] = f"Hostguard {kept.secret}"
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, query: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S) -> Any:
         """The answer's JSON. Raises DaemonDown or Refused."""
-        return self._call("GET", path, None)
+        return self._call("GET", quote(path, safe="/?=&") + (f"?{urlencode(query)}" if query else ""), None, timeout_s)
 
     def post(self, path: str, body: dict[str, Any] | None = None, timeout_s: float = TIMEOUT_S) -> Any:
         """The answer's JSON. Raises DaemonDown or Refused."""
-        return self._call("POST", path, body or {}, timeout_s)
+        return self._call("POST", quote(path, safe="/?=&"), body or {}, timeout_s)
 
     def lines(self, path: str) -> Iterator[Any]:
         """Objects of a stream that goes on until the daemon ends; raises DaemonDown when it does."""
@@ -83,7 +87,7 @@ class Client:
         connection = _UnixConnection(self._path, timeout_s)
         data = None if body is None else json.dumps(body)
         try:
-            connection.request(method, quote(path, safe="/?=&"), body=data, headers=self._headers)
+            connection.request(method, path, body=data, headers=self._headers)
             response = connection.getresponse()
         except PermissionError as error:
             connection.close()
@@ -95,6 +99,7 @@ class Client:
             text = response.read().decode("utf-8", "replace")
             connection.close()
             raise Refused(_message(text), response.status)
+        self.left_out = int(response.headers.get(LEFT_OUT, "0"))
         return connection, response
 
 

@@ -1,9 +1,9 @@
 """The control API: HTTP with JSON over a UNIX socket, for the command line.
 
 Who asks is what the kernel says of the socket's peer (SO_PEERCRED, unix(7)), never what the request claims. A process in a
-guarded cgroup is refused whatever its uid: an agent must not be able to approve its own requests. uid 0 may look at and operate
-everything; other users see and decide requests for approval as far as the configuration maps their UNIX user to a user, and
-whether one may approve is a Cedar decision made in `holds`. Who has signed in (`web.calls`) is the user of that sign-in instead.
+guarded cgroup is refused whatever its uid: an agent must not be able to approve its own requests. uid 0, and whoever the
+configuration maps to a user by their UNIX user, may ask; whether they may what they ask for is policy's to say, for each call
+(`routes`, `rights`). Who has signed in (`web.calls`) is the user of that sign-in instead.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from aiohttp import web
 
 from ..policy.grants import NotThere, UnknownGrant, Uses, When
 from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, UnknownRequest
+from .client import LEFT_OUT
 from .failures import Failure
 from .grant_routes import MAX_REASON, GrantRoutes
 from .halt import Halt, NoSuchAgent, NotDone
@@ -30,6 +31,9 @@ from .holds import Holds
 from .ledger import LedgerUnavailable
 from .metrics import CONTENT_TYPE
 from .peer import Peer, unix_name
+from .replaying import NotRead
+from .rights import Rights
+from .routes import Caller, Right, Routes
 from .waiting import By
 from .web.calls import SignIns, facts_of
 
@@ -59,8 +63,9 @@ class Control:
         history: History,
         is_guarded: Callable[[int], bool],
         metrics: Callable[[], Awaitable[bytes]],
-        restart: Callable[[bool], Awaitable[dict[str, Any]]],
+        restart: Callable[[bool, By, tuple[str, ...]], Awaitable[dict[str, Any]]],
         sign_ins: SignIns,
+        rights: Rights,
     ) -> None:
         """`metrics`: the exposition for Prometheus. `restart`: as `Restart.ask`."""
         self._status = status
@@ -72,30 +77,39 @@ class Control:
         self._halt = halt
         self._history = history
         self._is_guarded = is_guarded
+        self._rights = rights
         self._runner: web.AppRunner | None = None
         self._scraped: web.AppRunner | None = None
         self._path: Path | None = None
-        self.more: list[Callable[[web.UrlDispatcher, Callable[[web.Request], Peer]], None]] = []
-        """What adds calls of its own; it is told how to know who calls, and may look."""
+        self.more: list[Callable[[Routes], None]] = []
+        """What adds calls of its own."""
+
+    def answer_to(self, router: web.UrlDispatcher) -> Routes:
+        """Put all calls on a router."""
+        routes = Routes(router, self._rights, self._known_by)
+        look = Right("look", "requests")
+        routes.add("GET", "/v1/status", Right("look", "status", "look at this host's status"), self._get_status)
+        routes.add("GET", "/metrics", Right("look", "metrics", "look at this host's metrics"), self._get_metrics)
+        routes.add("GET", "/v1/duties", Right("look", "duties", "look at who exercised which duties"), self._get_duties)
+        routes.add("GET", "/v1/requests", look, self._get_requests)
+        routes.add("GET", "/v1/requests/watch", look, self._watch)
+        routes.add("GET", "/v1/requests/{id}", look, self._get_request)
+        routes.add("POST", "/v1/requests/{id}/{answer:approve|deny}", Right("approve"), self._decide)
+        routes.add("POST", "/v1/requests/{id}/withdraw", Right("operate", "withdraw"), self._withdraw)
+        routes.add("POST", "/v1/restart", Right("operate", "restart", "restart the daemon"), self._do_restart)
+        routes.add("POST", "/v1/stop", Right("operate", "stop"), self._stop_agent)
+        routes.add("POST", "/v1/resume", Right("operate", "resume"), self._resume_agent)
+        GrantRoutes(self._holds.granting, self._user).add_to(routes)
+        for add in self.more:
+            add(routes)
+        routes.open("GET", "/v1/who", self._get_who)
+        self._sign_ins.add_to(routes, lambda request: self._peer(request).uid)
+        return routes
 
     async def start(self, path: Path, inherited: socket.socket | None = None) -> None:
         """Listen on the UNIX socket `path`, or on the one that an earlier supervisor opened there. Raises OSError."""
         app = web.Application(middlewares=[self._refusals], client_max_size=MAX_BODY_BYTES)
-        app.router.add_get("/v1/status", self._get_status)
-        app.router.add_get("/metrics", self._get_metrics)
-        app.router.add_get("/v1/requests", self._get_requests)
-        app.router.add_get("/v1/requests/watch", self._watch)
-        app.router.add_get("/v1/requests/{id}", self._get_request)
-        app.router.add_post("/v1/requests/{id}/{answer:approve|deny}", self._decide)
-        app.router.add_post("/v1/requests/{id}/withdraw", self._withdraw)
-        GrantRoutes(self._holds.granting, self._known_peer, self._user).add_to(app)
-        app.router.add_post("/v1/restart", self._do_restart)
-        app.router.add_get("/v1/duties", self._get_duties)
-        app.router.add_post("/v1/{verb:stop|resume}", self._operate)
-        for add in self.more:
-            add(app.router, self._known_peer)
-        app.router.add_get("/v1/who", self._get_who)
-        self._sign_ins.add_to(app.router, lambda request: self._peer(request).uid)
+        self.answer_to(app.router)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
         await self._runner.setup()
         self._path = path
@@ -148,6 +162,8 @@ class Control:
             return _error(409, str(error))
         except LedgerUnavailable as error:
             return _error(503, str(error))
+        except NotRead as error:
+            return _error(error.status, str(error))
         except web.HTTPException as error:
             return _error(error.status, error.reason)
 
@@ -168,37 +184,41 @@ class Control:
             )
         return peer
 
+    def _known_by(self, request: web.Request) -> By:
+        peer = self._known_peer(request)
+        return By(self._named(peer), peer.uid, peer.provider, peer.groups)
+
     async def _get_who(self, request: web.Request) -> web.Response:
         peer = self._peer(request)
         session = peer.session = self._sign_ins.session(request, peer.uid)
         facts = {"user": self._named(peer), "provider": "", "until": 0.0} if session is None else facts_of(session)
         return web.json_response({**facts, "unix": peer.uid})
 
-    async def _get_status(self, request: web.Request) -> web.Response:
-        self._known_peer(request)
-        return web.json_response(await self._status())
+    async def _get_status(self, request: web.Request, caller: Caller) -> web.Response:
+        return web.json_response(caller.within_sight(await self._status()))
 
-    async def _get_metrics(self, request: web.Request) -> web.Response:
-        self._known_peer(request)
+    async def _get_metrics(self, request: web.Request, caller: Caller) -> web.Response:
         return exposition(await self._metrics())
 
-    async def _get_requests(self, request: web.Request) -> web.Response:
-        self._known_peer(request)
-        return web.json_response(self._holds.list(everything=request.query.get("all") == "1"))
+    async def _get_requests(self, request: web.Request, caller: Caller) -> web.Response:
+        return web.json_response(caller.seen(self._holds.list(everything=request.query.get("all") == "1"), "requests"))
 
-    async def _get_request(self, request: web.Request) -> web.Response:
-        self._known_peer(request)
-        return web.json_response(self._holds.show(request.match_info["id"]))
+    async def _get_request(self, request: web.Request, caller: Caller) -> web.Response:
+        return web.json_response(self._holds.show(self._request(request, caller)))
 
-    async def _decide(self, request: web.Request) -> web.Response:
-        peer = self._known_peer(request)
-        body = await _body(request)
+    def _request(self, request: web.Request, caller: Caller) -> str:
+        """The id of the request that is named, if the caller may know of it. Raises UnknownRequest."""
+        name = request.match_info["id"]
+        if not caller.sees(self._holds.agent_of(name), "requests"):
+            raise UnknownRequest(f"There is no request {name}.")
+        return name
+
+    async def _decide(self, request: web.Request, caller: Caller) -> web.Response:
+        body, name = await _body(request), self._request(request, caller)
+        self._user(caller.by)
         answer = await self._holds.decide(
-            request.match_info["id"],
-            user=self._user(peer),
-            uid=peer.uid,
-            provider=peer.provider,
-            groups=peer.groups,
+            name,
+            caller.by,
             approve=request.match_info["answer"] == "approve",
             reason=body.reason[:MAX_REASON],
             digest=body.digest,
@@ -207,65 +227,51 @@ class Control:
         )
         return web.json_response(answer)
 
-    async def _withdraw(self, request: web.Request) -> web.Response:
-        peer = self._known_peer(request)
-        body = await _body(request)
-        withdrawn = self._holds.withdraw_ticket(
-            request.match_info["id"],
-            user=self._named(peer),
-            uid=peer.uid,
-            provider=peer.provider,
-            groups=peer.groups,
-            reason=body.reason[:MAX_REASON],
-        )
-        return web.json_response(withdrawn)
+    async def _withdraw(self, request: web.Request, caller: Caller) -> web.Response:
+        body, name = await _body(request), self._request(request, caller)
+        caller.insist(self._holds.agent_of(name), f"withdraw {name}", decides=self._holds.may_decide(name, caller.by))
+        return web.json_response(self._holds.withdraw_ticket(name, caller.by, body.reason[:MAX_REASON]))
 
     def _named(self, peer: Peer) -> str:
         """The user that has signed in, else the one of its uid; empty for nobody's."""
         return peer.session.user if peer.session is not None else self._holds.user_of(peer.uid) or ""
 
-    def _user(self, peer: Peer) -> str:
+    def _user(self, by: By) -> str:
         """The user that decides. Raises NotAllowed."""
-        user = self._named(peer)
-        if not user:
-            raise NotAllowed(f"UNIX user {unix_name(peer.uid)} is no user of hostguard, so it can't decide anything.")
-        return user
+        if not by.user:
+            raise NotAllowed(f"UNIX user {unix_name(by.uid)} is no user of hostguard, so it can't decide anything.")
+        return by.user
 
-    async def _do_restart(self, request: web.Request) -> web.Response:
-        peer = self._peer(request)
-        if peer.uid != 0:
-            raise NotAllowed("only root restarts the daemon")
-        return web.json_response(await self._restart(request.query.get("end_flows") == "1"))
+    async def _do_restart(self, request: web.Request, caller: Caller) -> web.Response:
+        policies = caller.insist(None, "restart the daemon")
+        return web.json_response(await self._restart(request.query.get("end_flows") == "1", caller.by, policies))
 
-    async def _get_duties(self, request: web.Request) -> web.Response:
+    async def _get_duties(self, request: web.Request, caller: Caller) -> web.Response:
         """Who has exercised which duties."""
-        self._known_peer(request)
-        return web.json_response(await self._history.facts())
+        return web.json_response(caller.seen(await self._history.facts(), "history"))
 
-    async def _operate(self, request: web.Request) -> web.Response:
-        """Stop or resume the `agent` that the body names; null for all."""
-        peer = self._known_peer(request)
-        try:
-            body = await request.json()
-        except ValueError:
-            return _error(400, "the body is no JSON object")
-        match body:
-            case {"agent": str() | None as agent, "reason": str(reason)}:
-                act = self._halt.stop if request.match_info["verb"] == "stop" else self._halt.resume
-                return web.json_response(await act(agent, By(self._named(peer), peer.uid, peer.provider, peer.groups), reason))
-            case _:
-                return _error(400, "the body must be an object with `agent`, a text or null, and the text `reason`")
+    async def _stop_agent(self, request: web.Request, caller: Caller) -> web.Response:
+        agent, reason = await _halted(request)
+        policies = caller.insist(agent, "stop all agents" if agent is None else f"stop agent {agent}")
+        return web.json_response(await self._halt.stop(agent, caller.by, policies, reason))
 
-    async def _watch(self, request: web.Request) -> web.StreamResponse:
+    async def _resume_agent(self, request: web.Request, caller: Caller) -> web.Response:
+        agent, reason = await _halted(request)
+        policies = caller.insist(agent, "resume all agents" if agent is None else f"resume agent {agent}")
+        return web.json_response(await self._halt.resume(agent, caller.by, policies, reason))
+
+    async def _watch(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         """A line of JSON for each request as it is filed or decided; blank lines keep the connection alive."""
-        self._known_peer(request)
-        response = web.StreamResponse(headers={"Content-Type": "application/jsonlines"})
+        caller.seen(self._holds.briefly(everything=False), "requests")
+        response = web.StreamResponse(headers={"Content-Type": "application/jsonlines", LEFT_OUT: str(caller.left_out)})
         await response.prepare(request)
         async with contextlib.aclosing(self._holds.watch(WATCH_PING_S)) as events:
             # A watcher that leaves is nothing to report.
             with contextlib.suppress(ConnectionResetError):
                 async for event in events:
-                    await response.write(b"\n" if event is None else json.dumps(event).encode() + b"\n")
+                    # Asked at each event: who is watched may change, and what the watcher may.
+                    if event is None or caller.sees(event["agent"], "requests"):
+                        await response.write(b"\n" if event is None else json.dumps(event).encode() + b"\n")
         return response
 
 
@@ -312,6 +318,18 @@ async def _body(request: web.Request) -> Answer:
         return msgspec.json.decode(await request.read() or b"{}", type=Answer)
     except msgspec.DecodeError as error:
         raise web.HTTPBadRequest(reason=f"the body is no answer: {error}") from None
+
+
+async def _halted(request: web.Request) -> tuple[str | None, str]:
+    """The agent that is to be stopped or resumed, None for all, with what the user says."""
+    try:
+        body = await request.json()
+    except ValueError:
+        raise web.HTTPBadRequest(reason="the body is no JSON object") from None
+    match body:
+        case {"agent": str() | None as agent, "reason": str(reason)}:
+            return agent, reason
+    raise web.HTTPBadRequest(reason="the body must be an object with `agent`, a text or null, and the text `reason`")
 
 
 def _error(status: int, message: str) -> web.Response:

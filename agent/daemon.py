@@ -64,10 +64,12 @@ from .powers import Powers
 from .predecessor import Predecessor, predecessor
 from .records import Records
 from .reload import Reload, uid_of, users_of
+from .replaying import Replaying
 from .resources import Resources
 from .restart import Parts, Restart
 from .restraint import Restraint
 from .retention import Retention
+from .rights import Rights
 from .rotation import finish, keys
 from .s3 import shipped
 from .sealing import Sealing
@@ -228,7 +230,7 @@ class Daemon:
         dialler = Dialler(namespaces.stream_socket)
         cancels = Cancels(records, dialler, secrecy.logins)
         desk = Desk(crew, holds, cancels, secrecy.logins, faults, dialler, restraint)
-        halt = Halt(restraint.stops, decider, crew, holds, cancels, log)
+        halt, rights = Halt(restraint.stops, decider, crew, holds, cancels, log), Rights(decider)
         enrolment.on_guarded = [namespaces.soon, strays.soon]
         tend(undo, faults, beat(redirect), holds.run(), strays.run())
         undo.push_async_callback(lookout.stop)
@@ -248,7 +250,7 @@ class Daemon:
         if left is None:
             entrance.listen()
         tend(undo, faults, enrolment.run(), namespaces.run())
-        page = await open_page(document, decider, holds, restraint.history, records, faults, secrecy, names, left, undo)
+        page = await open_page(document, decider, holds, restraint.history, records, rights, faults, secrecy, names, left, undo)
         await test.run()
         tend(undo, faults, test.repeat(EVERY_S), unix.run())
         reload = Reload(decider, in_force, crew, names, holds, log)
@@ -313,8 +315,9 @@ class Daemon:
             metrics=metrics.text,
             restart=restart.ask,
             sign_ins=SignIns(page),
+            rights=rights,
         )
-        control.more.append(Calls(vouching).add)
+        control.more += [Calls(vouching).add, Replaying(document.file, paths, records).add]
         await open_control(control, paths.control, document.metrics.address, left.control() if left else None, undo)
         if left is not None:
             left.done()

@@ -27,6 +27,7 @@ from .grants import Also, Grants, nothing_else
 from .hold_messages import Hold
 from .ledger import LedgerUnavailable
 from .records import Records
+from .waiting import By
 
 SHOWN_CHARACTERS = 16_384
 """Of a grant's statement; what it is good for is its digest."""
@@ -69,11 +70,9 @@ class Granting:
 
     # -- what users do --------------------------------------------------------------------------------------------------------
 
-    def issue(self, wanted: Wanted, user: str, uid: int, vouched: tuple[str, ...] = ()) -> Grant:
-        """A grant for a statement that nobody has held yet. `vouched`, here as below: groups that a sign-in gives the user.
-
-        Raises NotAllowed, BookFull, LedgerUnavailable."""
-        document = self._decider.policy.document
+    def issue(self, wanted: Wanted, by: By) -> Grant:
+        """A grant for a statement that nobody has held yet. Raises NotAllowed, BookFull, LedgerUnavailable."""
+        document, user = self._decider.policy.document, by.user
         for name, known, what in (
             (wanted.agent, document.agents, "agent"),
             (wanted.resource, document.resources, "resource"),
@@ -106,40 +105,29 @@ class Granting:
             issued_at=now,
             reason=wanted.reason,
             issuers=(user,),
-            vouched=_vouched(user, vouched),
+            vouched=_vouched(by),
             left=wanted.uses,
         )
         self._check_terms(grant, now)
-        groups = self._groups(user, vouched)
-        answer = self._approvers.may_issue_any(user, groups, grant.agent, grant.resource, grant.terms)
-        self._insist(answer, user, f"issue this grant to {grant.agent} on {grant.resource}")
-        return self.put(grant, user, uid)
+        self._insist(self._may_stand(grant, by), user, f"issue this grant to {grant.agent} on {grant.resource}")
+        return self.put(grant, by)
 
-    def offer(
-        self,
-        request: Request,
-        needs: Sequence[str],
-        user: str,
-        uses: int,
-        until: float,
-        shown: Sequence[str],
-        vouched: tuple[str, ...] = (),
-    ) -> Grant:
+    def offer(self, request: Request, needs: Sequence[str], by: By, uses: int, until: float, shown: Sequence[str]) -> Grant:
         """The grant that a user's yes to a request may come with; not there yet (`put`). Raises NotAllowed, BookFull."""
         now = time.time()
-        given = _vouched(user, vouched)
-        grant = self.of(request, now, uses=uses, until=until, issuers=(user,), shown=shown, vouched=given)
+        grant = self.of(request, now, uses=uses, until=until, issuers=(by.user,), shown=shown, vouched=_vouched(by))
         self._check_terms(grant, now)
-        answer = self._approvers.may_issue(user, self._groups(user, vouched), grant.agent, grant.resource, needs, grant.terms)
-        self._insist(answer, user, f"issue a grant for {request.id}")
+        groups = self._groups(by.user, by.groups)
+        answer = self._approvers.may_issue(by.user, groups, grant.agent, grant.resource, needs, grant.terms)
+        self._insist(answer, by.user, f"issue a grant for {request.id}")
         self.grants.check_room(now)
         return grant
 
-    def may_offer(self, request: Request, needs: Sequence[str], user: str, vouched: tuple[str, ...] = ()) -> bool:
+    def may_offer(self, request: Request, needs: Sequence[str], by: By) -> bool:
         """Whether the user's yes to the request could come with a grant, be it the smallest."""
         place, smallest = (request.agent, request.resource), Terms(Kind.OPERATION, 1, SMALLEST_S)
-        groups = self._groups(user, vouched)
-        return bool(needs) and self._approvers.may_issue(user, groups, *place, needs, smallest).allowed
+        groups = self._groups(by.user, by.groups)
+        return bool(needs) and self._approvers.may_issue(by.user, groups, *place, needs, smallest).allowed
 
     def of(
         self,
@@ -176,60 +164,53 @@ class Granting:
             **more,
         )
 
-    def put(self, grant: Grant, user: str, uid: int, also: Also = nothing_else) -> Grant:
+    def put(self, grant: Grant, by: By, also: Also = nothing_else) -> Grant:
         """Have a grant in force, with whatever else is to be kept in the same transaction.
 
         Raises NotAllowed when it can't be put on record, LedgerUnavailable.
         """
         # On record before it can be used. A crash here leaves an entry without a grant.
-        self._put_on_record(grant, user, uid, dict(grant.vouched).get(user, ()))
+        self._put_on_record(grant, by)
         self.grants.add(grant, also)
         return grant
 
-    def endorse(self, name: str, user: str, uid: int, vouched: tuple[str, ...] = ()) -> Grant:
+    def endorse(self, name: str, by: By) -> Grant:
         """One more user stands for a grant. Raises NotAllowed, UnknownGrant, NotThere, LedgerUnavailable."""
         grant = self.grants.get(name)
-        self._insist(self._may_stand(grant, user, vouched), user, f"stand for {name}")
-        self._put_on_record(grant, user, uid, vouched)
-        return self.grants.endorse(name, user, time.time(), vouched)
+        self._insist(self._may_stand(grant, by), by.user, f"stand for {name}")
+        self._put_on_record(grant, by)
+        return self.grants.endorse(name, by.user, time.time(), by.groups)
 
-    def revoke(self, name: str, user: str, uid: int, reason: str, vouched: tuple[str, ...] = ()) -> Grant:
-        """End a grant at once: whoever may issue it, or stands for it, or owns the agent, or is root.
+    def may_endorse(self, grant: Grant, by: By) -> bool:
+        """Whether the user may stand for the grant, and does not yet."""
+        return by.user not in grant.issuers and self._may_stand(grant, by).allowed
 
-        Raises NotAllowed, UnknownGrant, NotThere, LedgerUnavailable.
-        """
-        grant = self.grants.get(name)
-        if uid != 0 and not self._is_theirs(grant, user):
-            self._insist(self._may_stand(grant, user, vouched), user, f"revoke {name}")
-        return self._revoke(grant, user, uid, reason, vouched)
+    def may_end(self, grant: Grant, by: By) -> bool:
+        """Whether the user stands for the grant, or may issue it."""
+        return by.user in grant.issuers or self._may_stand(grant, by).allowed
 
-    def rights(self, grant: Grant, user: str, vouched: tuple[str, ...] = ()) -> tuple[bool, bool]:
-        """Whether the user may revoke it, and whether they may stand for it as well."""
-        if grant.state(time.time()) not in ("usable", "waiting"):
-            return False, False
-        may = self._may_stand(grant, user, vouched).allowed
-        return may or self._is_theirs(grant, user), may and user not in grant.issuers
-
-    def _is_theirs(self, grant: Grant, user: str) -> bool:
-        agent = self._decider.policy.document.agents.get(grant.agent)
-        return user in grant.issuers or (agent is not None and user == agent.owner)
-
-    def _may_stand(self, grant: Grant, user: str, vouched: tuple[str, ...]) -> Answer:
-        document = self._decider.policy.document
+    def _may_stand(self, grant: Grant, by: By) -> Answer:
+        document, groups = self._decider.policy.document, self._groups(by.user, by.groups)
         if grant.agent not in document.agents or grant.resource not in document.resources:
             return Answer(False)
-        return self._approvers.may_issue_any(user, self._groups(user, vouched), grant.agent, grant.resource, grant.terms)
+        return self._approvers.may_issue_any(by.user, groups, grant.agent, grant.resource, grant.terms)
 
-    def revoke_all_of(self, request: str, user: str, uid: int, reason: str) -> None:
+    def revoke(self, name: str, by: By, reason: str) -> Grant:
+        """End a grant at once. Raises UnknownGrant, NotThere, LedgerUnavailable."""
+        return self._revoke(self.grants.get(name), by, reason)
+
+    def revoke_all_of(self, request: str, by: By, reason: str) -> None:
         """End what was granted with a request. Raises LedgerUnavailable."""
         for grant in self.grants.list(time.time(), everything=False):
             if grant.request == request:
-                self._revoke(grant, user, uid, reason)
+                self._revoke(grant, by, reason)
 
-    def _revoke(self, grant: Grant, user: str, uid: int, reason: str, vouched: tuple[str, ...] = ()) -> Grant:
+    def _revoke(self, grant: Grant, by: By, reason: str) -> Grant:
         name = grant.id
-        revoked = self.grants.revoke(name, user or "root", reason, time.time())
-        told = entry.GrantRevoked(grant=name, user=user, uid=uid, left=revoked.left, reason=reason, groups=vouched)
+        revoked = self.grants.revoke(name, by.user or "root", reason, time.time())
+        told = entry.GrantRevoked(
+            grant=name, user=by.user, uid=by.uid, left=revoked.left, reason=reason, provider=by.provider, groups=by.groups
+        )
         if not self._records.note(0, told):
             self._faults.add(0, grant.agent, "internal", f"{name} is revoked, but not on record: {self._records.failure}")
         return revoked
@@ -269,7 +250,7 @@ class Granting:
         escalation: int,
         vouched: Vouched = (),
     ) -> tuple[str, ...]:
-        """Those of the users who may approve these actions now."""
+        """Those of the users who may approve these actions now. `vouched`: the groups that their sign-ins gave them."""
         document, may = self._decider.policy.document, self._approvers.may_approve
         if agent not in document.agents or resource not in document.resources:
             return ()
@@ -313,11 +294,11 @@ class Granting:
         named = ", ".join(f'"{policy}"' for policy in answer.policies)
         raise NotAllowed(f"{user} may not {what}: " + (f"forbidden by {named}." if named else 'no policy permits it ("issue").'))
 
-    def _put_on_record(self, grant: Grant, user: str, uid: int, vouched: tuple[str, ...]) -> None:
+    def _put_on_record(self, grant: Grant, by: By) -> None:
         issued = entry.GrantIssued(
             grant=grant.id,
-            user=user,
-            uid=uid,
+            user=by.user,
+            uid=by.uid,
             agent=grant.agent,
             resource=grant.resource,
             form=grant.kind.value,
@@ -329,11 +310,12 @@ class Granting:
             until_ns=int(grant.until * 1e9),
             request=grant.request,
             reason=grant.reason,
-            groups=vouched,
+            provider=by.provider,
+            groups=by.groups,
         )
         if not self._records.note(0, issued):
             raise NotAllowed(f"It can't be put on record: {self._records.failure}")
 
 
-def _vouched(user: str, groups: tuple[str, ...]) -> Vouched:
-    return ((user, groups),) if groups else ()
+def _vouched(by: By) -> Vouched:
+    return ((by.user, by.groups),) if by.groups else ()

@@ -1,4 +1,4 @@
-"""``hostguard stop``, ``resume``: who may, what ends by it, what is on record of it.
+"""``hostguard stop``, ``resume``: what ends by it, what is on record of it.
 
 A stop refuses new flows, names, dials from the turn of the event loop on in which it is made (`stops`). What is open ends then.
 Held operations are withdrawn, the servers are asked to cancel what they are running, the workers to end the flows, with an error
@@ -13,9 +13,6 @@ import time
 from typing import Any
 
 from ..policy.decide import Decider
-from ..policy.issuers import groups_of
-from ..policy.operators import ROOT, may_operate
-from ..policy.requests import NotAllowed
 from ..policy.strict import suggest
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
@@ -26,7 +23,7 @@ from .crew import Crew
 from .flows import OpenFlow
 from .holds import Holds
 from .ledger import LedgerUnavailable
-from .peer import unix_name
+from .rights import named
 from .stops import ALL, Stop, Stops
 from .waiting import By
 from .wording import cut
@@ -58,12 +55,12 @@ class Halt:
         self._cancels = cancels
         self._log = log
 
-    async def stop(self, agent: str | None, by: By, reason: str) -> dict[str, Any]:
+    async def stop(self, agent: str | None, by: By, policies: tuple[str, ...], reason: str) -> dict[str, Any]:
         """Stop an agent; None for all. Returns once nothing of its is open any more.
 
-        Raises NotAllowed, NoSuchAgent, NotDone.
+        `policies`: those that permit it to them. Raises NoSuchAgent, NotDone.
         """
-        user, policies = self._operator(agent, by, "stop")
+        user = named(by)
         name = self._known(agent)
         ending = self._flows(agent)
         # In force from here on, before anything is awaited.
@@ -89,9 +86,9 @@ class Halt:
             raise NotDone(f"{name or 'every agent'} is stopped, but that could not be put on record: {error}") from None
         return {"agent": name, "flows": len(ending), "says": str(kept)}
 
-    async def resume(self, agent: str | None, by: By, reason: str) -> dict[str, Any]:
-        """Lift a stop; None for that of all agents. Raises NotAllowed, NoSuchAgent, NotDone."""
-        user, policies = self._operator(agent, by, "resume")
+    async def resume(self, agent: str | None, by: By, policies: tuple[str, ...], reason: str) -> dict[str, Any]:
+        """Lift a stop; None for that of all agents. Raises NoSuchAgent, NotDone."""
+        user = named(by)
         name = self._known(agent)
         stop = self.stops.exactly(name)
         if stop is None:
@@ -124,20 +121,6 @@ class Halt:
             whole = self.stops.exactly(ALL)
             return [whole] if whole is not None else []
         return [stop for agent in self._decider.policy.document.agents if (stop := self.stops.exactly(agent)) is not None]
-
-    def _operator(self, agent: str | None, by: By, verb: str) -> tuple[str, tuple[str, ...]]:
-        """Who that is, and by which policies he may. Root operates this host, whoever it is. Raises NotAllowed."""
-        document = self._decider.policy.document
-        if not by.user and by.uid != 0:
-            raise NotAllowed(f"UNIX user {unix_name(by.uid)} is no user of hostguard, so it can't {verb} anything.")
-        groups = groups_of(document, by.user, by.groups)
-        name = by.user or "root"
-        answer = may_operate(self._decider.policy, name, (*groups, ROOT) if by.uid == 0 else groups, agent, verb)
-        if not answer.allowed:
-            why = f"forbidden by {', '.join(answer.policies)}" if answer.policies else "no policy permits it"
-            what = f"agent {agent}" if agent is not None else "all agents"
-            raise NotAllowed(f'{name} may not {verb} {what}: {why} (action "operate").')
-        return name, answer.policies
 
     def _known(self, agent: str | None) -> str:
         if agent is None:

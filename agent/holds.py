@@ -236,18 +236,18 @@ class Holds:
         """As `list`, of each as much as fits on a line."""
         return [request_brief(r) for r in (self._book.requests() if everything else self._book.pending())]
 
-    def show_to(self, request_id: str, user: str, vouched: tuple[str, ...]) -> dict[str, Any]:
+    def show_to(self, request_id: str, by: By) -> dict[str, Any]:
         """One request with its exact texts, and why this user's answer would not count (`objection`). Raises UnknownRequest.
 
-        `vouched`: groups that their sign-in gives them. `may_issue`: whether their yes may come with a grant.
+        `may_issue`: whether their yes may come with a grant.
         """
         request = self._book.get(request_id)
         whole = self._whole(request)
-        groups = groups_of(self._decider.policy.document, user, vouched)
-        objection = self._book.objection(request_id, user, groups, time.time())
+        groups = groups_of(self._decider.policy.document, by.user, by.groups)
+        objection = self._book.objection(request_id, by.user, groups, time.time())
         if whole is request and request.mode == "ticket":
             objection = objection or "What it would run can't be read now."
-        may_issue = not objection and self.granting.may_offer(request, self._book.needs(request_id), user, vouched)
+        may_issue = not objection and self.granting.may_offer(request, self._book.needs(request_id), by)
         return {**request_facts(whole), **request_texts(whole), "objection": objection, "may_issue": may_issue}
 
     def _whole(self, request: Request) -> Request:
@@ -258,28 +258,32 @@ class Holds:
         except OSError:
             return request
 
+    def agent_of(self, request_id: str) -> str:
+        """Whose it is. Raises UnknownRequest."""
+        return self._book.get(request_id).agent
+
+    def may_decide(self, request_id: str, by: By) -> bool:
+        """Whether the user may decide the request, now or once it has escalated. Raises UnknownRequest."""
+        request, last = self._book.get(request_id), len(self._book.times.escalate_s)
+        place, needs = (request.agent, request.resource), self._book.needs(request_id)
+        return bool(self.granting.who_may((by.user,), *place, needs, last, ((by.user, by.groups),)))
+
     async def decide(
         self,
         request_id: str,
+        by: By,
         *,
-        user: str,
-        uid: int = -1,
-        provider: str = "",
-        groups: tuple[str, ...] = (),
         approve: bool,
         reason: str,
         digest: str,
         uses: int = 1,
         until: float = 0,
     ) -> dict[str, Any]:
-        """A user's answer, carried out at once. `provider`: who vouches for them, if not the kernel by their `uid`; `groups`:
-        what it gives them beside the configuration's.
+        """A user's answer, carried out at once. `uses`, `until` (wall time): more than this once, which takes a grant.
 
-        `uses`, `until` (wall time): more than this once, which takes a grant.
         Raises NotAllowed, UnknownRequest, AlreadyDecided, BookFull, LedgerUnavailable.
         """
-        by = By(user, uid, provider, groups)
-        request = self._book.get(request_id)
+        user, request = by.user, self._book.get(request_id)
         if not request.digest.startswith(digest.lower()):
             raise NotAllowed(f"{request_id} is not the operation that you were shown: its digest is {request.digest}.")
         offer = None
@@ -332,19 +336,14 @@ class Holds:
         approval = self._book.use(request.id, request.digest, time.time())
         flow.berth.say(hold_messages.Approved(flow.id, waiting.operation, request.id, tuple(sorted(approval.by))))
         if offer is not None:
-            self.granting.put(offer, by.user, by.uid)
+            self.granting.put(offer, by)
 
-    def withdraw_ticket(
-        self, request_id: str, *, user: str, uid: int, provider: str = "", groups: tuple[str, ...] = (), reason: str
-    ) -> dict[str, Any]:
-        """Take a ticket back: its agent's owner, who may decide it, or root.
-
-        Raises NotAllowed, UnknownRequest, AlreadyDecided, LedgerUnavailable.
-        """
+    def withdraw_ticket(self, request_id: str, by: By, reason: str) -> dict[str, Any]:
+        """Take a ticket back. Raises NotAllowed, UnknownRequest, AlreadyDecided, LedgerUnavailable."""
         request = self._book.get(request_id)
         if request.mode != "ticket":
             raise NotAllowed(f"{request_id} is no ticket: it ends with its statement, which its agent can cancel; or deny it.")
-        self._tell(self._ticketing.withdraw(request, By(user, uid, provider, groups), reason), "withdrawn")
+        self._tell(self._ticketing.withdraw(request, by, reason), "withdrawn")
         return self.show(request_id)
 
     def _over(self, request_id: str) -> OpenFlow:

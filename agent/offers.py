@@ -21,4 +21,4 @@ def offered(granting: Granting, request: Request, needs: Sequence[str], by: By, 
     if not until:
         raise NotAllowed("More than one use takes a time until which (--until).")
     shown = render(request.parameters, request.formats, request.types)
-    return granting.offer(request, needs, by.user, uses - (request.mode != "ticket"), until, shown, by.groups)
+    return granting.offer(request, needs, by, uses - (request.mode != "ticket"), until, shown)

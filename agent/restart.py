@@ -36,10 +36,12 @@ from .names.keeper import Keeper
 from .namespaces import Namespaces
 from .preflight import Finding, ask
 from .resources import Resources
+from .rights import named
 from .selftest import SelfTest
 from .speech import speech
 from .strays import Strays
 from .verifier.service import Vouching
+from .waiting import By
 from .web.keeper import Keeper as Page
 
 SETTLE_S = 1.0
@@ -48,6 +50,8 @@ IDENTIFY_S = 10.0
 """How long it may take to find out whose the accepted connections are."""
 GRACE_S = 5.0
 """How long busy flows may go on that can't be handed over."""
+SIGNAL = By()
+"""In place of who asks: whoever may signal the daemon, which is root."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,8 @@ class Restart:
         self._asking = asyncio.Lock()
         self._task: asyncio.Task[Any] | None = None
         self._end_flows = False
+        self._by = SIGNAL
+        self._policies: tuple[str, ...] = ()
         self.wanted = asyncio.Event()
         """Set once it can be done, and shall."""
         self.failure = ""
@@ -93,8 +99,11 @@ class Restart:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self.ask(False))
 
-    async def ask(self, end_flows: bool) -> dict[str, Any]:
-        """Have it done if it can be; `refused` says why not. end_flows: also if open flows would end by it."""
+    async def ask(self, end_flows: bool, by: By = SIGNAL, policies: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Have it done if it can be; `refused` says why not. end_flows: also if open flows would end by it.
+
+        `by`: who asks for it, as goes on record, with the policies that permit it to them.
+        """
         async with self._asking:
             if self.wanted.is_set():
                 return {"refused": "it is under way already"}
@@ -105,7 +114,7 @@ class Restart:
             if self.failure:
                 print(f"restart refused: {self.failure}", flush=True)
                 return {"refused": self.failure}
-            self._end_flows = ends
+            self._end_flows, self._by, self._policies = ends, by, policies
             self.wanted.set()
             # The successor has a broker of its own; what this one's carries ends with it.
             carried = sum(flow.carried for flow in self._parts.crew.flows)
@@ -154,7 +163,9 @@ class Restart:
         flows = parts.crew.count
         crew = parts.crew.leave()
         try:
-            parts.log.append(0, entry.DaemonStop(reason="restart", flows=flows))
+            user = "" if self._by is SIGNAL else named(self._by)
+            stopped = entry.DaemonStop("restart", flows, user, self._by.uid, self._by.provider, self._policies, self._by.groups)
+            parts.log.append(0, stopped)
         except LogUnavailable as error:
             raise Failure(f"the daemon's end could not be put on record: {error}") from None
         parts.redirect.beat(time.monotonic_ns() + AHEAD_NS)

@@ -119,7 +119,7 @@ class Ticketing:
             return Answered(_filed(flow, operation, known, reason, "Ask the approver before trying again."))
         if known.state is State.APPROVED:
             # Its grant did not release it: the policies or what the statement means are not what they were.
-            self._granting.revoke_all_of(known.id, "", 0, "its approval does not suffice any more")
+            self._granting.revoke_all_of(known.id, By("", 0), "its approval does not suffice any more")
             level = self._book.escalation(known, now)
             still = self._granting.who_may(known.approved_by, known.agent, known.resource, hold.needs, level, known.vouched)
             reopened = self._book.reopen(known.id, still, "what was approved does not suffice any more", now)
@@ -155,7 +155,7 @@ class Ticketing:
             self._tickets.save(decided)
             return
         grant = offer or self._once(decided, now)
-        self._granting.put(grant, by.user, by.uid, also=lambda connection: self._tickets.change(connection, decided))
+        self._granting.put(grant, by, also=lambda connection: self._tickets.change(connection, decided))
 
     def _once(self, decided: Request, now: float) -> Grant:
         """What an approved ticket is good for, unless more was granted with it."""
@@ -173,17 +173,9 @@ class Ticketing:
         )
 
     def withdraw(self, request: Request, by: By, reason: str) -> Request:
-        """Take a ticket back. Raises NotAllowed, AlreadyDecided, LedgerUnavailable."""
-        user, uid = by.user, by.uid
-        owner = self._decider.policy.document.agents.get(request.agent)
-        if uid != 0 and (owner is None or user != owner.owner):
-            groups, needs = groups_of(self._decider.policy.document, user, by.groups), self._book.needs(request.id)
-            approvers = self._decider.policy.approvers
-            last = len(self._book.times.escalate_s)
-            if not approvers.may_approve(user, groups, request.agent, request.resource, needs, last).allowed:
-                raise NotAllowed(f"{user} may not withdraw {request.id}: its agent's owner may, and who may decide it.")
+        """Take a ticket back. Raises AlreadyDecided, LedgerUnavailable."""
         if request.state is State.APPROVED:
-            self._granting.revoke_all_of(request.id, user, uid, reason)
+            self._granting.revoke_all_of(request.id, by, reason)
         withdrawn = self._book.withdraw(request.id, reason)
         self._record(withdrawn, "withdrawn", by)
         self._tickets.save(withdrawn)

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from hostguard.policy.asks import Ask
 from hostguard.policy.bearers import UNVERIFIED
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import load
+from hostguard.policy.judge import Asker
 from hostguard.policy.sql.catalog import Catalog
 from hostguard.protocols.events import Operation, OperationKind, Session
 
@@ -58,10 +60,16 @@ def main() -> None:
     def lineage(number: int) -> object:
         return scope.flow(NEW.format(number))
 
+    asks = [Ask("select", "Table", f"shop/shop/public/{table}", (("detail", ""),)) for table in COLUMNS]
+
+    def first(_: int) -> object:
+        return Asker(decider.policy.book, "support-bot", decider.policy.document.agents["support-bot"].roles).ask(asks, ())
+
     known = Operation(1, OperationKind.QUERY, "SELECT id, email FROM customers WHERE id = 1", SESSION)
     flow.decide(known)
     print(f"new shape, judged      {median_us(new) / 1000:6.3f} ms   bar {NEW_MS}")
     print(f"  of which its lineage {median_us(lineage) / 1000:6.3f} ms")
+    print(f"  more, where its agent did not use its tables so far {median_us(first) / 1000:6.3f} ms")
     print(f"known statement        {median_us(lambda _: flow.decide(known)):6.2f} µs   bar {KNOWN_US}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -13,7 +14,7 @@ from .decide import Policy
 from .entities import tag_chain
 from .holders import all_claims, matrix, opaque_calls
 from .names import OF_RESOURCE
-from .operators import HOST, ROOT
+from .operators import HOST, ROOT, SIGHTS, USERS_OWN, VERBS, may
 from .paths import split
 from .rules import RESERVED_ID, Rule
 from .sql.functions import CONSEQUENCES
@@ -23,6 +24,7 @@ GROUPS = frozenset(["read", "write", "define", "administer", "session"])
 _DEPTH = {"Database": 2, "Schema": 3, "Table": 4, "Function": 4, "Column": 5}
 """Parts of the paths."""
 _WORDS = {"FunctionClass": "class of functions", "NameClass": "class of names"}
+_NAMED = re.compile(r'context\.(verb|what)\s*[!=]=\s*"([^"]*)"')
 _SHAPE = ("resource", "database", "schema", "table", "column")
 
 
@@ -52,7 +54,15 @@ def check(policy: Policy) -> Report:
     }
     if document.duties:
         counts["duties"] = len(document.duties)
-    warnings = (*_matching_nothing(policy), *_unserved(policy), *_unseen(policy), *_unapproved(policy), *opaque_calls(policy))
+    warnings = (
+        *_matching_nothing(policy),
+        *_misnamed(policy),
+        *_locked_out(policy),
+        *_unserved(policy),
+        *_unseen(policy),
+        *_unapproved(policy),
+        *opaque_calls(policy),
+    )
     return Report(counts, warnings, tuple(map(str, matrix(policy).conflicts)))
 
 
@@ -100,6 +110,29 @@ def _unknown(policy: Policy, kind: str, name: str) -> str:
     return "" if parts[0] in document.resources else f'there is no resource "{parts[0]}"{suggest(parts[0], document.resources)}'
 
 
+def _misnamed(policy: Policy) -> Iterator[str]:
+    """Policies that wait for something that nobody can ask for."""
+    for rule in policy.rules:
+        for name, word in _NAMED.findall(rule.text):
+            known = VERBS if name == "verb" else SIGHTS
+            if word not in known:
+                yield (
+                    f'{rule.file}:{rule.line}: policy "{rule.id}" names context.{name} "{word}", which there is not'
+                    f"{suggest(word, known)}"
+                )
+
+
+def _locked_out(policy: Policy) -> Iterator[str]:
+    """What root may not do on the control socket: it is policy's to say so, and an author should know it."""
+    for action, key, words in (("look", "what", ("status",)), ("operate", "verb", ("stop", "resume", "restart"))):
+        refused = [word for word in words if not may(policy, "root", (ROOT,), action, None, {key: word}).allowed]
+        if refused:
+            yield (
+                f'no policy lets root {action} ({", ".join(refused)}) here: permit it to Group::"{ROOT}", as the base policy '
+                "does; until then only signals and files are left to it"
+            )
+
+
 def _unserved(policy: Policy) -> Iterator[str]:
     """Workloads whose agent nothing of the user's own permits anything."""
     for name, workload in policy.document.workloads.items():
@@ -111,7 +144,7 @@ def _unserved(policy: Policy) -> Iterator[str]:
 
 def _for_agents(rule: Rule) -> bool:
     action = rule.node.action
-    return not (isinstance(action, pst.ActionEq) and action.entity.id in ("approve", "issue", "operate"))
+    return not (isinstance(action, pst.ActionEq) and action.entity.id in ("approve", "issue", *USERS_OWN))
 
 
 def _unseen(policy: Policy) -> Iterator[str]:

@@ -7,15 +7,16 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from ..protocols.disclosure import Mask, ReplyPlan
+from . import unasked
 from .accesses import Resolver, Unresolved
 from .asks import Ask
-from .catalogs import HOLDS_SAMPLES, READS_OBJECTS, SAMPLE_COLUMNS, SAMPLES
+from .catalogs import SAMPLE_COLUMNS, SAMPLES
 from .copying import Copied, Undecidable, copied
 from .derive import WRITES, keeps_values
 from .document import Document
 from .hidden import Column, Hidden, Permits, hidden_columns, hides_anything, permitted_uses
 from .inference import Refusal, Stance, asks, copies, guesses, keeps, refers
-from .judge import Asker
+from .judge import OPAQUE, Asker
 from .layout import Layout, lay_out
 from .lineage.follow import Flow, follow
 from .lineage.value import UNSURE, Value
@@ -24,15 +25,15 @@ from .memory import Cursor
 from .nets import Net, net
 from .outlets import is_stood_in_for, outlet, stand_ins
 from .paths import path
+from .reads import copies_to_client, only_copies, reads_anything, reads_rows, reads_samples, returns_rows, said, sees_none
 from .sql.analysis import Access, Analysis, Name
 from .sql.catalog import Catalog
-from .sql.functions import MAY_READ_ANYTHING, UNKNOWN
+from .sql.functions import MAY_READ_ANYTHING
 from .sql.parse import Unreadable, parse
+from .unasked import Running, running
 
 COMPUTED = Mask("null")
 """What stands in for values that may be computed from hidden columns."""
-_NO_ROWS_READ = frozenset(["returning", "references", "like"])
-"""Details of `select` accesses that read no rows for the statement to keep."""
 _ASKS = frozenset(["insert", "update", "delete", "cluster"])
 """Actions that check constraints, or order rows by an index."""
 _CHANGES_MEANING = frozenset(["alter", "create"])
@@ -64,13 +65,17 @@ class Disclosure:
         anywhere: bool = False,
         offline: bool = False,
         net: Net | None = None,
+        runs: Running | None = None,
     ) -> None:
-        """`samples`: whether the catalogs that hold samples of data are hidden too. `layout` is None while the catalog is not
+        """`runs`: what statements run unasked.
+
+        `samples`: whether the catalogs that hold samples of data are hidden too. `layout` is None while the catalog is not
         known; then everything closes, unless `offline` says that nothing runs. `anywhere`: columns are hidden in this or another
         database of the resource."""
         self.hidden = hidden
         self._samples = samples
         self._net = net
+        self._runs = runs or Running()
         self._layout = layout
         self._place = place
         self._anywhere = anywhere
@@ -85,42 +90,62 @@ class Disclosure:
         self, analyses: Sequence[Analysis], texts: Sequence[str], resolver: Resolver, cursors: Sequence[Cursor]
     ) -> Exposure:
         """For all that an operation runs. `cursors`: those that it reads."""
-        if self._anywhere and (said := outlet(analyses)):
-            reason = f"no policy permits derive: {said} could bring hidden columns where no mask reaches them"
+        if self._anywhere and (way := outlet(analyses)):
+            reason = f"no policy permits derive: {way} could bring hidden columns where no mask reaches them"
             return Exposure(None, reason, "Ask a database administrator to do it.", True)
-        samples = self._samples and any(_reads_samples(part) for part in analyses)
+        samples = self._samples and any(reads_samples(part) for part in analyses)
         if not self.hidden and not samples:
-            return self._watched_copy(texts[0], resolver) if _only_copies(analyses) else Exposure()
-        if self._blind and any(map(_reads_anything, analyses)):
+            return self._watched_copy(texts[0], resolver) if only_copies(analyses) else Exposure()
+        if self._blind and any(map(reads_anything, analyses)):
             return Exposure(
                 None, f"the catalog of {self._place} is not known, so hidden columns can't be found", "Try again.", True
             )
-        if self.hidden and not _only_copies(analyses) and any(_copies_to_client(part) for part in analyses):
+        if self.hidden and not only_copies(analyses) and any(copies_to_client(part) for part in analyses):
             return Exposure(
                 None, "COPY beside another statement can't be masked, as what is which can't be told", "Send it alone.", True
             )
-        answers = any(map(_returns_rows, analyses))
-        touched = samples or any(cursor.touches for cursor in cursors) or any(self._touches(part, resolver) for part in analyses)
+        answers = any(map(returns_rows, analyses))
+        met = [run for part, body in zip(analyses, texts, strict=True) for run in self._runs.met(part, body, resolver)]
+        looked_at = {column for part in analyses for column in self._runs.looked_at(part, resolver)}
+        if found := unasked.refusal(met, self._tagged(), self.stance.permits, self.stance.named) or unasked.guessed(
+            looked_at, self.stance.permits, self.stance.named
+        ):
+            return Exposure(None, found.reason, found.hint, True)
+        touched = (
+            samples
+            or bool(met)
+            or any(cursor.touches for cursor in cursors)
+            or any(self._touches(part, resolver) for part in analyses)
+        )
         if not touched:
             # The origins that the masks go by are not in a COPY; these are of tables known to be clean.
-            if _only_copies(analyses):
+            if only_copies(analyses):
                 return self._watched_copy(texts[0], resolver)
             return Exposure(self._plan) if answers else Exposure()
-        flows = [self._flow(*part, resolver) for part in zip(analyses, texts, strict=True)]
+        unknown = any(run.changes or run.gives for run in met)
+        flows = [self._flow(*part, resolver, unknown) for part in zip(analyses, texts, strict=True)]
         by_text = any(flow.by_place for flow in flows)
         # CREATE TABLE AS EXECUTE writes what another text reads.
-        reading = {a for part in analyses for a in part.accesses if _reads_rows(a, part) and self._may_be_dirty(a, resolver)}
-        said = "catalogs that hold samples" if samples and not reading else _said(reading, "select")
-        copy, why = self._copied(texts[0], flows[0]) if _only_copies(analyses) else (None, "")
+        reading = {a for part in analyses for a in part.accesses if reads_rows(a, part) and self._may_be_dirty(a, resolver)}
+        what = "catalogs that hold samples" if samples and not reading else said(reading, "select")
+        copy, why = self._copied(texts[0], flows[0]) if only_copies(analyses) else (None, "")
         for analysis, flow in zip(analyses, flows, strict=True):
-            if (refusal := self._refusal(analysis, flow, said, resolver, why)) is not None:
+            if (refusal := self._refusal(analysis, flow, what, resolver, why)) is not None:
                 return Exposure(None, refusal.reason, refusal.hint, True, by_text)
         if copy is not None:
             return Exposure(ReplyPlan(scrub_errors=True, copy=copy.shape, copy_masks=copy.masks), touches=True, by_text=True)
         plan = self._plan_for(analyses, flows, samples=samples, answers=answers)
+        if any(run.changes for run in met):
+            # What comes back under a clean column's name is what a trigger or a default put there.
+            plan = msgspec.structs.replace(plan, clean_tables=frozenset(), clean_columns=frozenset())
+        if not met and self._layout is not None and sees_none(analyses, flows, self.stance, self._layout.catalog, resolver):
+            plan = msgspec.structs.replace(plan, scrub_errors=False)
         if len(cursors) == 1 and len(analyses) == 1 and analyses[0].statements == 1:
             plan = msgspec.structs.replace(plan, clean_positions=cursors[0].clean, columns=cursors[0].columns)
         return Exposure(plan, touches=True, by_text=by_text)
+
+    def _tagged(self) -> set[Column]:
+        return {(*place, column) for place, columns in self.hidden.items() for column in columns}
 
     def _copied(self, text: str, flow: Flow) -> tuple[Copied | None, str]:
         """The fields of a COPY that must be looked at, None where they need not; with why they can't be, if so."""
@@ -141,10 +166,11 @@ class Disclosure:
         copy, _ = self._copied(text, self.flow(text, resolver))
         return Exposure(ReplyPlan(copy=copy.shape, copy_masks=copy.masks), by_text=True) if copy is not None else Exposure()
 
-    def _flow(self, analysis: Analysis, text: str, resolver: Resolver) -> Flow:
+    def _flow(self, analysis: Analysis, text: str, resolver: Resolver, unknown: bool) -> Flow:
+        """`unknown`: what runs unasked may give any value."""
         flow = self.flow(text, resolver)
         if not self._calls_stand_in(analysis):
-            return flow
+            return msgspec.structs.replace(flow, outputs=None, answer=UNSURE) if unknown else flow
         return msgspec.structs.replace(flow, outputs=None, answer=UNSURE, lost=True)
 
     def _calls_stand_in(self, analysis: Analysis) -> bool:
@@ -171,7 +197,7 @@ class Disclosure:
     def _plan_for(self, analyses: Sequence[Analysis], flows: Sequence[Flow], *, samples: bool, answers: bool) -> ReplyPlan:
         if not answers:
             return msgspec.structs.replace(self._plan, computed=COMPUTED, scrub_errors=True)
-        if _only_copies(analyses):
+        if only_copies(analyses):
             # Nothing hidden is among the rows; errors may tell of what was read.
             return ReplyPlan(scrub_errors=True)
         # The text of an EXECUTE answers with the rows of the one that it names.
@@ -185,7 +211,7 @@ class Disclosure:
 
     def watched(self, plan: ReplyPlan | None, analyses: Sequence[Analysis]) -> ReplyPlan | None:
         """`plan` with the replies looked through for what detectors find, where rows come back."""
-        return plan if self._net is None or not any(map(_returns_rows, analyses)) else self._net.over(plan)
+        return plan if self._net is None or not any(map(returns_rows, analyses)) else self._net.over(plan)
 
     def mask_of(self, schema: str, table: str, column: str) -> str | None:
         """The kind of mask that a plain reference to the column gets; None where its values pass."""
@@ -228,7 +254,7 @@ class Disclosure:
         `why`: why the rows of a COPY can't be masked; empty when they can."""
         dirty = {a for a in analysis.accesses if a.kind == "table" and self._may_be_dirty(a, resolver)}
         if why and "copy_out" in analysis.effects:
-            refusal = copies(flow, self.stance, _said(dirty, "copy_out") or "what may hold hidden columns", why)
+            refusal = copies(flow, self.stance, said(dirty, "copy_out") or "what may hold hidden columns", why)
             if refusal is not None:
                 return refusal
         defined = sorted((a for a in dirty if a.action in _CHANGES_MEANING and self._is_dirty(a, resolver)), key=str)
@@ -316,7 +342,23 @@ def disclose(
     permits = permitted_uses(document, asker, resource, database, hidden)
     watch = net(document, asker, resource, database, catalog, hash_key)
     anywhere = bool(hidden) or hides_anything(document, asker, resource)
-    return Disclosure(hidden, samples, layout, path(resource, database), permits, anywhere=anywhere, offline=offline, net=watch)
+
+    def calls(schema: str, name: str) -> bool:
+        call = Ask("call", "Function", path(resource, database, schema, name), (("detail", ""),), (OPAQUE,))
+        return asker.ask([call], ())[0].allowed
+
+    runs = running(layout.catalog, _hidden_names(layout), layout.places, calls) if layout is not None and hidden else None
+    return Disclosure(
+        hidden, samples, layout, path(resource, database), permits, anywhere=anywhere, offline=offline, net=watch, runs=runs
+    )
+
+
+def _hidden_names(layout: Layout) -> dict[int, frozenset[str]]:
+    """The relations that show hidden values, to the names of the columns in which these may be."""
+    found: dict[int, frozenset[str]] = {}
+    for oid, number in layout.places:
+        found[oid] = found.get(oid, frozenset()) | {layout.catalog.columns(oid)[number]}
+    return found
 
 
 _HINT = "Leave the hidden columns out, or ask for a policy that permits reveal on their tags."
@@ -328,44 +370,6 @@ def _unfollowed(analysis: Analysis, reading: str) -> Refusal | None:
     if not keeper:
         return None
     return Refusal(f"no policy permits derive: {keeper} could keep hidden columns of {reading} where no mask reaches them", _HINT)
-
-
-def _only_copies(analyses: Sequence[Analysis]) -> bool:
-    """Whether nothing but the rows of one COPY comes back."""
-    return len(analyses) == 1 and analyses[0].statements == 1 and "copy_out" in analyses[0].effects
-
-
-def _copies_to_client(analysis: Analysis) -> bool:
-    return "copy_out" in analysis.effects and not {"file", "program"} & set(analysis.flags)
-
-
-def _said(accesses: Collection[Access], action: str) -> str:
-    return ", ".join(sorted({str(access.name) for access in accesses if access.action == action}))
-
-
-def _reads_rows(access: Access, analysis: Analysis) -> bool:
-    if access.action != "select":
-        return False
-    # In WITH, what is returned is read by the rest of the statement.
-    return access.detail not in _NO_ROWS_READ or (access.detail == "returning" and "data_modifying_cte" in analysis.flags)
-
-
-def _reads_anything(analysis: Analysis) -> bool:
-    user = any(access.kind == "table" and access.name and access.name.schema != "pg_catalog" for access in analysis.accesses)
-    return user or any(kind == UNKNOWN for _, kind in analysis.functions) or bool({"do", "call"} & set(analysis.effects))
-
-
-def _reads_samples(analysis: Analysis) -> bool:
-    return any(name.name in READS_OBJECTS for name, _ in analysis.functions) or any(
-        access.kind == "table" and access.name is not None and access.name.name in HOLDS_SAMPLES for access in analysis.accesses
-    )
-
-
-_RETURNS = frozenset(["select", "fetch", "execute", "call", "copy_out", "explain"])
-
-
-def _returns_rows(analysis: Analysis) -> bool:
-    return bool(_RETURNS & set(analysis.effects)) or "returning" in analysis.flags
 
 
 def _origins(hidden: Hidden) -> dict[Column, frozenset[Column]]:

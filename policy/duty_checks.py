@@ -13,7 +13,7 @@ from .strict import Mistake, suggest
 if TYPE_CHECKING:
     from .sections import Tables
 
-NO_DUTY = frozenset(["reveal", "match", "derive", "approve", "issue", "operate", "resolve", "session"])
+NO_DUTY = frozenset(["reveal", "match", "derive", "approve", "issue", "operate", "look", "replay", "resolve", "session"])
 """Actions that are no part of a task: what may be seen, what users do, questions for names, what every session does."""
 
 

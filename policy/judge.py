@@ -12,6 +12,8 @@ from .cedar import Rulebook, names_exactly
 
 NAMED_IN_REASON = 3
 """Accesses that a reason names before it says how many more there are."""
+MAX_ANSWERS = 4096
+"""Answers that one asker keeps: some 300 bytes each."""
 OPAQUE = ("FunctionClass", "unknown")
 """Functions of unknown body: a policy must name the very function to permit a call."""
 
@@ -50,11 +52,28 @@ class Asker:
         self._slice = book.slice(self._principal, groups)
         # What no policy speaks of can't change a decision. (`context["appro\u{76}al"]` would be missed: a hold less, so closed.)
         self.heeds_approval = any("approval" in rule.text for rule in self.rules)
+        # What Cedar reads beside the policies, the principal and the standing entities, all of which are of this asker's epoch:
+        # the object with its groups and facts, the flags, the approval. Most of a new statement's cost was to ask the same again.
+        self._answers: dict[tuple[Ask, frozenset[str], Approval | None], Answer] = {}
+
+    @property
+    def kept(self) -> int:
+        """How many answers are kept, at most `MAX_ANSWERS` beyond those of one call."""
+        return len(self._answers)
 
     def ask(self, asks: Sequence[Ask], flags: Iterable[str], approval: Approval | None = None) -> list[Answer]:
         """The policies' answers in order."""
-        answers = self._book.answer(self._slice, self._principal, asks, flags, approval)
-        return [self._strict(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
+        context = frozenset(flags)
+        keys = [(ask, context, approval) for ask in asks]
+        known = self._answers
+        new = [key for key in dict.fromkeys(keys) if key not in known]
+        if new:
+            if len(known) + len(new) > MAX_ANSWERS:
+                known = self._answers = {key: known[key] for key in keys if key in known}
+            asked = [ask for ask, _, _ in new]
+            answers = self._book.answer(self._slice, self._principal, asked, context, approval)
+            known.update(zip(new, map(self._strict, asked, answers), strict=True))
+        return [known[key] for key in keys]
 
     def _strict(self, ask: Ask, answer: Answer) -> Answer:
         """A function of unknown body may do anything, so a permit that merely includes it does not count."""

@@ -41,6 +41,8 @@ class Layout(msgspec.Struct, frozen=True):
     of; to none where that can't be told."""
     answers: Answers
     """What writes tell of tagged columns."""
+    places: Mapping[tuple[int, int], frozenset[Column]]
+    """`origins` by (table OID, attribute number)."""
     catalog: Catalog
 
     def knows(self, schema: str, name: str) -> bool:
@@ -90,6 +92,7 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
         _names(views, catalog),
         _by_name(origins, catalog),
         answers(catalog, origins) if hidden else {},
+        {place: frozenset(tagged) for place, tagged in origins.items()},
         catalog,
     )
 

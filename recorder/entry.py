@@ -58,6 +58,14 @@ class DaemonStop(Entry, tag="daemon.stop"):
 
     reason: str
     flows: int = 0
+    user: str = ""
+    """Who asked for a restart on the control socket; empty for a signal."""
+    uid: int = -1
+    provider: str = ""
+    policies: Texts = ()
+    """Policies that permit the user to do so."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class FlowOpen(Entry, tag="flow.open"):
@@ -299,6 +307,8 @@ class GrantIssued(Entry, tag="grant.issued"):
     request: str = ""
     """The request for approval that it came from."""
     reason: Text = ""
+    provider: str = ""
+    """The identity provider at which they signed in; empty for a UNIX user."""
     groups: Texts = ()
     """Groups that a sign-in gave the user, beside those of the configuration."""
 
@@ -325,6 +335,7 @@ class GrantRevoked(Entry, tag="grant.revoked"):
     left: int = 0
     """Uses that nobody has any more."""
     reason: Text = ""
+    provider: str = ""
     groups: Texts = ()
     """Groups that a sign-in gave the user, beside those of the configuration."""
 
@@ -474,7 +485,36 @@ class IdentityEnded(Entry, tag="identity.ended"):
     digest: str = ""
     cgroup: Text = ""
     user: str = ""
-    """UNIX user who revoked it; empty when nobody did."""
+    """User who revoked it; empty when nobody did."""
+    uid: int = -1
+    provider: str = ""
+    policies: Texts = ()
+    """Policies that permit the user to do so."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
+
+
+class Replayed(Entry, tag="recording.replayed"):
+    """A user read recordings through the daemon; written before they are shown. Of no flow."""
+
+    user: str
+    uid: int = -1
+    provider: str = ""
+    """The identity provider at which they signed in; empty for a UNIX user."""
+    recording: int = 0
+    """The flow whose recording it was; 0 for a list or a search."""
+    filters: Pairs = ()
+    """What was asked for: (name, value)."""
+    agents: Texts = ()
+    """Whose recordings are in the answer."""
+    count: int = 0
+    """How many flows, or operations that a search found."""
+    payloads: bool = False
+    """Whether captured replies and long statements are in it."""
+    policies: Texts = ()
+    """Policies that permit the user to do so."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class PolicyLoad(Entry, tag="policy.load"):

@@ -36,6 +36,7 @@ from .entry import (
     Operation,
     PolicyLoad,
     ProbeFailed,
+    Replayed,
     Reply,
     Request,
     RoadDenied,
@@ -47,6 +48,6 @@ from .entry import (
 KINDS: tuple[type[Entry], ...] = (
     DaemonStart, DaemonStop, FlowOpen, FlowRefused, FlowClose, Session, Encrypted, Operation, Decision, Reply, Captured, Opaque,
     Withdrawn, Request, Approval, SignedIn, GrantIssued, GrantUsed, GrantRevoked, Cancel, NameAsked, NameAnswered, RoadDenied,
-    IdentityVerified, IdentityRefused, IdentityEnded, PolicyLoad, AgentStopped, AgentResumed, ProbeFailed, Fault, LogBegin,
-    LogCut, LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
+    IdentityVerified, IdentityRefused, IdentityEnded, PolicyLoad, AgentStopped, AgentResumed, Replayed, ProbeFailed, Fault,
+    LogBegin, LogCut, LogResumed, LogRemoved, LogKey, JournalOpen, JournalEnd,
 )  # fmt: skip

@@ -25,6 +25,7 @@ from hostguard.agent.flow import Flow
 from hostguard.agent.flows import OpenFlow
 from hostguard.agent.paths import Paths
 from hostguard.agent.restraint import Restraint
+from hostguard.agent.waiting import By
 from hostguard.identity.paths import Pattern
 from hostguard.identity.process import Process
 from hostguard.identity.users import UserRule, Users
@@ -274,7 +275,7 @@ class House:
 
     def begin(self, request: str, user: str = "bob", *, approve: bool = True, **terms: Any) -> asyncio.Task[Any]:
         """A user's answer, as far as it goes without a worker's."""
-        said = self.holds.decide(request, user=user, uid=UIDS[user], approve=approve, reason="", digest="", **terms)
+        said = self.holds.decide(request, By(user, UIDS[user]), approve=approve, reason="", digest="", **terms)
         task = self.loop.create_task(said)
         self._answers = [*(answer for answer in self._answers if not answer.done()), task]
         self.settle()

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hostguard.agent.flows import OpenFlow
 from hostguard.agent.granting import Wanted
 from hostguard.agent.hold_messages import Approved, Granted, Refuse
+from hostguard.agent.waiting import By
 from hostguard.policy.requests import Request, RequestError
 from hostguard.recorder import entry
 
@@ -121,7 +122,7 @@ class Races(RuleBasedStateMachine):
             shape=shape,
         )
         try:
-            self.house.holds.granting.issue(wanted, user, holding.UIDS[user])
+            self.house.holds.granting.issue(wanted, By(user, holding.UIDS[user]))
         except RequestError:
             assert user in ("alice", "carol")
         else:
@@ -133,7 +134,7 @@ class Races(RuleBasedStateMachine):
     def revoke(self, which: int) -> None:
         grants = self.house.holds.granting.grants.list(self.house.now, everything=False)
         grant = grants[which % len(grants)]
-        self.house.holds.granting.revoke(grant.id, "bob", holding.UIDS["bob"], "")
+        self.house.holds.granting.revoke(grant.id, By("bob", holding.UIDS["bob"]), "")
         self.revoked.add(grant.id)
         self.look("revoke")
 
@@ -151,7 +152,7 @@ class Races(RuleBasedStateMachine):
     def take_back(self, which: int) -> None:
         request = self.pending()[which % len(self.pending())]
         try:
-            self.house.holds.withdraw_ticket(request.id, user="alice", uid=holding.UIDS["alice"], reason="")
+            self.house.holds.withdraw_ticket(request.id, By("alice", holding.UIDS["alice"]), "")
         except RequestError:
             assert request.mode == "wait"
         self.look("take back")

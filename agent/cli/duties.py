@@ -16,7 +16,7 @@ from ...policy.duty_table import Table, Way
 from ...policy.duty_table import table as drawn
 from ...policy.holders import matrix
 from ..client import Client
-from .output import clock, config_option, configured, json_option, out, places, print_json, table
+from .output import clock, config_option, configured, json_option, out, places, print_json, table, tell_left_out
 
 
 @click.command("duties")
@@ -30,7 +30,9 @@ def duties(config: Path, as_json: bool, history: bool) -> None:
     1 when somebody could exercise both duties of an exclusion that is always in force.
     """
     if history:
-        rows = Client(places(config).control).get("/v1/duties")
+        client = Client(places(config).control)
+        rows = client.get("/v1/duties")
+        tell_left_out(client.left_out)
         print_json(rows) if as_json else _show_history(rows)
         return
     document = configured(config)

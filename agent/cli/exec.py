@@ -59,7 +59,8 @@ def command(config: Path, workload: str, user: str | None, token_files: tuple[st
     `[workloads.NAME]` can allow more.
 
     With --identity-token-file CMD and its children have a cgroup of their own in the workload's, and the token is verified for
-    that before CMD is run: nobody else can borrow it. The file is followed as the platform replaces it. For root.
+    that before CMD is run: nobody else can borrow it. The file is followed as the platform replaces it. For root, and
+    who policies permit it to.
     """
     document = configured(config)
     account = _account(user)

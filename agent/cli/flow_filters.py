@@ -24,7 +24,7 @@ _OPTIONS = (
     click.option("--table", default=None, help="Only what touches it: orders, public.orders or shop/shop/public/orders."),
     click.option("--verdict", type=click.Choice(VERDICTS), default=None, help="With at least one of these."),
     click.option("--tag", default=None, help="Only where values with this tag were, or would be, masked; pii has pii.email."),
-    click.option("--since", default=None, help="Since then: 90m, 12h, 7d, or 2026-11-23T08:00."),
+    click.option("--since", default=None, help="Since then: 90m, 12h, 7d, 2026-11-23T08:00, or @SECONDS since 1970."),
     click.option("--until", default=None, help="Before then."),
 )
 
@@ -42,10 +42,21 @@ def filters_of(wanted: dict[str, Any], limit: int | None = None) -> Filters:
     return Filters(**given, since_ns=wall_ns(wanted["since"]), until_ns=wall_ns(wanted["until"]), limit=limit)
 
 
+def asked_for(wanted: dict[str, Any], limit: int) -> dict[str, str]:
+    """What the options ask for, in the words of the control API; times as seconds, since the daemon may be in another zone."""
+    given = {name: str(value) for name, value in wanted.items() if value is not None}
+    for name in ("since", "until"):
+        if (moment := wall_ns(wanted[name])) is not None:
+            given[name] = f"@{moment // 10**9}"
+    return {**given, "limit": str(limit)}
+
+
 def wall_ns(text: str | None) -> int | None:
-    """``90m`` (ago) or a local time ``2026-11-23T08:00`` to wall nanoseconds."""
+    """``90m`` (ago), a local time ``2026-11-23T08:00``, or ``@SECONDS`` since 1970, to wall nanoseconds."""
     if text is None:
         return None
+    if found := re.fullmatch(r"@(\d{1,10})", text):
+        return int(found[1]) * 10**9
     if found := re.fullmatch(r"(\d+)([smhd])", text):
         return int((time.time() - int(found[1]) * UNITS_S[found[2]]) * 1e9)
     for layout in TIME_LAYOUTS:
@@ -53,4 +64,4 @@ def wall_ns(text: str | None) -> int | None:
             return int(time.mktime(time.strptime(text, layout)) * 1e9)
         except ValueError:
             continue
-    raise click.UsageError(f"{text!r} is no time: give 90m, 12h, 7d, 2026-11-23 or 2026-11-23T08:00")
+    raise click.UsageError(f"{text!r} is no time: give 90m, 12h, 7d, 2026-11-23, 2026-11-23T08:00 or @SECONDS")

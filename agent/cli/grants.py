@@ -13,7 +13,7 @@ from rich.markup import escape
 from ..client import Client
 from ..granting import SEARCH_PATH
 from .moments import MOMENT
-from .output import ago, clock, config_option, json_option, out, places, print_json, table
+from .output import ago, clock, config_option, json_option, out, places, print_json, table, tell_left_out
 
 STYLES = {"usable": "green", "waiting": "yellow"}
 
@@ -73,7 +73,9 @@ def issue(
 @config_option
 def list_grants(config: Path, as_json: bool, everything: bool) -> None:
     """List grants, the oldest first."""
-    grants = _client(config).get("/v1/grants" + ("?all=1" if everything else ""))
+    client = _client(config)
+    grants = client.get("/v1/grants" + ("?all=1" if everything else ""))
+    tell_left_out(client.left_out)
     if as_json:
         print_json(grants)
         return

@@ -62,6 +62,12 @@ def fail(message: str) -> None:
     err.print(message, markup=False)
 
 
+def tell_left_out(count: int, what: str = "look at") -> None:
+    """Say on stderr how much of an answer the daemon left out."""
+    if count:
+        err.print(f"{count} more {'is' if count == 1 else 'are'} left out, of agents that you may not {what}", style="yellow")
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)

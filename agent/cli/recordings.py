@@ -1,4 +1,4 @@
-"""``hostguard recordings``: what happened, from the log; needs no daemon."""
+"""``hostguard recordings``: what happened, from the log."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 import click
 import msgspec
 
+from ...recorder.filters import Filters
 from ...recorder.packing import LogCorrupt
 from ...recorder.reader import Reader
 from ...recorder.summaries import Summary, summaries
 from ..failures import Failure
-from .flow_filters import filter_options, filters_of
+from .asking import daemon_of, daemon_option, payloads_option, rows
+from .flow_filters import asked_for, filter_options, filters_of
 from .identity import identity_option
 from .output import clock, config_option, json_option, out, places, print_json, table
 from .recordings_export import export
@@ -25,7 +27,11 @@ from .timeline import VERDICT_STYLES, print_end, print_head, print_item
 
 @click.group("recordings")
 def command() -> None:
-    """What happened on the flows: every operation with its decision, approval and reply, from the log."""
+    """What happened on the flows: every operation with its decision, approval and reply, from the log.
+
+    Who can read the log's files needs no daemon. For others list, show, replay, search ask it: policies say whose recordings
+    they may read (action "replay"), and each look goes on record.
+    """
 
 
 for subcommand in (replay, search, export, rerun):
@@ -35,21 +41,29 @@ for subcommand in (replay, search, export, rerun):
 @command.command("list")
 @filter_options
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest so many.")
+@daemon_option
 @json_option
 @config_option
-def list_recordings(config: Path, as_json: bool, limit: int, **wanted: Any) -> None:
+def list_recordings(config: Path, as_json: bool, by_daemon: bool, limit: int, **wanted: Any) -> None:
     """List flows, the oldest first; filters about operations choose flows that have at least one."""
-    reader = Reader(places(config).log)
-    try:
-        found = summaries(reader, filters_of(wanted, limit))
-    except LogCorrupt as error:
-        raise Failure(f"the log is damaged: {error}") from None
+    paths = places(config)
+    if (client := daemon_of(paths, by_daemon)) is not None:
+        found = msgspec.convert(rows(client, "/v1/recordings", asked_for(wanted, limit)), list[Summary])
+    else:
+        found = _read(paths.log, filters_of(wanted, limit))
     if as_json:
         print_json(msgspec.to_builtins(found))
     elif not found:
         out.print("No flow on record matches.")
     else:
         _print_summaries(found)
+
+
+def _read(folder: Path, filters: Filters) -> list[Summary]:
+    try:
+        return summaries(Reader(folder), filters)
+    except LogCorrupt as error:
+        raise Failure(f"the log is damaged: {error}") from None
 
 
 def _print_summaries(found: list[Summary]) -> None:
@@ -73,12 +87,14 @@ def _escaped(text: str) -> str:
 @command.command("show")
 @click.argument("flow", type=int)
 @click.option("--full", is_flag=True, help="Long statements whole, not their beginnings.")
+@payloads_option
+@daemon_option
 @identity_option
 @json_option
 @config_option
-def show(config: Path, as_json: bool, identity: tuple[Path, ...], flow: int, full: bool) -> None:
+def show(config: Path, as_json: bool, identity: tuple[Path, ...], by_daemon: bool, payloads: bool, flow: int, full: bool) -> None:
     """Show all that is on record about one flow."""
-    found = load(config, flow, identity)
+    found = load(config, flow, identity, payloads=payloads, by_daemon=by_daemon)
     if as_json:
         print_json(msgspec.to_builtins(found))
         return

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from .asking import daemon_option, payloads_option
 from .identity import identity_option
 from .output import config_option, err, fail
 from .recordings_load import load
@@ -85,14 +86,18 @@ class Player:
 @click.argument("flow", type=int)
 @click.option("--speed", type=click.FloatRange(MIN_SPEED), default=1.0, show_default=True, help="Times as fast as it was.")
 @click.option("--max-pause", type=click.FloatRange(0), default=3.0, show_default=True, help="Seconds that no pause exceeds.")
+@payloads_option
+@daemon_option
 @identity_option
 @config_option
-def replay(config: Path, identity: tuple[Path, ...], flow: int, speed: float, max_pause: float) -> None:
+def replay(
+    config: Path, identity: tuple[Path, ...], by_daemon: bool, payloads: bool, flow: int, speed: float, max_pause: float
+) -> None:
     """Replay one flow in the terminal, with the pauses that it had.
 
     Keys: space pauses and goes on, n or → shows what comes next, ↑ and ↓ (+ and -) change the speed, q ends.
     """
-    found = load(config, flow, identity)
+    found = load(config, flow, identity, payloads=payloads, by_daemon=by_daemon)
     print_head(found)
     previous_us = 0
     try:

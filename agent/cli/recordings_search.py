@@ -15,7 +15,8 @@ from ...recorder.packing import LogCorrupt
 from ...recorder.reader import Reader
 from ...recorder.wrapping import Decrypt
 from ..failures import Failure
-from .flow_filters import filter_options, filters_of
+from .asking import daemon_of, daemon_option, rows
+from .flow_filters import asked_for, filter_options, filters_of
 from .identity import decrypt_with, identity_option, tell_unopened
 from .output import clock, config_option, err, json_option, out, places, print_json
 from .timeline import VERDICT_STYLES
@@ -29,10 +30,20 @@ BUSY_S = 30.0
 @filter_options
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest so many.")
 @click.option("--rebuild", is_flag=True, help="Make the index anew from the log first.")
+@daemon_option
 @identity_option
 @json_option
 @config_option
-def search(config: Path, as_json: bool, identity: tuple[Path, ...], text: str, limit: int, rebuild: bool, **wanted: Any) -> None:
+def search(
+    config: Path,
+    as_json: bool,
+    identity: tuple[Path, ...],
+    by_daemon: bool,
+    text: str,
+    limit: int,
+    rebuild: bool,
+    **wanted: Any,
+) -> None:
     """Find operations whose statement has all words of TEXT, the oldest first.
 
     "two words" in double quotes follow each other; cust* is any word that begins so. The index (state_dir/search.sqlite) is made
@@ -42,6 +53,12 @@ def search(config: Path, as_json: bool, identity: tuple[Path, ...], text: str, l
     if wanted["verdict"] == "refused":
         raise click.UsageError("refused connections have no statements; `hostguard recordings list --verdict refused` has them")
     paths = places(config)
+    if (client := daemon_of(paths, by_daemon)) is not None:
+        if identity or rebuild:
+            raise click.UsageError("--identity and --rebuild take the log's files, which the daemon does not give")
+        told = rows(client, "/v1/recordings/search", {**asked_for(wanted, limit), "text": text})
+        _show(msgspec.convert(told["found"], list[index.Found]), told["fresh_to"], as_json)
+        return
     try:
         with closing(_opened(None if identity else paths.search)) as connection:
             fresh = _update(connection, paths.log, rebuild, decrypt_with(identity))
@@ -54,6 +71,10 @@ def search(config: Path, as_json: bool, identity: tuple[Path, ...], text: str, l
     except sqlite3.Error as error:
         raise Failure(f"the index {paths.search}: {error}; it may be deleted, or made anew with --rebuild") from None
     tell_unopened(unopened, bool(identity))
+    _show(found, fresh, as_json)
+
+
+def _show(found: list[index.Found], fresh: int, as_json: bool) -> None:
     if as_json:
         print_json({"fresh_to": fresh, "found": msgspec.to_builtins(found)})
         return

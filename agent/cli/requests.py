@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from ..client import Client
 from .moments import MOMENT
-from .output import ago, clock, config_option, json_option, out, places, print_json, table
+from .output import ago, clock, config_option, json_option, out, places, print_json, table, tell_left_out
 
 STATE_STYLES = {"pending": "yellow", "approved": "green", "used": "green"}
 
@@ -37,7 +37,9 @@ def command() -> None:
 @config_option
 def list_requests(config: Path, as_json: bool, everything: bool) -> None:
     """List requests, the oldest first."""
-    requests = _client(config).get("/v1/requests" + ("?all=1" if everything else ""))
+    client = _client(config)
+    requests = client.get("/v1/requests" + ("?all=1" if everything else ""))
+    tell_left_out(client.left_out)
     if as_json:
         print_json(requests)
         return

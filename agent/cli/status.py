@@ -18,7 +18,7 @@ from ..paths import Paths
 from .budgets import show_budgets
 from .denied import show_denied
 from .link_status import links, show_broker, show_vouched
-from .output import ago, config_option, json_option, out, places, print_json, table
+from .output import ago, config_option, json_option, out, places, print_json, table, tell_left_out
 from .powers import show_powers
 
 FLOWS_SHOWN = 10
@@ -34,7 +34,9 @@ def command(config: Path, as_json: bool) -> None:
     """
     paths = places(config)
     try:
-        facts = Client(paths.control).get("/v1/status")
+        client = Client(paths.control)
+        facts = client.get("/v1/status")
+        tell_left_out(client.left_out)
     except DaemonDown as error:
         facts = without_daemon(paths, config, str(error))
     if as_json:

@@ -9,7 +9,10 @@ import click
 import msgspec
 
 from ...policy.document import Document
+from ...policy.generations import CantRaise, keyed_tags, raised
 from ..failures import Failure
+from ..paths import Paths
+from ..reloading import reloaded, replace_text
 from .exec import enter
 from .output import config_option, configured, json_option, print_json
 
@@ -76,6 +79,41 @@ def scan(
         f"# {resource}/{database}: {len(found)} columns of {tables} tables, at most {rows} rows of each. Review before use.\n"
     )
     click.echo(as_toml(proposed) or "# nothing to propose\n", nl=False)
+
+
+@command.command("rotate")
+@click.argument("tags", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All tags with a mask of kind hash or format.")
+@json_option
+@config_option
+def rotate(config: Path, as_json: bool, tags: tuple[str, ...], everything: bool) -> None:
+    """Give the masks of TAGS, of kind hash or format, another key.
+
+    They get one generation, one above the highest that any tag has, so that what joins among them still does, and no key that was
+    used before comes back. The configuration file is changed in these places alone, and the running daemon reads it, which is on
+    record with the file's text. What was given out before matches no more.
+    """
+    if everything == bool(tags):
+        raise click.UsageError("name tags, or say --all")
+    document = configured(config)
+    file = config.resolve()
+    text = file.read_text(encoding="utf-8")
+    known = keyed_tags(text)
+    chosen = tuple(known) if everything else tuple(dict.fromkeys(tags))
+    if not chosen:
+        raise Failure("no tag has a mask of kind hash or format")
+    generation = 1 + max(known.values(), default=0)
+    try:
+        changed = raised(text, chosen, generation)
+    except CantRaise as error:
+        raise Failure(f"{config}: {error}") from None
+    replace_text(file, changed)
+    epoch = reloaded(Paths.in_section(document.daemon).control)
+    if as_json:
+        print_json({"tags": list(chosen), "generation": generation, "epoch": epoch})
+        return
+    click.echo(f"generation {generation} for {', '.join(chosen)}")
+    click.echo(f"in force as epoch {epoch}" if epoch is not None else "no daemon runs: it will be in force at the next start")
 
 
 def _guarded(document: Document, resource: str, workload: str, database: str, rows: int) -> str:

@@ -14,7 +14,7 @@ from ..failures import Failure
 from ..verifier.presenter import present
 from ..whois import whois
 from . import login
-from .output import clock, config_option, configured, json_option, out, places, print_json, table
+from .output import clock, config_option, configured, json_option, out, places, print_json, table, tell_left_out
 
 FILED = {
     "": "no cgroup of it is filed: it is not guarded by cgroup",
@@ -101,7 +101,9 @@ def _said(facts: dict[str, Any] | None) -> str:
 @config_option
 def list_tokens(config: Path, as_json: bool) -> None:
     """List who is vouched for now: the agent, whom its token is about, by which issuer, until when, for which processes."""
-    facts = Client(places(config).control).get("/v1/identity")
+    client = Client(places(config).control)
+    facts = client.get("/v1/identity")
+    tell_left_out(client.left_out)
     if as_json:
         print_json(facts["tokens"])
         return
@@ -137,7 +139,8 @@ def present_token(config: Path, issuer: str, token_file: Any) -> None:
 def revoke(config: Path, agent: str, issuer: str | None, as_json: bool) -> None:
     """Revoke the tokens of AGENT that count now, before they expire: its connections end, and these tokens never count again.
 
-    For root. Another token of the agent is taken; to keep it out altogether, change the configuration.
+    For root, and who policies permit it to. Another token of the agent is taken; to keep it out altogether, change the
+    configuration.
     """
     revoked = Client(places(config).control).post("/v1/identity/revoke", {"agent": agent, "issuer": issuer})["revoked"]
     if as_json:

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import pwd
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
 from ...kernel import cgroups
 from ...kernel.errors import KernelError
-from ...policy.requests import NotAllowed
 from ..ledger import LedgerUnavailable
+from ..routes import Caller, Right, Routes
 from .bindings import Binding, binding_facts
 from .service import Vouching
-
-
-class Peer(Protocol):
-    """Who calls, as the kernel says."""
-
-    @property
-    def uid(self) -> int: ...
-
-
-PeerOf = Callable[[web.Request], Peer]
-"""Raises NotAllowed."""
 
 
 class Calls:
@@ -34,28 +22,29 @@ class Calls:
     def __init__(self, vouching: Vouching) -> None:
         self._vouching = vouching
 
-    def add(self, router: web.UrlDispatcher, peer_of: PeerOf) -> None:
-        """`peer_of`: the caller, if it may look at things."""
-        self._peer_of = peer_of
-        router.add_get("/v1/identity", self._list)
-        router.add_post("/v1/identity/follow", self._follow)
-        router.add_post("/v1/identity/revoke", self._revoke)
+    def add(self, routes: Routes) -> None:
+        """Answer to them."""
+        routes.add("GET", "/v1/identity", Right("look", "identities"), self._list)
+        routes.add("POST", "/v1/identity/follow", Right("operate", "follow_identity"), self._follow)
+        routes.add("POST", "/v1/identity/revoke", Right("operate", "revoke_identity"), self._revoke)
 
-    async def _list(self, request: web.Request) -> web.Response:
-        self._peer_of(request)
+    async def _list(self, request: web.Request, caller: Caller) -> web.Response:
         facts: dict[str, Any] = self._vouching.facts()
+        facts["tokens"] = caller.seen(facts["tokens"], "identities")
         pid = request.query.get("pid", "")
         if pid.isdecimal():
-            facts["process"] = await self._process(int(pid))
+            facts["process"] = await self._process(int(pid), caller)
         return web.json_response(facts)
 
-    async def _process(self, pid: int) -> dict[str, Any]:
+    async def _process(self, pid: int, caller: Caller) -> dict[str, Any]:
         """What is verified of a process now."""
         try:
             cgroup = cgroups.cgroup_id(cgroups.of_process(pid))
         except KernelError as error:
             return {"missing": str(error), "issuer": "", "subject": "", "roles": [], "until": 0}
         agent = await self._vouching.agent_of(pid)
+        if agent and not caller.sees(agent, "identities"):
+            return {"missing": "you may not look at who vouches for it", "issuer": "", "subject": "", "roles": [], "until": 0}
         standing = self._vouching.standing(agent, cgroup)
         bearer = standing.bearer
         return {
@@ -66,11 +55,11 @@ class Calls:
             "until": standing.until,
         }
 
-    async def _follow(self, request: web.Request) -> web.Response:
+    async def _follow(self, request: web.Request, caller: Caller) -> web.Response:
         """``hostguard exec`` has made a cgroup, for whose processes the token in a file is."""
-        self._root(request, "follow a token's file")
         match await _body(request):
             case {"agent": str(agent), "issuer": str(issuer), "cgroup": str(cgroup), "token_file": str(file)}:
+                caller.insist(agent, f"have a token's file followed for agent {agent}")
                 try:
                     error = await self._vouching.follow(agent, issuer, Path(cgroup), file)
                 except (KernelError, ValueError) as failure:
@@ -78,24 +67,18 @@ class Calls:
                 return web.json_response({"error": error})
         return web.json_response({"error": "expected agent, issuer, cgroup, token_file"}, status=400)
 
-    async def _revoke(self, request: web.Request) -> web.Response:
-        """What is revoked of an agent's, by all issuers or one, for all its processes or those in a cgroup."""
-        peer = self._root(request, "revoke a token")
+    async def _revoke(self, request: web.Request, caller: Caller) -> web.Response:
+        """What is revoked of an agent's, by all issuers or one."""
         match await _body(request):
             case {"agent": str(agent), "issuer": str() | None as issuer}:
+                policies = caller.insist(agent, f"revoke tokens of agent {agent}")
                 chosen = _chosen(list(self._vouching.bindings), agent, issuer)
                 try:
-                    self._vouching.revoke(chosen, pwd.getpwuid(peer.uid).pw_name)
+                    self._vouching.revoke(chosen, caller.by, policies)
                 except LedgerUnavailable as error:
                     return web.json_response({"error": f"it can't be kept: {error}"}, status=500)
                 return web.json_response({"revoked": [binding_facts(binding) for binding in chosen]})
         return web.json_response({"error": "expected agent, and an issuer or null"}, status=400)
-
-    def _root(self, request: web.Request, what: str) -> Peer:
-        peer = self._peer_of(request)
-        if peer.uid != 0:
-            raise NotAllowed(f"only root may {what}")
-        return peer
 
 
 def _chosen(bindings: Sequence[Binding], agent: str, issuer: str | None) -> list[Binding]:

@@ -23,6 +23,8 @@ from ..attribution import Attributor
 from ..child import Child
 from ..ledger import LedgerUnavailable
 from ..records import Records
+from ..rights import named
+from ..waiting import By
 from . import messages
 from .bindings import ALL, Binding, Bindings, How, Standing, binding_facts, not_the_one
 from .door import Peer
@@ -36,6 +38,7 @@ LOOK_S = 0.2
 TIDY_S = 5.0
 YOUNG_S = 60.0
 """A cgroup of `hostguard exec` may be empty for so long: its program has not entered it yet."""
+NOBODY = By()
 MAX_A_MINUTE = 20
 """Tokens of one agent that are looked at in a minute, however often it presents some."""
 
@@ -242,32 +245,31 @@ class Vouching:
             return "unavailable", f"what was revoked or used is not known: {error}"
         return "", ""
 
-    def end(self, key: Key, reason: str, user: str = "") -> bool:
+    def end(self, key: Key, reason: str, by: By = NOBODY, policies: tuple[str, ...] = ()) -> bool:
         """An issuer's word counts no more, at once. Whether there was one."""
         binding = self.bindings.get(key)
         if binding is None:
             self.bindings.explain(key, reason)
             return False
         self.bindings.drop(key, reason)
-        self._ended(binding, reason, user)
+        self._ended(binding, reason, by, policies)
         self.on_change()
         return True
 
-    def _ended(self, binding: Binding, reason: str, user: str = "") -> None:
-        vouched = binding.vouched
-        self._records.note(
-            0,
-            entry.IdentityEnded(
-                binding.agent, binding.issuer, vouched.issuer, vouched.subject, reason, binding.digest, binding.cgroup, user
-            ),
+    def _ended(self, binding: Binding, reason: str, by: By = NOBODY, policies: tuple[str, ...] = ()) -> None:
+        vouched, user = binding.vouched, "" if by is NOBODY else named(by)
+        whose = binding.agent, binding.issuer, vouched.issuer, vouched.subject
+        ended = entry.IdentityEnded(
+            *whose, reason, binding.digest, binding.cgroup, user, by.uid, by.provider, policies, by.groups
         )
+        self._records.note(0, ended)
 
-    def revoke(self, chosen: Sequence[Binding], user: str) -> None:
+    def revoke(self, chosen: Sequence[Binding], by: By, policies: tuple[str, ...]) -> None:
         """Have these count no more, nor their tokens if they come again. Raises LedgerUnavailable."""
         marks = {mark: b.vouched.expires_at for b in chosen for mark in _marks(b.digest, b.vouched)}
         self._remembered.revoke(marks, time.time())
         for binding in chosen:
-            self.end(binding.key, "it was revoked", user)
+            self.end(binding.key, "it was revoked", by, policies)
 
     async def follow(self, agent: str, issuer: str, cgroup: Path, token_file: str) -> str:
         """Verify the token in a file for the processes of a cgroup, and follow it. Why not; empty when it is verified."""

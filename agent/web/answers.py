@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from ...policy.grants import NotThere, UnknownGrant
+from ...policy.decide import Decider
+from ...policy.grants import Grant, NotThere, UnknownGrant
 from ...policy.requests import AlreadyDecided, BookFull, NotAllowed, RequestError, UnknownRequest
 from ..drawing import Drawing, NotDrawn
 from ..grantview import grant_brief, grant_facts
 from ..history import History
 from ..holds import Holds
 from ..ledger import LedgerUnavailable
+from ..rights import Rights
+from ..waiting import By
 from . import messages
 from .sessions import Session, Sessions
 
@@ -38,11 +42,15 @@ MAX_HISTORY = 500
 class Answers:
     """To all sessions of one daemon."""
 
-    def __init__(self, sessions: Sessions, holds: Holds, history: History, drawing: Drawing) -> None:
+    def __init__(
+        self, sessions: Sessions, holds: Holds, history: History, drawing: Drawing, rights: Rights, decider: Decider
+    ) -> None:
         self._sessions = sessions
         self._holds = holds
         self._history = history
         self._drawing = drawing
+        self._rights = rights
+        self._decider = decider
 
     async def told(self, asked: Asked) -> messages.Told:
         """What is said to one call."""
@@ -50,18 +58,16 @@ class Answers:
         if session is None:
             return messages.Told(asked.id, 401)
         try:
-            body = await self._body(asked, session)
+            body = await self._body(asked, By(session.user, session.uid, session.provider, session.groups))
         except (RequestError, LedgerUnavailable) as error:
             return _told(asked.id, session, STATUS.get(type(error), 409), str(error))
         return _told(asked.id, session, body=body)
 
-    async def _body(self, asked: Asked, session: Session) -> Any:
+    async def _body(self, asked: Asked, by: By) -> Any:
         if isinstance(asked, messages.Answer):
             return await self._holds.decide(
-                asked.request,
-                user=session.user,
-                provider=session.provider,
-                groups=session.groups,
+                self._request(asked.request, by),
+                by,
                 approve=asked.approve,
                 reason=asked.reason,
                 digest=asked.digest,
@@ -69,50 +75,77 @@ class Answers:
                 until=asked.until,
             )
         if isinstance(asked, messages.OnGrant):
-            return self._on_grant(asked, session)
+            return self._on_grant(asked, by)
         match asked.what:
-            case "waiting" | "everything":
-                return self._holds.briefly(everything=asked.what == "everything")
             case "request":
-                return self._holds.show_to(asked.which, session.user, session.groups)
+                return self._holds.show_to(self._request(asked.which, by), by)
             case "grants":
-                return self._grants()
+                return self._grants(by)
             case "grant":
-                return self._grant(asked.which, session)
+                return self._shown(asked.which, by)
             case "duties":
-                return await self._duties()
-        return {"waiting": self._holds.pending}
+                return await self._duties(by)
+        rows = self._seen(self._holds.briefly(everything=asked.what == "everything"), by, "requests")
+        return rows if asked.what in ("waiting", "everything") else {"waiting": len(rows)}
+
+    def _seen(self, rows: Iterable[dict[str, Any]], by: By, what: str) -> list[dict[str, Any]]:
+        """Those of the rows whose ``agent`` they may look at."""
+        return [row for row in rows if self._rights.sees(by, row["agent"], what)]
+
+    def _request(self, name: str, by: By) -> str:
+        """The request's id, if they may know of it. Raises UnknownRequest."""
+        if not self._rights.sees(by, self._holds.agent_of(name), "requests"):
+            raise UnknownRequest(f"There is no request {name}.")
+        return name
 
     # -- grants -----------------------------------------------------------------------------------------------------------------
 
-    def _grants(self) -> dict[str, Any]:
+    def _grants(self, by: By) -> dict[str, Any]:
         now = time.time()
-        found = self._holds.granting.grants.list(now, everything=False)
+        open_grants = self._holds.granting.grants.list(now, everything=False)
+        found = [grant for grant in open_grants if self._rights.sees(by, grant.agent, "grants")]
         return {"grants": [grant_brief(grant, now) for grant in found[:MAX_GRANTS]], "more": max(0, len(found) - MAX_GRANTS)}
 
-    def _grant(self, name: str, session: Session) -> dict[str, Any]:
-        granting = self._holds.granting
-        grant = granting.grants.get(name)
-        may_revoke, may_endorse = granting.rights(grant, session.user, session.groups)
-        return {**grant_facts(grant, time.time()), "may_revoke": may_revoke, "may_endorse": may_endorse}
+    def _grant(self, name: str, by: By) -> Grant:
+        """The grant, if they may know of it. Raises UnknownGrant."""
+        grant = self._holds.granting.grants.get(name)
+        if not self._rights.sees(by, grant.agent, "grants"):
+            raise UnknownGrant(f"There is no grant {name}.")
+        return grant
 
-    def _on_grant(self, asked: messages.OnGrant, session: Session) -> dict[str, Any]:
-        granting = self._holds.granting
-        if asked.verb == "revoke":
-            changed = granting.revoke(asked.grant, session.user, -1, asked.reason, session.groups)
-        else:
-            changed = granting.endorse(asked.grant, session.user, -1, session.groups)
-        return grant_facts(changed, time.time())
+    def _shown(self, name: str, by: By) -> dict[str, Any]:
+        grant, now, granting = self._grant(name, by), time.time(), self._holds.granting
+        is_open = grant.state(now) in ("usable", "waiting")
+        decides = is_open and granting.may_end(grant, by)
+        may_revoke = is_open and self._rights.ask(by, "operate", grant.agent, verb="revoke_grant", decides=decides).allowed
+        return {
+            **grant_facts(grant, now),
+            "may_revoke": may_revoke,
+            "may_endorse": is_open and granting.may_endorse(grant, by),
+        }
+
+    def _on_grant(self, asked: messages.OnGrant, by: By) -> dict[str, Any]:
+        grant, granting = self._grant(asked.grant, by), self._holds.granting
+        if asked.verb == "endorse":
+            return grant_facts(granting.endorse(grant.id, by), time.time())
+        terms: dict[str, str | bool] = {"verb": "revoke_grant", "decides": granting.may_end(grant, by)}
+        self._rights.insist(by, "operate", grant.agent, f"revoke {grant.id}", **terms)
+        return grant_facts(granting.revoke(grant.id, by, asked.reason), time.time())
 
     # -- duties -----------------------------------------------------------------------------------------------------------------
 
-    async def _duties(self) -> dict[str, Any]:
+    async def _duties(self, by: By) -> dict[str, Any]:
+        """The matrix, for who may look at every agent in it: a user's conflict names the agents by which they have it."""
+        self._rights.insist(by, "look", None, "look at who exercised which duties", what="duties")
         table, failure = None, ""
-        try:
-            table = await self._drawing.get(DRAW_S)
-        except NotDrawn as error:
-            failure = str(error)
-        rows = await self._history.facts()
+        if all(self._rights.sees(by, agent, "history") for agent in self._decider.policy.document.agents):
+            try:
+                table = await self._drawing.get(DRAW_S)
+            except NotDrawn as error:
+                failure = str(error)
+        else:
+            failure = "There are agents that you may not look at, so who could exercise which duty is not shown."
+        rows = self._seen(await self._history.facts(), by, "history")
         return {"table": table, "failure": failure, "history": rows[:MAX_HISTORY], "more": max(0, len(rows) - MAX_HISTORY)}
 
 

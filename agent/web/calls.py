@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ...policy.requests import NotAllowed
 from ...recorder.visible import visible
+from ..routes import Routes
 from .keeper import Keeper
 from .sessions import Session
 from .signing import hashed
@@ -30,7 +31,7 @@ class SignIns:
     def __init__(self, page: Keeper | None) -> None:
         self._page = page
 
-    def add_to(self, router: web.UrlDispatcher, uid_of: UidOf) -> None:
+    def add_to(self, routes: Routes, uid_of: UidOf) -> None:
         """Answer to them."""
 
         async def begin(request: web.Request) -> web.Response:
@@ -57,9 +58,9 @@ class SignIns:
                 self._open().sessions.close(session.key)
             return web.json_response({"session": None if session is None else facts_of(session)})
 
-        router.add_post("/v1/sign-in", begin)
-        router.add_post("/v1/sign-in/{handle}", ask)
-        router.add_post("/v1/sign-out", leave)
+        routes.open("POST", "/v1/sign-in", begin)
+        routes.open("POST", "/v1/sign-in/{handle}", ask)
+        routes.open("POST", "/v1/sign-out", leave)
 
     def session(self, request: web.Request, uid: int) -> Session | None:
         """That of who calls; None for who says none. Raises NotAllowed for one that is over, or another UNIX user's."""

@@ -33,6 +33,7 @@ from ..kept import Kept
 from ..leaves import Leaf
 from ..names.upstreams import NoAnswer
 from ..records import Records
+from ..rights import Rights
 from ..sandbox import seccomp
 from ..sandbox.cage import Cage
 from . import messages
@@ -67,6 +68,7 @@ class Keeper(Kept):
         holds: Holds,
         history: History,
         records: Records,
+        rights: Rights,
         faults: Faults,
         leaves: Callable[[], tuple[Leaf, ...]],
         look_up: LookUp,
@@ -90,7 +92,7 @@ class Keeper(Kept):
         self._listener = listener if document.web.address else None
         self.sessions = Sessions(document.web.session_s, lambda user: user in decider.policy.document.users)
         self.drawing = Drawing(decider)
-        self._answers = Answers(self.sessions, holds, history, self.drawing)
+        self._answers = Answers(self.sessions, holds, history, self.drawing, rights, decider)
         self.figures: messages.Figures | None = None
         """The last that it told."""
         self.failure = ""

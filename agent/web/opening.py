@@ -15,6 +15,7 @@ from ..kept import START_S
 from ..names.keeper import Keeper as Names
 from ..predecessor import Predecessor
 from ..records import Records
+from ..rights import Rights
 from ..secrecy import Secrecy
 from ..tending import tend
 from .keeper import Keeper
@@ -27,6 +28,7 @@ async def open_page(
     holds: Holds,
     history: History,
     records: Records,
+    rights: Rights,
     faults: Faults,
     secrecy: Secrecy,
     names: Names,
@@ -38,7 +40,7 @@ async def open_page(
     if not is_wanted(document):
         return None
     broker = secrecy.broker
-    page = Keeper(document, decider, holds, history, records, faults, lambda: broker.leaves, names.look_up, listener)
+    page = Keeper(document, decider, holds, history, records, rights, faults, lambda: broker.leaves, names.look_up, listener)
     undo.callback(page.close)
     undo.push_async_callback(page.drawing.stop)
     if left is not None:

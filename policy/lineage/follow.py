@@ -53,6 +53,8 @@ class Flow(msgspec.Struct, frozen=True):
     """A statement that may keep what it reads was not followed."""
     lost: bool = True
     """Something in it can't be followed: everything may go anywhere."""
+    unsure: bool = True
+    """Something that may depend on any column goes into an expression."""
 
 
 def follow(
@@ -99,6 +101,7 @@ def follow(
         uses.by_place,
         uses.skipped,
         uses.lost,
+        uses.unsure_use,
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -75,6 +75,22 @@ class Function(msgspec.Struct):
     text: str | None = None
     """Its body, where that is SQL and all that it depends on."""
     parameters: tuple[str, ...] = ()
+    code: str | None = None
+    """What runs, in SQL or PL/pgSQL, where all of it is known."""
+
+
+class Unasked(msgspec.Struct, frozen=True):
+    """A function or rule that a statement runs without naming it."""
+
+    place: int
+    """OID of the relation or the type that it is attached to."""
+    function: Function | None
+    """None for a rule."""
+    actions: frozenset[str]
+    """What a statement does to the relation when it runs: ``select``, ``insert``, ``update``, ``delete``, ``truncate``."""
+    what: str
+    """``trigger``, ``trigger before`` (which may change the row), ``rule``, ``default``, ``generated column``, ``index``,
+    ``check constraint``, ``row-level policy``; of a type ``check constraint`` or ``cast``; of an operator its name."""
 
 
 class Catalog:
@@ -99,6 +115,11 @@ class Catalog:
         self._foreign: list[ForeignKey] = []
         self._trees: dict[int, str] = {}
         self._tree_characters = 0
+        self._unasked: list[Unasked] = []
+        self._traps: list[Unasked] = []
+        self._operators: list[Unasked] = []
+        self._policies: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
+        self._user_types: dict[int, tuple[str, str]] = {}
 
     @classmethod
     def from_rows(cls, rows: Iterable[Row]) -> Catalog:
@@ -154,6 +175,20 @@ class Catalog:
         elif kind == "body":
             self._functions[oid].text = second
             self._functions[oid].parameters = tuple(filter(None, third.split(",")))
+        elif kind == "code":
+            self._functions[oid].code = third
+        elif kind == "unasked":
+            function = self._functions[int(second)] if second != "0" else None
+            self._unasked.append(Unasked(oid, function, frozenset(third.split()), fourth))
+        elif kind == "trap":
+            self._traps.append(Unasked(oid, self._functions[int(second)], frozenset(), fourth))
+            self._user_types.setdefault(oid, (third, ""))
+        elif kind == "operator":
+            self._operators.append(Unasked(oid, self._functions[int(third)], frozenset(), second))
+        elif kind == "policy":
+            self._policies[oid].add((int(second), int(third)))
+        elif kind == "usertype":
+            self._user_types[oid] = second, third
         else:
             raise ValueError(kind)
 
@@ -200,6 +235,10 @@ class Catalog:
             found = self._domains[found]
         return 0
 
+    def base_type(self, oid: int) -> int:
+        """OID of what a domain is over, itself for what is none."""
+        return self._domains.get(oid, oid)
+
     def descendants(self, oid: int) -> frozenset[int]:
         """Children and partitions at any depth, the relation itself left out."""
         return _reachable(oid, self._children)
@@ -242,6 +281,32 @@ class Catalog:
     def functions_named(self, schema: str | None, name: str) -> list[Function]:
         """The functions that a call may mean; None: in any schema."""
         return [found for found in self._functions_named.get(name, ()) if schema in (None, found.schema)]
+
+    def unasked(self) -> list[Unasked]:
+        """What runs unasked when something is done to a relation."""
+        return self._unasked
+
+    def traps(self) -> list[Unasked]:
+        """What runs unasked when a value becomes one of a type, or is one and becomes another."""
+        return self._traps
+
+    def operators(self) -> list[Unasked]:
+        """What runs for operators; each under its name."""
+        return self._operators
+
+    def policies(self) -> Mapping[int, set[tuple[int, int]]]:
+        """Relations with row-level policies, to the (relation, attribute number) that these look at; 0: whole rows of it, -1: the
+        relation as such."""
+        return self._policies
+
+    def user_types(self) -> Mapping[int, tuple[str, str]]:
+        """(name, pg_type.typtype) of the types that PostgreSQL did not bring, but for arrays and rows of tables; of those that
+        are cast by a function too, then with an empty typtype."""
+        return self._user_types
+
+    def types_in(self, oid: int) -> set[int]:
+        """Types of a relation's columns."""
+        return {self._types[oid, number] for number in self._columns.get(oid, ()) if (oid, number) in self._types}
 
     def tree(self, view: int) -> str | None:
         """The tree of a view's query as the server stored it; None for what is no view, or where it is not known."""

@@ -117,7 +117,7 @@ def error(backend: Backend, slot: Slot | None, size: int) -> bytes | None:
     answer = None
     if slot.poison == code.encode() and slot.refusal is not None:
         answer = refuse.error(slot.refusal, link.codec, fields)
-    elif is_scrubbed(slot):
+    elif is_scrubbed(slot) and not refuse.is_of_text(fields):
         answer = refuse.scrubbed(b"E", list(fields.items()))
     fail(backend, slot, code)
     return answer

@@ -40,6 +40,22 @@ _NOWHERE: Mapping[int, bytes] = {}
 # the names of schema, table, column, type and constraint can each carry or betray a value.
 _HARMLESS = b"SVC"
 _WITHHELD = b"error details withheld by hostguard: the statement touches masked columns"
+_WITHHELD_HINT = b"A statement that only reads, and uses no masked column anywhere, gets the server's own words."
+
+# Where PostgreSQL 15 to 18 complains of the statement's own text, before any row is looked at (src/backend/parser).
+_OF_TEXT = frozenset(
+    str.split(
+        """
+        analyze.c gram.y scan.l parse_agg.c parse_clause.c parse_coerce.c parse_collate.c parse_cte.c parse_expr.c parse_func.c
+        parse_jsontable.c parse_merge.c parse_node.c parse_oper.c parse_param.c parse_relation.c parse_target.c parse_utilcmd.c
+        """
+    )
+)
+# The rest of parse_type.c also reads names of types out of values: 'x'::regtype.
+_TYPE_LOOKUP = (b"parse_type.c", b"typenameType")
+_OF_TEXT_CLASSES = (b"42", b"0A")
+# Internal position, internal query, context.
+_INNER = frozenset(b"pqW")
 
 
 class Poison(msgspec.Struct, frozen=True, gc=False):
@@ -126,7 +142,22 @@ def _report(
     return messages.with_fields(tag, parts)
 
 
+def is_of_text(fields: Mapping[int, bytes]) -> bool:
+    """Whether an error of the server speaks of the statement's own text alone, so that it can carry no row's value.
+
+    Its code and its position in the text do not suffice: while a literal is read (``'x'::my_domain``) the position of the literal
+    is put on whatever goes wrong (``parse_node.c: setup_parser_errposition_callback``), and a CHECK of the domain may call what
+    reads rows: ``email_of(1)::regclass`` there is a 42P01 that tells an address, with a position. So the place in the server's
+    source has to be one of parse analysis as well, and neither a context nor an inner query may be told of: what functions run is
+    analysed in the same places.
+    """
+    if fields.get(ord("C"), b"")[:2] not in _OF_TEXT_CLASSES or ord("P") not in fields or fields.keys() & _INNER:
+        return False
+    file = fields.get(ord("F"), b"")
+    return file.decode("ascii", "replace") in _OF_TEXT or (file, fields.get(ord("R"))) == _TYPE_LOOKUP
+
+
 def scrubbed(tag: bytes, fields: list[tuple[int, bytes]]) -> bytes:
     """An error or notice of the server without anything that could carry a value."""
     kept = [(code, value) for code, value in fields if code in _HARMLESS]
-    return messages.with_fields(tag, [*kept, (ord("M"), _WITHHELD)])
+    return messages.with_fields(tag, [*kept, (ord("M"), _WITHHELD), (ord("H"), _WITHHELD_HINT)])

@@ -18,6 +18,7 @@ from hostguard.agent.granting import Wanted
 from hostguard.agent.grants import SCHEMA, Grants
 from hostguard.agent.hold_messages import Approved, Filed, Granted, Refuse
 from hostguard.agent.ledger import Ledger
+from hostguard.agent.waiting import By
 from hostguard.policy.approval_sections import Approvals
 from hostguard.policy.decide import Policy
 from hostguard.policy.grants import Grant
@@ -64,7 +65,7 @@ def issue(house: holding.House, statement: str = DELETE, user: str = "bob", **te
         agent=holding.AGENT, resource=holding.RESOURCE, database="shop", statement=statement,
         **{"uses": 1, "until": house.now + 100, **terms},
     )  # fmt: skip
-    return house.holds.granting.issue(wanted, user, holding.UIDS[user])
+    return house.holds.granting.issue(wanted, By(user, holding.UIDS[user]))
 
 
 @pytest.mark.parametrize(
@@ -154,12 +155,29 @@ def test_an_owner_neither_issues_nor_approves(house: holding.House) -> None:
         house.answer(filed.request, "alice")
 
 
+def test_where_its_users_signed_in_is_on_record(house: holding.House) -> None:
+    wanted = Wanted(
+        agent=holding.AGENT, resource=holding.RESOURCE, database="shop", statement=DELETE, uses=1, until=house.now + 100
+    )  # fmt: skip
+    granting = house.holds.granting
+    grant = granting.issue(wanted, By("bob", -1, "corp"))
+    granting.endorse(grant.id, By("bert", -1, "lab"))
+    granting.revoke(grant.id, By("bob", -1, "corp"), "")
+    kinds = entry.GrantIssued, entry.GrantRevoked
+    found = [each for each in house.records.entries if isinstance(each, kinds)]
+    assert [(each.user, each.uid, each.provider) for each in found] == [
+        ("bob", -1, "corp"),
+        ("bert", -1, "lab"),
+        ("bob", -1, "corp"),
+    ]
+
+
 def test_a_grant_that_does_not_suffice_is_not_spent(house: holding.House) -> None:
     grant = issue(house, UPDATE, uses=2)
     filed = house.ask(UPDATE)
     assert isinstance(filed, Filed)
     assert house.holds.granting.grants.get(grant.id).left == 2
-    house.holds.granting.endorse(grant.id, "bert", 0)
+    house.holds.granting.endorse(grant.id, By("bert", 0))
     granted = house.ask(UPDATE)
     assert isinstance(granted, Granted)
     assert granted.by == ("bert", "bob")

@@ -14,7 +14,7 @@ from hostguard.agent.stops import ALL, Stop, Stops
 from hostguard.agent.store import Store, T
 from hostguard.policy.decide import Policy
 from hostguard.policy.document import of_texts
-from hostguard.policy.operators import ROOT, may_operate
+from hostguard.policy.operators import ROOT, may
 from hostguard.policy.rules import Source, base_source
 
 STOP = Stop("bot", "carol", 1_764_500_000.0, "it went mad")
@@ -125,7 +125,7 @@ def test_who_may_is_policys_to_say(
     user: str, groups: tuple[str, ...], agent: str | None, verb: str, policies: str | None
 ) -> None:
     policy = Policy(of_texts("hostguard.toml", CONFIGURATION, [base_source(), Source("p.cedar", POLICIES)]))
-    answer = may_operate(policy, user, groups, agent, verb)
+    answer = may(policy, user, groups, "operate", agent, {"verb": verb})
     assert answer.allowed == (policies is not None), answer
     if policies is not None:
         assert answer.policies == (policies,)

@@ -166,7 +166,7 @@ class Noted:
 def test_the_pages_process_is_not_believed_groups_that_no_rule_gives(groups: tuple[str, ...], fault: str) -> None:
     document, noted = of_texts("hostguard.toml", DOCUMENT, [base_source()]), Noted()
     others: Any = None
-    keeper = Keeper(document, Decider(Policy(document)), others, others, cast("Records", noted), Faults(), tuple, others)
+    keeper = Keeper(document, Decider(Policy(document)), others, others, cast("Records", noted), others, Faults(), tuple, others)
     key = "0" * 64
     keeper._take(messages.encode(messages.Enter(1, key, "corp", "carl", "c", "192.0.2.1", groups=groups)), None)
     session = keeper.sessions.find(key, time.time())

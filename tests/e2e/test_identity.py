@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import guard
 import pytest
+from granted import as_user
 from guard import Guard
 from identities import ASK, SELECT, Place, control, ended, environment, revoke, tokens, verifier, wait_for, write
 from issuer_server import IssuerServer, serving
@@ -17,6 +18,8 @@ from issuing import published, rsa
 from servers import Server
 
 from hostguard.kernel import cgroups
+from hostguard.recorder import entry
+from hostguard.recorder.reader import Reader
 
 WITHIN_S = 1.0
 """What has ended ends the agent's connections in this time."""
@@ -27,8 +30,13 @@ when { principal.claims has subject && principal.claims.subject == "runner-reade
 @id("the claims forbid") forbid (principal is Agent, action, resource)
 when { principal.claims has subject && principal.claims.subject == "runner-writer" };
 @id("plain") permit (principal == Agent::"plain", action, resource);
+@id("blind") forbid (principal == User::"blind", action == Action::"look", resource == Agent::"clerk");
 """
+BLIND = "games"
+"""A system user that every Debian has."""
 TABLES = """
+[users.blind]
+unix = ["{blind}"]
 [agents.clerk.identity.corp]
 subject = "clerk"
 token_file = "{folder}/clerk.token"
@@ -70,6 +78,7 @@ def running(postgres18: Server, issuer: IssuerServer) -> Iterator[Guard]:
         resources={"shop": f"{postgres18.host}:{postgres18.port}"},
         policies=POLICIES,
         tables=TABLES.replace("{url}", issuer.url)
+        .replace("{blind}", BLIND)
         .replace("{rules}", RULE.format(name="corp"))
         .replace("{single_rules}", RULE.format(name="single")),
         workers=1,
@@ -109,6 +118,13 @@ def test_a_token_in_a_file_gives_its_roles(running: Guard, place: Places, issuer
     write(token, issuer.token(sub="clerk", groups=["other", "support"]))
     wait_for(lambda: tokens(running, "clerk")[0]["roles"] == ["support"])
     clerk.ask("DROP TABLE t")
+
+
+def test_who_may_not_look_at_an_agent_sees_nothing_of_its_tokens(running: Guard) -> None:
+    assert "clerk" in {each["agent"] for each in control(running).get("/v1/identity")["tokens"]}
+    shown = as_user(running, BLIND, "identity", "list")
+    assert "left out, of agents that you may not look at" in shown
+    assert "clerk" not in shown
 
 
 def test_policies_see_issuer_and_subject(place: Places, issuer: IssuerServer) -> None:
@@ -181,6 +197,9 @@ def test_a_revoked_token_never_counts_again(running: Guard, place: Places, issue
     assert at - began < WITHIN_S
     assert mine.follow(token) == place("runner").follow(token) == "it was revoked"
     assert running.cli("identity", "revoke", "runner").returncode == 1
+    ends = Reader(running.folder / "state" / "log").entries((entry.IdentityEnded,))
+    last = [each for _, each in ends if isinstance(each, entry.IdentityEnded) and each.user][-1]
+    assert (last.agent, last.user, last.uid, last.policies) == ("runner", "bob", 0, ("hostguard: root operates",))
 
 
 def test_a_process_presents_its_own(running: Guard, place: Places, issuer: IssuerServer) -> None:

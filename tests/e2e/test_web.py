@@ -309,6 +309,44 @@ def test_sessions_outlive_an_upgrade(page: Page, bob: Person, waiting: str) -> N
     assert waiting in bob.get("/").text
 
 
+def test_who_may_not_look_at_an_agent_sees_nothing_of_it(page: Page, bob: Person, waiting: str) -> None:
+    file = page.guard.folder / "policies.cedar"
+    text, form, began = file.read_text(), bob.form(f"/requests/{waiting}"), _reloads(page)
+    wanted = {"agent": "bot", "resource": "web", "database": "web", "statement": "DELETE FROM notes WHERE id = 9", "uses": 1}
+    grant = page.client.post("/v1/grants", {**wanted, "until": time.time() + 600})["id"]
+    ends = {**web_page.session_form(bob), "verb": "revoke"}
+    assert grant in bob.get("/grants").text
+    assert page.guard.process is not None
+    try:
+        file.write_text(text + '@id("blind") forbid (principal == User::"bob", action == Action::"look", resource is Agent);\n')
+        page.guard.process.send_signal(signal.SIGHUP)
+        web_page.until(lambda: _reloads(page) > began)
+        assert waiting not in bob.get("/").text
+        assert waiting not in bob.get("/?all=1").text
+        # Not told apart from one that is not there.
+        hidden, unknown = bob.get(f"/requests/{waiting}"), bob.get("/requests/R-0000")
+        assert hidden.status == unknown.status == 404
+        assert hidden.text.replace(waiting, "R-0000") == unknown.text
+        assert bob.post(f"/requests/{waiting}", {**form, "answer": "approve"}).status == 404
+        assert grant not in bob.get("/grants").text
+        assert (bob.get(f"/grants/{grant}").status, bob.post(f"/grants/{grant}", ends).status) == (404, 404)
+        # A conflict of a user's names the agents by which they have it, so the matrix is shown whole or not at all.
+        shown = bob.get("/duties").text
+        assert "There are agents that you may not look at" in shown
+        assert "clerk" not in shown
+    finally:
+        # A signal while the policy is still being reloaded would count for that.
+        before = _reloads(page)
+        file.write_text(text)
+        page.guard.process.send_signal(signal.SIGHUP)
+        web_page.until(lambda: _reloads(page) > before)
+    assert waiting in bob.get("/").text
+
+
+def _reloads(page: Page) -> int:
+    return sum(line.startswith("the configuration was reloaded") for line in page.guard.lines)
+
+
 def test_who_is_no_user_any_more_has_no_session(page: Page, bob: Person) -> None:
     text = page.guard.config.read_text()
     assert page.guard.process is not None

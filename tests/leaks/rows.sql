@@ -16,5 +16,14 @@ INSERT INTO mailings VALUES (1, '$mail1', 'hello'), (2, '$mail2', 'again'), (3, 
 INSERT INTO passes (id, code, floor) SELECT id, token, id FROM ONLY people;
 INSERT INTO desks SELECT generate_series(1, 10);
 INSERT INTO bosses VALUES (1, 1 + substr('$card1', 5, 1)::int);
+INSERT INTO gates SELECT id, 'left', token FROM ONLY people;
+INSERT INTO lockers SELECT id, token, id FROM ONLY people;
+INSERT INTO alcoves SELECT id, token, id FROM ONLY people;
+INSERT INTO chambers VALUES (1, 1), (2, 2);
+INSERT INTO cells VALUES (1, 1), (2, 2);
+INSERT INTO niches VALUES (1, 1), (2, 2);
+INSERT INTO oddities VALUES (1, ROW(1)), (2, ROW(2));
+INSERT INTO touched VALUES (1, 'one'), (2, 'two');
+INSERT INTO shorts VALUES (1, 'one');
 REFRESH MATERIALIZED VIEW kept;
 ANALYZE;

@@ -96,3 +96,89 @@ CREATE FUNCTION joined_up(text, text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SE
 CREATE AGGREGATE tally (text) (SFUNC = joined_up, STYPE = text, INITCOND = '');
 -- Runs where the built-in function of that name seems to be called.
 CREATE FUNCTION to_ascii(varchar) RETURNS text LANGUAGE sql AS 'SELECT string_agg(email, '','') FROM people';
+
+-- What runs unasked, made by the owner of the database: triggers, rules, defaults, checks, row-level policies, domains, casts, operators.
+CREATE FUNCTION lies(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN (SELECT email FROM people WHERE id = $1); END $$;
+CREATE FUNCTION stamper() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.what := (SELECT email FROM people WHERE id = 1); RETURN NEW; END $$;
+CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE NOTICE 'it is %', (SELECT card FROM people WHERE id = 1);
+  RETURN NULL;
+END $$;
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not %', (SELECT card FROM people WHERE id = 1); END $$;
+CREATE FUNCTION turn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.way := NEW.code; RETURN NEW; END $$;
+CREATE TABLE visits (id int, who text, what text);
+CREATE TRIGGER stamps BEFORE INSERT OR UPDATE ON visits FOR EACH ROW EXECUTE FUNCTION stamper();
+CREATE VIEW visited AS SELECT id, what FROM visits;
+CREATE TABLE loud (id int);
+CREATE TRIGGER shouts AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON loud FOR EACH STATEMENT EXECUTE FUNCTION shout();
+CREATE TABLE closed (id int);
+CREATE TRIGGER refuses AFTER INSERT ON closed FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE TABLE gates (id int, way text, code text);
+CREATE TRIGGER turns BEFORE UPDATE ON gates FOR EACH ROW EXECUTE FUNCTION turn();
+CREATE TABLE defaulted (id int, what text DEFAULT email_of(1));
+CREATE TABLE checked (id int, guess text, CHECK (guess <> email_of(1)));
+CREATE TABLE failing (id int CHECK (email_of(id)::int > 0));
+CREATE TABLE made (id int, what text GENERATED ALWAYS AS (lies(id)) STORED);
+CREATE TABLE indexed (id int);
+CREATE INDEX ON indexed ((lies(id)::int));
+CREATE TABLE ruled (id int, word text);
+CREATE RULE peeks AS ON INSERT TO ruled DO ALSO SELECT email FROM people;
+CREATE TABLE overruled (id int, word text);
+CREATE RULE peeks AS ON UPDATE TO overruled DO INSTEAD SELECT reverse(email) FROM people;
+CREATE VIEW ruled_view AS SELECT id, email FROM labels;
+CREATE RULE views AS ON INSERT TO ruled_view DO INSTEAD
+  INSERT INTO labels VALUES (NEW.id, 'x') RETURNING id, (SELECT email FROM people WHERE people.id = 1);
+CREATE DOMAIN trapdoor AS text CHECK (email_of(1)::regclass IS NOT NULL);
+CREATE DOMAIN trap_of_type AS text CHECK (email_of(1)::regtype IS NOT NULL);
+CREATE DOMAIN guessed AS text CHECK (VALUE <> email_of(1));
+CREATE TYPE trapping AS (a trapdoor);
+CREATE TYPE trapping_type AS (a trap_of_type);
+CREATE TABLE trapped (id int, door trapdoor);
+CREATE TYPE oddity AS (n int);
+CREATE FUNCTION odd_text(oddity) RETURNS text LANGUAGE sql AS 'SELECT email FROM people WHERE id = ($1).n';
+CREATE CAST (oddity AS text) WITH FUNCTION odd_text(oddity);
+CREATE TABLE oddities (id int, odd oddity);
+CREATE FUNCTION told_by(text, int) RETURNS text LANGUAGE sql AS 'SELECT $1 || email FROM people WHERE id = $2';
+CREATE OPERATOR ## (LEFTARG = text, RIGHTARG = int, FUNCTION = told_by);
+CREATE VIEW operated AS SELECT id, email ## 1 AS o FROM labels;
+CREATE TABLE lockers (id int, code text, floor int);
+ALTER TABLE lockers ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON lockers USING (code = current_setting('app.code', true) OR code LIKE 'tk-Z%');
+CREATE TABLE chambers (id int, floor int);
+ALTER TABLE chambers ENABLE ROW LEVEL SECURITY;
+CREATE POLICY seen ON chambers USING (says_email(id) > 0);
+CREATE TABLE cells (id int, floor int);
+ALTER TABLE cells ENABLE ROW LEVEL SECURITY;
+CREATE POLICY seen ON cells USING (lies(id)::int > 0);
+CREATE TABLE niches (id int, floor int);
+ALTER TABLE niches ENABLE ROW LEVEL SECURITY;
+CREATE POLICY seen ON niches USING (EXISTS (SELECT FROM people WHERE people.id = niches.id AND token LIKE 'tk-Z%'));
+CREATE FUNCTION atomically() RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT email FROM people WHERE id = 1; END;
+CREATE FUNCTION atomic_rows() RETURNS SETOF people LANGUAGE sql BEGIN ATOMIC SELECT * FROM people; END;
+CREATE FUNCTION atomic_return() RETURNS text LANGUAGE sql RETURN email_of(2);
+CREATE VIEW over_atomic AS SELECT id, atomically() AS a FROM labels;
+CREATE VIEW over_atomic_again AS SELECT id, upper(a) AS b FROM over_atomic;
+CREATE VIEW calling AS SELECT id, email_of(id) AS m FROM labels;
+CREATE VIEW calling_noisily AS SELECT id, says_email(id) AS n FROM labels;
+CREATE VIEW calling_failing AS SELECT id FROM labels WHERE fails_with_email(id) > 0;
+CREATE VIEW calling_cast AS SELECT id, CAST(ROW(id)::oddity AS text) AS c FROM labels;
+CREATE VIEW calling_text AS SELECT query_to_xml('SELECT email FROM people', true, false, '')::text AS x;
+CREATE VIEW statistics_of_all AS SELECT attname, histogram_bounds::text AS h FROM pg_stats WHERE tablename = 'people';
+
+-- What runs unasked and is no danger.
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.word IS DISTINCT FROM OLD.word THEN
+    NEW.stamp := timestamptz '2024-05-05 00:00+00';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TABLE touched (id int, word text, stamp timestamptz);
+CREATE TRIGGER touches BEFORE UPDATE ON touched FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE FUNCTION is_short(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN length($1) < 9; END $$;
+CREATE DOMAIN short AS text CHECK (is_short(VALUE));
+CREATE TABLE shorts (id int, word short, CHECK (is_short(word)));
+CREATE TABLE alcoves (id int, code text, floor int);
+ALTER TABLE alcoves ENABLE ROW LEVEL SECURITY;
+CREATE POLICY low ON alcoves USING (floor < 3);

@@ -29,12 +29,15 @@ CALL = """
 @id("the clerk calls {name} in {database}")
 permit (principal in Role::"clerk", action == Action::"call", resource == Function::"vault/{database}/public/{name}");
 """
-FUNCTIONS = ("email_of", "email_by_plpgsql", "everybody", "says_email", "fails_with_email", "wrapped", "mirror", "tally", "twice")
+FUNCTIONS = (
+    *("email_of", "email_by_plpgsql", "everybody", "says_email", "fails_with_email", "wrapped", "mirror", "tally", "twice"),
+    *("atomically", "atomic_rows", "atomic_return", "told_by"),
+)
 
 TAGS = {
     "pii.email": ('{ kind = "partial", keep = 0 }', ("people/email", "mailings/email")),
     "pci.card": ('{ kind = "partial", keep = 4 }', ("people/card", "cards/number", "payments/card")),
-    "secret.token": ('{ kind = "redact" }', ("people/token", "passes/code")),
+    "secret.token": ('{ kind = "redact" }', ("people/token", "passes/code", "lockers/code", "gates/code", "alcoves/code")),
     "pii.notes": ('{ kind = "redact" }', ("people/notes", "people/aliases", "people/doc")),
     "pay": (
         '{ kind = "null" }',

@@ -15,6 +15,7 @@ from hostguard.policy.cedar import Rulebook, policy_set
 from hostguard.policy.cedar_text import pieces
 from hostguard.policy.decide import Policy
 from hostguard.policy.explain import explain
+from hostguard.policy.judge import MAX_ANSWERS, Asker
 from hostguard.policy.paths import path, split
 from hostguard.policy.rules import RuleError, Source, actions, base_source, entity_types, parse, schema_text
 
@@ -180,3 +181,31 @@ def test_cutting_loses_nothing_but_space_and_comments(text: str) -> None:
     position = 0
     for piece in pieces(text):
         position = text.index(piece.text, position) + len(piece.text)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(RULE, max_size=8),
+    st.lists(
+        st.tuples(st.lists(st.sampled_from(ASKS)), st.sampled_from([(), ("no_where",), ("no_where", "ddl")]), st.booleans()),
+        max_size=6,
+    ),
+)
+def test_an_answer_that_was_kept_is_the_one_that_would_be_given(
+    rules: list[tuple[str, ...]], asked: list[tuple[list[Ask], tuple[str, ...], bool]]
+) -> None:
+    cedar = "\n".join(f'@id("{n}") {effect} ({", ".join(scope)}) {when};' for n, (effect, *scope, when) in enumerate(rules))
+    asker = Asker(book(cedar), "b", ["r", "s"])
+    for asks, flags, approved in asked:
+        approval = Approval(frozenset("u")) if approved else None
+        fresh = Asker(book(cedar), "b", ["r", "s"])
+        assert asker.ask(asks, flags, approval) == [fresh.ask([ask], flags, approval)[0] for ask in asks]
+
+
+def test_answers_are_not_kept_without_end() -> None:
+    asker = Asker(book('@id("1") permit (principal, action, resource == Table::"x/y/z/7");'), "a", ["r"])
+    asks = [Ask("select", "Table", f"x/y/z/{n}", (("detail", ""),)) for n in range(MAX_ANSWERS + 20)]
+    for start in range(0, len(asks), 500):
+        answers = asker.ask(asks[start : start + 500], ())
+        assert [answer.allowed for answer in answers] == [start + n == 7 for n in range(len(answers))]
+    assert asker.kept <= MAX_ANSWERS

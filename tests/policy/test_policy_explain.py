@@ -148,7 +148,7 @@ def test_the_example_has_nothing_to_warn_of_but_an_unseen_tag(policy: Policy) ->
         "resources": 1,
         "tags": 2,
         "policies": 7,
-        "base policies": 16,
+        "base policies": 21,
     }
     assert report.warnings == ('tags."pii.email": no policy permits any agent to reveal it',)
 

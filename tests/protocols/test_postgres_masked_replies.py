@@ -129,6 +129,8 @@ def test_copy_out_under_a_plan_ends_the_flow() -> None:
 SCRUB = ReplyPlan(scrub_errors=True)
 LEAK = {"D": "Key (email)=(alice@example.com) exists", "W": "alice", "H": "alice", "q": "alice", "n": "alice_key", "P": "7"}
 WITHHELD = "error details withheld by hostguard: the statement touches masked columns"
+TOLD = {"H": "A statement that only reads, and uses no masked column anywhere, gets the server's own words."}
+OF_TEXT = {"H": 'Perhaps you meant the column "p.email".', "P": "8", "F": "parse_relation.c", "R": "errorMissingColumn"}
 
 
 def test_errors_and_notices_are_scrubbed_to_their_code() -> None:
@@ -136,7 +138,50 @@ def test_errors_and_notices_are_scrubbed_to_their_code() -> None:
     conversation.from_client(wire.query("SELECT email::int"))
     conversation.resume(1, allow(SCRUB))
     effects = conversation.from_server(wire.notice("alice", **LEAK) + wire.error("22P02", "alice", **LEAK) + wire.ready())
-    assert sent(effects, ToClient) == wire.notice(WITHHELD) + wire.error("22P02", WITHHELD) + wire.ready()
+    assert sent(effects, ToClient) == wire.notice(WITHHELD, **TOLD) + wire.error("22P02", WITHHELD, **TOLD) + wire.ready()
+
+
+def scrubbed_error(code: str, **fields: str) -> bytes:
+    conversation = opened()
+    conversation.from_client(wire.query("SELECT emial FROM customers"))
+    conversation.resume(1, allow(SCRUB))
+    return sent(conversation.from_server(wire.error(code, "alice", **fields) + wire.ready()), ToClient)
+
+
+@pytest.mark.parametrize(
+    ("code", "fields"),
+    [
+        ("42703", OF_TEXT),
+        ("42P01", {**OF_TEXT, "R": "parserOpenTable", "D": "There is a WITH item"}),
+        ("42883", {**OF_TEXT, "F": "parse_func.c", "R": "ParseFuncOrColumn"}),
+        ("0A000", {**OF_TEXT, "F": "analyze.c", "R": "CheckSelectLocking"}),
+        ("42704", {**OF_TEXT, "F": "parse_type.c", "R": "typenameType"}),
+    ],
+)
+def test_errors_of_the_statements_own_text_pass_whole(code: str, fields: dict[str, str]) -> None:
+    assert scrubbed_error(code, **fields) == wire.error(code, "alice", **fields) + wire.ready()
+
+
+@pytest.mark.parametrize(
+    ("code", "changed"),
+    [
+        ("22P02", {}),
+        ("P0001", {}),
+        ("23505", {}),
+        ("42P01", {"P": ""}),
+        ("42P01", {"F": ""}),
+        ("42P01", {"F": "namespace.c"}),
+        ("3F000", {"F": "namespace.c"}),
+        ("42704", {"F": "parse_type.c", "R": "parseTypeString"}),
+        ("42601", {"F": "scan.l", "W": "invalid type name"}),
+        ("42703", {"W": "PL/pgSQL function f() line 1"}),
+        ("42703", {"p": "8"}),
+        ("42703", {"q": "SELECT alice"}),
+    ],
+)
+def test_errors_that_look_like_one_of_the_text_do_not_pass(code: str, changed: dict[str, str]) -> None:
+    fields = {name: value for name, value in {**OF_TEXT, **changed}.items() if value}
+    assert scrubbed_error(code, **fields) == wire.error(code, WITHHELD, **TOLD) + wire.ready()
 
 
 def test_a_deferred_constraint_that_speaks_at_sync_or_commit_is_scrubbed_too() -> None:

@@ -75,7 +75,43 @@ COPY (SELECT id, name FROM people ORDER BY id) TO STDOUT;
 BEGIN;
 LOCK TABLE labels;
 ROLLBACK;
---= | the texts of errors are withheld for the whole statement
+--=
 SELECT 1 / 0 FROM people;
---= | the texts of errors are withheld for the whole statement
+--=
 SELECT name::int FROM people ORDER BY id;
+--=
+SELECT nam, email FROM people;
+--=
+SELECT * FROM nowhere;
+--=
+SELECT lower(id), email FROM people;
+--=
+SELECT email, name::nosuchtype FROM people;
+--=
+SELECT email FROM people GROUP BY id, city HAVING count(*) > max(name) + 1;
+--=
+SELECT id, name FROM people WHERE name + 1 = 2;
+--=
+INSERT INTO people (id, nam) VALUES (1, 'x');
+--=
+UPDATE people SET nam = 'x' WHERE id = 1;
+--= extended
+SELECT email, nam FROM people;
+--= extended
+SELECT 1 / (id - 1), name FROM people ORDER BY id;
+--=
+SELECT name, score FROM people WHERE id = 1 / (score - score);
+--=
+SELECT id FROM people WHERE joined = name;
+--=
+BEGIN;
+UPDATE touched SET word = 'three' WHERE id = 1 RETURNING *;
+ROLLBACK;
+--=
+INSERT INTO shorts VALUES (2, 'much too long');
+--=
+SELECT 'much too long'::short;
+--=
+SET ROLE pg_read_all_data;
+SELECT id, floor FROM alcoves;
+SELECT count(*) FROM alcoves WHERE floor > 1;

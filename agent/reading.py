@@ -1,0 +1,57 @@
+"""Reads the log for somebody who can't read its files: ``python -I -m hostguard.agent.reading FOLDERS -- ARGUMENTS``.
+
+It is ``hostguard recordings`` of that command line, in a process of its own, since the supervisor reads no byte of what agents
+said, and has no time for it. It is root, as the log's files are, but without a capability, behind everybody else in the queue for
+a processor, and with no more files than it takes: FOLDERS is JSON with those that it may read, and write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+import zoneinfo
+from pathlib import Path
+
+from .sandbox import landlock, libc
+from .sandbox.privileges import renounce
+
+NICE = 15
+MEMORY_BYTES = 2 << 30
+"""Of addresses; what it uses is far less."""
+PROCESSOR_S = 60
+_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Give up, then be that command."""
+    folders, _, *arguments = sys.argv[1:]
+    # Before files are out of reach.
+    from .cli.main import main as hostguard
+    from .cli import recordings  # noqa: F401, isort: skip
+
+    _confine(json.loads(folders))
+    hostguard(["recordings", *arguments])
+
+
+def _confine(folders: dict[str, list[str]]) -> None:
+    libc.prctl(_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(NICE)
+    for limit, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CPU, PROCESSOR_S),
+    ):
+        resource.setrlimit(limit, (value, value))
+    renounce()
+    own = Path(__file__).resolve().parents[1]
+    python = {sys.prefix, sys.base_prefix, *sys.path, str(own), "/etc/localtime", *zoneinfo.TZPATH}
+    with contextlib.suppress(landlock.NoLandlock):
+        landlock.deny_all(reads=[*folders["reads"], *filter(None, python)], writes=folders["writes"])
+
+
+if __name__ == "__main__":
+    main()
