@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import signal
+import time
 import urllib.parse
 from collections.abc import Iterator
 
