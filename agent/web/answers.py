@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from ...policy.decide import Decider
 from ...policy.grants import Grant, NotThere, UnknownGrant
 from ...policy.requests import AlreadyDecided, BookFull, NotAllowed, RequestError, UnknownRequest
 from ..drawing import Drawing, NotDrawn
@@ -43,15 +41,12 @@ MAX_HISTORY = 500
 class Answers:
     """To all sessions of one daemon."""
 
-    def __init__(
-        self, sessions: Sessions, holds: Holds, history: History, drawing: Drawing, rights: Rights, decider: Decider
-    ) -> None:
+    def __init__(self, sessions: Sessions, holds: Holds, history: History, drawing: Drawing, rights: Rights) -> None:
         self._sessions = sessions
         self._holds = holds
         self._history = history
         self._drawing = drawing
         self._rights = rights
-        self._decider = decider
 
     async def told(self, asked: Asked) -> messages.Told:
         """What is said to one call."""
@@ -59,16 +54,17 @@ class Answers:
         if session is None:
             return messages.Told(asked.id, 401)
         try:
-            body = await self._body(asked, By(session.user, session.uid, session.provider, session.groups))
+            body = await self._body(asked, session)
         except (RequestError, LedgerUnavailable) as error:
             return _told(asked.id, session, STATUS.get(type(error), 409), str(error))
         return _told(asked.id, session, body=body)
 
-    async def _body(self, asked: Asked, by: By) -> Any:
+    async def _body(self, asked: Asked, session: Session) -> Any:
+        by = By(session.user, session.uid, session.provider, session.groups)
         if isinstance(asked, messages.Answer):
             self._see(asked.request, by)
             return await self._holds.decide(
-                self._request(asked.request, by),
+                asked.request,
                 by,
                 approve=asked.approve,
                 reason=asked.reason,
@@ -79,75 +75,68 @@ class Answers:
         if isinstance(asked, messages.OnGrant):
             return self._on_grant(asked, by)
         match asked.what:
+            case "waiting" | "everything":
+                return self._requests(by, everything=asked.what == "everything")
             case "request":
-                return self._holds.show_to(self._request(asked.which, by), by)
+                self._see(asked.which, by)
+                return self._holds.show_to(asked.which, by)
             case "grants":
                 return self._grants(by)
             case "grant":
-                return self._shown(asked.which, by)
+                return self._grant(asked.which, by)
             case "duties":
                 return await self._duties(by)
-        rows = self._seen(self._holds.briefly(everything=asked.what == "everything"), by, "requests")
-        return rows if asked.what in ("waiting", "everything") else {"waiting": len(rows)}
+        return {"waiting": len(self._requests(by, everything=False))}
 
-    def _seen(self, rows: Iterable[dict[str, Any]], by: By, what: str) -> list[dict[str, Any]]:
-        """Those of the rows whose ``agent`` they may look at."""
-        return [row for row in rows if self._rights.sees(by, row["agent"], what)]
+    # -- requests ---------------------------------------------------------------------------------------------------------------
 
-    def _request(self, name: str, by: By) -> str:
-        """The request's id, if they may know of it. Raises UnknownRequest."""
-        if not self._rights.sees(by, self._holds.agent_of(name), "requests"):
-            raise UnknownRequest(f"There is no request {name}.")
-        return name
+    def _requests(self, by: By, *, everything: bool) -> list[dict[str, Any]]:
+        return [row for row in self._holds.briefly(everything=everything) if self._rights.sees(by, row["agent"], "requests")]
+
+    def _see(self, request: str, by: By) -> None:
+        """That they may know of the request. Raises UnknownRequest."""
+        if not self._rights.sees(by, self._holds.agent_of(request), "requests"):
+            raise UnknownRequest(f"There is no request {request}.")
 
     # -- grants -----------------------------------------------------------------------------------------------------------------
 
     def _grants(self, by: By) -> dict[str, Any]:
         now = time.time()
-        open_grants = self._holds.granting.grants.list(now, everything=False)
-        found = [grant for grant in open_grants if self._rights.sees(by, grant.agent, "grants")]
+        open_ones = self._holds.granting.grants.list(now, everything=False)
+        found = [grant for grant in open_ones if self._rights.sees(by, grant.agent, "grants")]
         return {"grants": [grant_brief(grant, now) for grant in found[:MAX_GRANTS]], "more": max(0, len(found) - MAX_GRANTS)}
 
-    def _grant(self, name: str, by: By) -> Grant:
-        """The grant, if they may know of it. Raises UnknownGrant."""
+    def _seen_grant(self, name: str, by: By) -> Grant:
         grant = self._holds.granting.grants.get(name)
         if not self._rights.sees(by, grant.agent, "grants"):
             raise UnknownGrant(f"There is no grant {name}.")
         return grant
 
-    def _shown(self, name: str, by: By) -> dict[str, Any]:
-        grant, now, granting = self._grant(name, by), time.time(), self._holds.granting
-        is_open = grant.state(now) in ("usable", "waiting")
-        decides = is_open and granting.may_end(grant, by)
-        may_revoke = is_open and self._rights.ask(by, "operate", grant.agent, verb="revoke_grant", decides=decides).allowed
-        return {
-            **grant_facts(grant, now),
-            "may_revoke": may_revoke,
-            "may_endorse": is_open and granting.may_endorse(grant, by),
-        }
+    def _grant(self, name: str, by: By) -> dict[str, Any]:
+        granting, grant, now = self._holds.granting, self._seen_grant(name, by), time.time()
+        facts, open_still = grant_facts(grant, now), grant.state(now) in ("usable", "waiting")
+        decides = granting.may_end(grant, by)
+        may_revoke = open_still and self._rights.ask(by, "operate", grant.agent, verb=REVOKE, decides=decides).allowed
+        return {**facts, "may_revoke": may_revoke, "may_endorse": open_still and granting.may_endorse(grant, by)}
 
     def _on_grant(self, asked: messages.OnGrant, by: By) -> dict[str, Any]:
-        grant, granting = self._grant(asked.grant, by), self._holds.granting
+        granting, grant = self._holds.granting, self._seen_grant(asked.grant, by)
         if asked.verb == "endorse":
             return grant_facts(granting.endorse(grant.id, by), time.time())
-        terms: dict[str, str | bool] = {"verb": "revoke_grant", "decides": granting.may_end(grant, by)}
-        self._rights.insist(by, "operate", grant.agent, f"revoke {grant.id}", **terms)
+        decides = granting.may_end(grant, by)
+        self._rights.insist(by, "operate", grant.agent, f"revoke {grant.id}", verb=REVOKE, decides=decides)
         return grant_facts(granting.revoke(grant.id, by, asked.reason), time.time())
 
     # -- duties -----------------------------------------------------------------------------------------------------------------
 
     async def _duties(self, by: By) -> dict[str, Any]:
-        """The matrix, for who may look at every agent in it: a user's conflict names the agents by which they have it."""
-        self._rights.insist(by, "look", None, "look at who exercised which duties", what="duties")
+        self._rights.insist(by, "look", None, "look at who could exercise which duties", what="duties")
         table, failure = None, ""
-        if all(self._rights.sees(by, agent, "history") for agent in self._decider.policy.document.agents):
-            try:
-                table = await self._drawing.get(DRAW_S)
-            except NotDrawn as error:
-                failure = str(error)
-        else:
-            failure = "There are agents that you may not look at, so who could exercise which duty is not shown."
-        rows = self._seen(await self._history.facts(), by, "history")
+        try:
+            table = await self._drawing.get(DRAW_S)
+        except NotDrawn as error:
+            failure = str(error)
+        rows = [row for row in await self._history.facts() if self._rights.sees(by, row["agent"], "history")]
         return {"table": table, "failure": failure, "history": rows[:MAX_HISTORY], "more": max(0, len(rows) - MAX_HISTORY)}
 
 
