@@ -137,6 +137,7 @@ class Replaying:
             user=caller.name,
             uid=caller.by.uid,
             provider=caller.by.provider,
+            groups=caller.by.groups,
             recording=flow,
             filters=tuple(sorted(wanted.items())),
             agents=tuple(sorted({str(row["agent"]) for row in rows})),

@@ -164,7 +164,7 @@ class Restart:
         crew = parts.crew.leave()
         try:
             user = "" if self._by is SIGNAL else named(self._by)
-            stopped = entry.DaemonStop("restart", flows, user, self._by.uid, self._by.provider, self._policies)
+            stopped = entry.DaemonStop("restart", flows, user, self._by.uid, self._by.provider, self._policies, self._by.groups)
             parts.log.append(0, stopped)
         except LogUnavailable as error:
             raise Failure(f"the daemon's end could not be put on record: {error}") from None

@@ -40,7 +40,8 @@ class Approvers:
         ``approvals.escalate_s`` have passed.
         """
         return _all(
-            self._remembered(user, frozenset(groups), agent, resource, action, escalation) for action in sorted(set(actions))
+            self._answer("approve", {"escalation": escalation}, user, groups, agent, resource, action)
+            for action in sorted(set(actions))
         )
 
     def may_issue(
@@ -59,17 +60,25 @@ class Approvers:
                 break
         return answer
 
-    def _remembered(self, user: str, groups: frozenset[str], agent: str, resource: str, action: str, escalation: int) -> Answer:
-        key = (user, groups, agent, resource, action, escalation)
+    def _answer(
+        self,
+        question: str,
+        context: dict[str, Any],
+        user: str,
+        groups: Sequence[str],
+        agent: str,
+        resource: str,
+        action: str,
+    ) -> Answer:
+        key = (question, tuple(context.items()), user, frozenset(groups), agent, resource, action)
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
-            context = {"escalation": escalation}
-            found = self._known[key] = self._answer("approve", context, user, sorted(groups), agent, resource, action)
+            found = self._known[key] = self._asked(question, context, user, groups, agent, resource, action)
         return found
 
-    def _answer(
+    def _asked(
         self,
         question: str,
         context: dict[str, Any],

@@ -64,6 +64,8 @@ class DaemonStop(Entry, tag="daemon.stop"):
     provider: str = ""
     policies: Texts = ()
     """Policies that permit the user to do so."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class FlowOpen(Entry, tag="flow.open"):
@@ -488,6 +490,8 @@ class IdentityEnded(Entry, tag="identity.ended"):
     provider: str = ""
     policies: Texts = ()
     """Policies that permit the user to do so."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class Replayed(Entry, tag="recording.replayed"):
@@ -509,6 +513,8 @@ class Replayed(Entry, tag="recording.replayed"):
     """Whether captured replies and long statements are in it."""
     policies: Texts = ()
     """Policies that permit the user to do so."""
+    groups: Texts = ()
+    """Groups that a sign-in gave the user, beside those of the configuration."""
 
 
 class PolicyLoad(Entry, tag="policy.load"):

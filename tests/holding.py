@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
@@ -32,8 +32,7 @@ from hostguard.identity.users import UserRule, Users
 from hostguard.identity.workload import WorkloadRule
 from hostguard.kernel.layouts import Origin
 from hostguard.policy.approval_sections import Approvals
-from hostguard.policy.approvers import Approvers
-from hostguard.policy.asks import Answer, Approval
+from hostguard.policy.asks import Approval
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import Document, load
 from hostguard.policy.rules import Source, base_source
@@ -74,27 +73,12 @@ def _shop() -> Document:
     return load(SHOP)
 
 
-class Knowing(Approvers):
-    """Keeps Cedar's answers, which are the same every time: asked anew they would take most of what a step takes."""
-
-    def __init__(self, asked: Approvers) -> None:
-        super().__init__(asked._document, asked._book)
-        self._answers: dict[object, Answer] = {}
-
-    def _answer(self, question: str, context: dict[str, Any], user: str, groups: Sequence[str], *place: str) -> Answer:
-        key = (question, tuple(context.items()), user, tuple(groups), place)
-        if key not in self._answers:
-            self._answers[key] = super()._answer(question, context, user, groups, *place)
-        return self._answers[key]
-
-
 def policy_of(wanted: Document) -> Policy:
     """Parsed once for all houses of the same configuration: a policy is immutable but for its memory."""
     for known in _policies:
         if known.document == wanted:
             return known
     made = Policy(wanted)
-    made.approvers = Knowing(made.approvers)
     _policies.append(made)
     return made
 

@@ -259,7 +259,9 @@ class Vouching:
     def _ended(self, binding: Binding, reason: str, by: By = NOBODY, policies: tuple[str, ...] = ()) -> None:
         vouched, user = binding.vouched, "" if by is NOBODY else named(by)
         whose = binding.agent, binding.issuer, vouched.issuer, vouched.subject
-        ended = entry.IdentityEnded(*whose, reason, binding.digest, binding.cgroup, user, by.uid, by.provider, policies)
+        ended = entry.IdentityEnded(
+            *whose, reason, binding.digest, binding.cgroup, user, by.uid, by.provider, policies, by.groups
+        )
         self._records.note(0, ended)
 
     def revoke(self, chosen: Sequence[Binding], by: By, policies: tuple[str, ...]) -> None:

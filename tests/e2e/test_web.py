@@ -6,6 +6,7 @@ import base64
 import os
 import re
 import signal
+import time
 import urllib.parse
 from collections.abc import Iterator
 
@@ -312,6 +313,10 @@ def test_sessions_outlive_an_upgrade(page: Page, bob: Person, waiting: str) -> N
 def test_who_may_not_look_at_an_agent_sees_nothing_of_it(page: Page, bob: Person, waiting: str) -> None:
     file = page.guard.folder / "policies.cedar"
     text, form, began = file.read_text(), bob.form(f"/requests/{waiting}"), _reloads(page)
+    wanted = {"agent": "bot", "resource": "web", "database": "web", "statement": "DELETE FROM notes WHERE id = 9", "uses": 1}
+    grant = page.client.post("/v1/grants", {**wanted, "until": time.time() + 600})["id"]
+    ends = {**web_page.session_form(bob), "verb": "revoke"}
+    assert grant in bob.get("/grants").text
     assert page.guard.process is not None
     try:
         file.write_text(text + '@id("blind") forbid (principal == User::"bob", action == Action::"look", resource is Agent);\n')
@@ -324,6 +329,12 @@ def test_who_may_not_look_at_an_agent_sees_nothing_of_it(page: Page, bob: Person
         assert hidden.status == unknown.status == 404
         assert hidden.text.replace(waiting, "R-0000") == unknown.text
         assert bob.post(f"/requests/{waiting}", {**form, "answer": "approve"}).status == 404
+        assert grant not in bob.get("/grants").text
+        assert (bob.get(f"/grants/{grant}").status, bob.post(f"/grants/{grant}", ends).status) == (404, 404)
+        # A conflict of a user's names the agents by which they have it, so the matrix is shown whole or not at all.
+        shown = bob.get("/duties").text
+        assert "There are agents that you may not look at" in shown
+        assert "clerk" not in shown
     finally:
         # A signal while the policy is still being reloaded would count for that.
         before = _reloads(page)
