@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ...policy.decide import Decider
 from ...policy.grants import Grant, NotThere, UnknownGrant
 from ...policy.requests import AlreadyDecided, BookFull, NotAllowed, RequestError, UnknownRequest
 from ..drawing import Drawing, NotDrawn
@@ -41,12 +42,15 @@ MAX_HISTORY = 500
 class Answers:
     """To all sessions of one daemon."""
 
-    def __init__(self, sessions: Sessions, holds: Holds, history: History, drawing: Drawing, rights: Rights) -> None:
+    def __init__(
+        self, sessions: Sessions, holds: Holds, history: History, drawing: Drawing, rights: Rights, decider: Decider
+    ) -> None:
         self._sessions = sessions
         self._holds = holds
         self._history = history
         self._drawing = drawing
         self._rights = rights
+        self._decider = decider
 
     async def told(self, asked: Asked) -> messages.Told:
         """What is said to one call."""
@@ -130,12 +134,16 @@ class Answers:
     # -- duties -----------------------------------------------------------------------------------------------------------------
 
     async def _duties(self, by: By) -> dict[str, Any]:
+        """The matrix, for who may look at every agent in it: a user's conflict names the agents by which they have it."""
         self._rights.insist(by, "look", None, "look at who could exercise which duties", what="duties")
         table, failure = None, ""
-        try:
-            table = await self._drawing.get(DRAW_S)
-        except NotDrawn as error:
-            failure = str(error)
+        if all(self._rights.sees(by, agent, "history") for agent in self._decider.policy.document.agents):
+            try:
+                table = await self._drawing.get(DRAW_S)
+            except NotDrawn as error:
+                failure = str(error)
+        else:
+            failure = "There are agents that you may not look at, so who could exercise which duty is not shown."
         rows = [row for row in await self._history.facts() if self._rights.sees(by, row["agent"], "history")]
         return {"table": table, "failure": failure, "history": rows[:MAX_HISTORY], "more": max(0, len(rows) - MAX_HISTORY)}
 
