@@ -109,17 +109,19 @@ class Granting:
             left=wanted.uses,
         )
         self._check_terms(grant, now)
-        self._insist(self._may_stand(grant, by), user, f"issue this grant to {grant.agent} on {grant.resource}")
+        groups = self._groups(user, by.groups)
+        answer = self._approvers.may_issue_any(user, groups, grant.agent, grant.resource, grant.terms)
+        self._insist(answer, user, f"issue this grant to {grant.agent} on {grant.resource}")
         return self.put(grant, by)
 
     def offer(self, request: Request, needs: Sequence[str], by: By, uses: int, until: float, shown: Sequence[str]) -> Grant:
         """The grant that a user's yes to a request may come with; not there yet (`put`). Raises NotAllowed, BookFull."""
         now = time.time()
-        grant = self.of(request, now, uses=uses, until=until, issuers=(by.user,), shown=shown, vouched=_vouched(by))
+        user, groups = by.user, self._groups(by.user, by.groups)
+        grant = self.of(request, now, uses=uses, until=until, issuers=(user,), shown=shown, vouched=_vouched(by))
         self._check_terms(grant, now)
-        groups = self._groups(by.user, by.groups)
-        answer = self._approvers.may_issue(by.user, groups, grant.agent, grant.resource, needs, grant.terms)
-        self._insist(answer, by.user, f"issue a grant for {request.id}")
+        answer = self._approvers.may_issue(user, groups, grant.agent, grant.resource, needs, grant.terms)
+        self._insist(answer, user, f"issue a grant for {request.id}")
         self.grants.check_room(now)
         return grant
 
@@ -182,22 +184,23 @@ class Granting:
         return self.grants.endorse(name, by.user, time.time(), by.groups)
 
     def may_endorse(self, grant: Grant, by: By) -> bool:
-        """Whether the user may stand for the grant, and does not yet."""
+        """Whether the user, who does not stand for it yet, may."""
         return by.user not in grant.issuers and self._may_stand(grant, by).allowed
 
     def may_end(self, grant: Grant, by: By) -> bool:
         """Whether the user stands for the grant, or may issue it."""
         return by.user in grant.issuers or self._may_stand(grant, by).allowed
 
-    def _may_stand(self, grant: Grant, by: By) -> Answer:
-        document, groups = self._decider.policy.document, self._groups(by.user, by.groups)
-        if grant.agent not in document.agents or grant.resource not in document.resources:
-            return Answer(False)
-        return self._approvers.may_issue_any(by.user, groups, grant.agent, grant.resource, grant.terms)
-
     def revoke(self, name: str, by: By, reason: str) -> Grant:
         """End a grant at once. Raises UnknownGrant, NotThere, LedgerUnavailable."""
         return self._revoke(self.grants.get(name), by, reason)
+
+    def _may_stand(self, grant: Grant, by: By) -> Answer:
+        document = self._decider.policy.document
+        if grant.agent not in document.agents or grant.resource not in document.resources:
+            return Answer(False)
+        groups = self._groups(by.user, by.groups)
+        return self._approvers.may_issue_any(by.user, groups, grant.agent, grant.resource, grant.terms)
 
     def revoke_all_of(self, request: str, by: By, reason: str) -> None:
         """End what was granted with a request. Raises LedgerUnavailable."""
@@ -209,7 +212,13 @@ class Granting:
         name = grant.id
         revoked = self.grants.revoke(name, by.user or "root", reason, time.time())
         told = entry.GrantRevoked(
-            grant=name, user=by.user, uid=by.uid, left=revoked.left, reason=reason, provider=by.provider, groups=by.groups
+            grant=name,
+            user=by.user,
+            uid=by.uid,
+            left=revoked.left,
+            reason=reason,
+            provider=by.provider,
+            groups=by.groups,
         )
         if not self._records.note(0, told):
             self._faults.add(0, grant.agent, "internal", f"{name} is revoked, but not on record: {self._records.failure}")
@@ -250,7 +259,7 @@ class Granting:
         escalation: int,
         vouched: Vouched = (),
     ) -> tuple[str, ...]:
-        """Those of the users who may approve these actions now. `vouched`: the groups that their sign-ins gave them."""
+        """Those of the users who may approve these actions now."""
         document, may = self._decider.policy.document, self._approvers.may_approve
         if agent not in document.agents or resource not in document.resources:
             return ()

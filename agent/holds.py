@@ -265,8 +265,8 @@ class Holds:
     def may_decide(self, request_id: str, by: By) -> bool:
         """Whether the user may decide the request, now or once it has escalated. Raises UnknownRequest."""
         request, last = self._book.get(request_id), len(self._book.times.escalate_s)
-        place, needs = (request.agent, request.resource), self._book.needs(request_id)
-        return bool(self.granting.who_may((by.user,), *place, needs, last, ((by.user, by.groups),)))
+        given = ((by.user, by.groups),)
+        return bool(self.granting.who_may((by.user,), request.agent, request.resource, self._book.needs(request_id), last, given))
 
     async def decide(
         self,

@@ -18,7 +18,7 @@ from .waiting import By
 MAX_KEPT = 4096
 """Answers at hand: a list asks about each of its rows, and a question costs about a millisecond."""
 
-Key = tuple[str, tuple[str, ...], bool, str, str | None, tuple[tuple[str, str | bool], ...]]
+Key = tuple[str, bool, tuple[str, ...], str, str | None, tuple[tuple[str, str | bool], ...]]
 
 
 class Rights:
@@ -35,7 +35,7 @@ class Rights:
         policy = self._decider.policy
         if policy is not self._policy or len(self._kept) >= MAX_KEPT:
             self._policy, self._kept = policy, {}
-        key = (by.user, by.groups, by.uid == 0, action, agent, tuple(sorted(context.items())))
+        key = (by.user, by.uid == 0, by.groups, action, agent, tuple(sorted(context.items())))
         found = self._kept.get(key)
         if found is None:
             found = self._kept[key] = self._ask(policy, by, action, agent, context)
