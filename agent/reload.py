@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pwd
 import sys
+import traceback
 from hashlib import sha256
 
 import msgspec
@@ -76,19 +77,26 @@ class Reload:
         self._holds = holds
         self._log = log
         self._task: asyncio.Task[None] | None = None
+        self._wanted = False
         self.failure = ""
         """Why the last reload was refused; empty when it was not. The policy before it is in force then."""
 
     def soon(self) -> None:
-        """Reload in the background, one at a time: a signal while one runs counts for it."""
+        """Reload in the background, one at a time. A signal while one runs asks for another: files may be read by then."""
+        self._wanted = True
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._supervise())
 
     async def _supervise(self) -> None:
-        try:
-            await self.run()
-        except (LogUnavailable, OSError, ValueError) as error:
-            self.failure = str(error)
+        while self._wanted:
+            self._wanted = False
+            try:
+                await self.run()
+            except (LogUnavailable, OSError, ValueError) as error:
+                self.failure = str(error)
+            except Exception as error:  # the supervising handler of a work that nobody waits for: status tells
+                traceback.print_exc()
+                self.failure = f"{type(error).__name__}: {error}"
 
     async def run(self) -> None:
         """Reload once. A mistake leaves everything as it was, is printed, on record, and shown by ``status``."""
