@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -217,8 +218,10 @@ def test_descriptors_go_nowhere(running: guard.Guard, local: Local) -> None:
 def stand_ins_of(running: guard.Guard) -> list[bytes]:
     """The names at which this guard's daemon listens for UNIX sockets; other daemons may run on this host."""
     assert running.process is not None
-    folder = Path(f"/proc/{running.process.pid}/fd")
-    inodes = {os.readlink(one)[len("socket:[") : -1] for one in folder.iterdir() if os.readlink(one).startswith("socket:[")}
+    inodes = set()
+    for one in Path(f"/proc/{running.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            inodes.add(os.readlink(one).removeprefix("socket:[").removesuffix("]"))
     lines = (line.split() for line in Path("/proc/net/unix").read_text().splitlines())
     found = [b"\0" + line[-1][1:].encode() for line in lines if line[6] in inodes and line[-1].startswith("@hostguard/")]
     assert found
