@@ -5,19 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import threading
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+import node_program
 from joserfc.jwk import Key
 from servers import free_port
 
-FOLDER = Path(__file__).parent / "openid"
-START_LIMIT_S = 60.0
 SECRET = "a secret of tests"
 
 
@@ -67,31 +64,6 @@ def provider(
     *clients: str, keys: Sequence[Key], algorithm: str = "RS256", seconds: int = 300, port: int = 0
 ) -> Iterator[Provider]:
     """Start it. Raises RuntimeError with its words."""
-    if not (FOLDER / "node_modules" / "oidc-provider").is_dir():
-        raise RuntimeError("oidc-provider is not installed: run scripts/provision")
     started = Provider(port or free_port(), clients, keys, algorithm, seconds)
-    command = ["setpriv", "--pdeathsig=KILL", "node", "agents.mjs"]
-    process = subprocess.Popen(command, cwd=FOLDER, text=True, stdin=-1, stdout=-1, stderr=subprocess.STDOUT)
-    started.process = process
-    assert process.stdin is not None
-    assert process.stdout is not None
-    lines: list[str] = []
-    ready = threading.Event()
-
-    def listen(pipe: Any) -> None:
-        for line in pipe:
-            lines.append(line)
-            if line.startswith("READY"):
-                ready.set()
-        ready.set()
-
-    threading.Thread(target=listen, args=(process.stdout,), daemon=True).start()
-    process.stdin.write(json.dumps(started.settings))
-    process.stdin.close()
-    try:
-        if not ready.wait(START_LIMIT_S) or process.poll() is not None:
-            raise RuntimeError("oidc-provider did not start:\n" + "".join(lines))
+    with node_program.running("agents.mjs", started.settings) as started.process:
         yield started
-    finally:
-        process.kill()
-        process.wait()

@@ -19,8 +19,7 @@ def call(number, *words):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
 """
-CLOSE = """
-wanted = cage.Cage(65534, 65534, 64, os.getppid(), bytes.fromhex(sys.argv[1]))
+TRY = """
 if sys.argv[2] == "caged":
     print(str(cage.close(wanted)), file=sys.stderr)
 try:
@@ -30,13 +29,19 @@ except OSError as error:
 else:
     print("done", flush=True)
 """
+"""Behind whatever makes `wanted`, a Cage."""
+CLOSE = "wanted = cage.Cage(65534, 65534, 64, os.getppid(), bytes.fromhex(sys.argv[1]))\n" + TRY
 
 
 def attempt(before: str, code: str, *, caged: bool, fds: Sequence[int] = ()) -> str:
     """What became of `code`, run after `before` and the closing of the cage: ``done``, an errno's name, or ``SIG…``."""
     body = "def attempt():\n" + "".join(f"    {line}\n" for line in code.strip().splitlines())
-    script = PREPARE + before + "\n" + body + CLOSE
-    command = [sys.executable, "-I", "-c", script, seccomp.compiled().hex(), "caged" if caged else "free"]
+    return told(PREPARE + before + "\n" + body + CLOSE, seccomp.compiled(), caged=caged, fds=fds)
+
+
+def told(script: str, program: bytes, *more: str, caged: bool, fds: Sequence[int] = ()) -> str:
+    """What the script says, or the signal that ended it. `program`: the seccomp filter of its cage."""
+    command = [sys.executable, "-I", "-c", script, program.hex(), "caged" if caged else "free", *more]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, pass_fds=fds)
     if result.returncode < 0:
         return f"signal {-result.returncode}"

@@ -6,7 +6,6 @@ until another broker has read the secrets.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import os
@@ -23,6 +22,7 @@ from ...policy.credentials import is_certified, reference, variants
 from ...policy.document import Document
 from ..authority.bundle import BUNDLES
 from ..authority.names import names_of, names_of_web
+from ..awaited import Awaited, Away
 from ..failures import Failure
 from ..faults import Faults
 from ..kept import Kept
@@ -70,7 +70,7 @@ class Keeper(Kept):
         self.told: messages.Pong | None = None
         """The last that it told of itself."""
         self._numbers = itertools.count(1)
-        self._waiting: dict[tuple[str, int], asyncio.Future[Any]] = {}
+        self._awaited: Awaited[tuple[str, int]] = Awaited()
 
     # -- its process ------------------------------------------------------------------------------------------------------------
 
@@ -97,9 +97,7 @@ class Keeper(Kept):
     def _away(self) -> None:
         """Who waits for it hears why."""
         self._commanding.stop()
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(BrokerAway("hostguard's broker, which holds the credentials, is being started again"))
+        self._awaited.let_go()
 
     # -- what it is asked -------------------------------------------------------------------------------------------------------
 
@@ -166,17 +164,14 @@ class Keeper(Kept):
                 passed.close()
             raise BrokerAway("hostguard's broker, which holds the credentials, is not running")
         key = what, number
-        if key in self._waiting:
+        if key in self._awaited:
             raise BrokerAway("the broker is being asked that already")
-        future = self._waiting[key] = asyncio.get_running_loop().create_future()
         try:
-            self._say(message or messages.Ping(number), passed)
-            async with asyncio.timeout(limit_s):
-                return await future
+            return await self._awaited.answer(key, lambda: self._say(message or messages.Ping(number), passed), limit_s)
         except TimeoutError:
             raise BrokerAway("hostguard's broker, which holds the credentials, does not answer") from None
-        finally:
-            del self._waiting[key]
+        except Away:
+            raise BrokerAway("hostguard's broker, which holds the credentials, is being started again") from None
 
     def _say(self, message: messages.ToBroker | Cage, passed: socket.socket | None = None) -> None:
         if self._channel is not None:
@@ -190,7 +185,7 @@ class Keeper(Kept):
         message = messages.from_broker(data)
         if not isinstance(message, messages.Carried):
             self._carry_out(message)
-        elif sock is not None and self._resolve("carry", message.id, (sock, message.how)):
+        elif sock is not None and self._awaited.resolve(("carry", message.id), (sock, message.how)):
             return
         if sock is not None:
             sock.close()
@@ -204,25 +199,17 @@ class Keeper(Kept):
                 self.leaves, self.authorities = leaves, authorities
                 self._on_leaves()
             case messages.Answered(number):
-                self._resolve("login", number, message)
+                self._awaited.resolve(("login", number), message)
             case messages.Failed(number):
                 # A flow's link is made before anything is said over it, so one of them waits at most.
-                self._resolve("carry" if ("carry", number) in self._waiting else "login", number, message)
+                self._awaited.resolve(("carry" if ("carry", number) in self._awaited else "login", number), message)
             case messages.Reread(number, changed):
-                self._resolve("reread", number, changed)
+                self._awaited.resolve(("reread", number), changed)
             case messages.Run(number, command):
                 self._commanding.run(number, command)
             case messages.Pong(number):
                 self.told = message
-                self._resolve("ping", number, message)
-
-    def _resolve(self, what: str, number: int, value: object) -> bool:
-        """Whether anybody waited for it."""
-        future = self._waiting.get((what, number))
-        if future is None or future.done():
-            return False
-        future.set_result(value)
-        return True
+                self._awaited.resolve(("ping", number), message)
 
 
 def _begin(document: Document, folder: Path, host: str) -> messages.Begin:

@@ -22,6 +22,7 @@ from ...policy.document import Document
 from ...recorder import entry
 from ...recorder.durable import LogUnavailable
 from ...recorder.log import Log
+from ..awaited import Awaited, Away
 from ..faults import Faults
 from ..kept import Kept
 from ..resources import Resources
@@ -90,7 +91,7 @@ class Keeper(Kept):
         """Why an agent's questions must not be answered; empty when they may be."""
         self._askers: OrderedDict[int, Asker] = OrderedDict()
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._awaited: Awaited[int] = Awaited()
         self._syncing: asyncio.Task[str] | None = None
         self._works: set[asyncio.Task[None]] = set()
 
@@ -118,8 +119,7 @@ class Keeper(Kept):
         self._say(messages.Ping(0))
 
     def _away(self) -> None:
-        for waiting in self._waiting.values():
-            waiting.cancel()
+        self._awaited.let_go()
 
     def detach(self) -> list[int]:
         """Descriptors of the sockets, which are somebody else's from here on."""
@@ -203,17 +203,10 @@ class Keeper(Kept):
         if not self.ready.is_set():
             return None
         number = next(self._numbers)
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            self._say(ask(number))
-            async with asyncio.timeout(limit_s):
-                return await future
-        except (TimeoutError, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and not future.cancelled():
-                raise
+            return await self._awaited.answer(number, lambda: self._say(ask(number)), limit_s)
+        except (TimeoutError, Away):
             return None
-        finally:
-            del self._waiting[number]
 
     def _say(self, message: messages.ToResolver | Cage) -> None:
         if self._channel is not None:
@@ -238,17 +231,12 @@ class Keeper(Kept):
                 self._learn(message)
             case messages.Pong(number, figures):
                 self.figures = figures
-                self._resolve(number, figures)
+                self._awaited.resolve(number, figures)
             case messages.Found(number):
-                self._resolve(number, message)
+                self._awaited.resolve(number, message)
             case messages.Crashed(error):
                 self._faults.add(0, "", "internal", f"a question broke the resolver: {error.splitlines()[-1:]}")
                 self._append(entry.Fault(where="names", error=error))
-
-    def _resolve(self, number: int, value: object) -> None:
-        future = self._waiting.get(number)
-        if future is not None and not future.done():
-            future.set_result(value)
 
     def _known(self, asker: Asker) -> Asker:
         """The asker under a number of its own."""

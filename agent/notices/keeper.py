@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import socket
 
+from ..awaited import Awaited, Away
 from ..faults import Faults
 from ..kept import Kept
 from ..sandbox.asking import asking
@@ -32,21 +33,20 @@ class Keeper(Kept):
         super().__init__(faults)
         self._user = user
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[messages.Posted]] = {}
+        self._awaited: Awaited[int] = Awaited()
 
     async def post(self, url: str, headers: tuple[tuple[str, str], ...], body: bytes, timeout_s: float) -> str:
         """POST once; why it was not taken, empty when it was."""
         number = next(self._numbers)
-        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        post = messages.Post(number, url, headers, body, timeout_s)
         try:
             async with asyncio.timeout(timeout_s + SPARE_S):
                 await self.ready.wait()
-                self._say(messages.Post(number, url, headers, body, timeout_s))
-                posted = await waiting
+                posted: messages.Posted = await self._awaited.answer(number, lambda: self._say(post), timeout_s + SPARE_S)
         except TimeoutError:
             return "the messenger does not answer"
-        finally:
-            del self._waiting[number]
+        except Away:
+            return "the messenger ended"
         if 200 <= posted.status < 300:
             return ""
         return f"it answered {posted.status} {posted.failure}".rstrip() if posted.status else posted.failure
@@ -70,16 +70,12 @@ class Keeper(Kept):
                 self.applied = cage
                 self.ready.set()
             case messages.Posted(number):
-                waiting = self._waiting.get(number)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(message)
+                self._awaited.resolve(number, message)
             case messages.Pong():
                 pass
 
     def _away(self) -> None:
-        for number, waiting in self._waiting.items():
-            if not waiting.done():
-                waiting.set_result(messages.Posted(number, 0, "the messenger ended"))
+        self._awaited.let_go()
 
     def _say(self, message: messages.ToMessenger | Cage) -> None:
         if self._channel is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import socket
 import time
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...policy.document import Document
+from ..awaited import Awaited, Away
 from ..failures import Failure
 from ..faults import Faults
 from ..kept import Kept
@@ -50,7 +50,7 @@ class Keeper(Kept):
         """By issuer, as it told last."""
         self.on_keys: Callable[[messages.Published, float], None] = lambda _told, _now: None
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[messages.Verdict]] = {}
+        self._awaited: Awaited[int] = Awaited()
         self._taken: dict[int, Take] = {}
 
     @property
@@ -76,9 +76,7 @@ class Keeper(Kept):
     def _away(self) -> None:
         """Who waits for a verdict gets none; agents that wait hear nothing, and their connections have ended."""
         self._taken.clear()
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(VerifierAway("hostguard's verifier is being started again"))
+        self._awaited.let_go()
 
     # -- what it is asked -------------------------------------------------------------------------------------------------------
 
@@ -87,16 +85,14 @@ class Keeper(Kept):
         if not self.ready.is_set():
             raise VerifierAway("hostguard's verifier is not running")
         number = next(self._numbers)
-        future: asyncio.Future[messages.Verdict] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
+        ask = messages.Verify(number, issuer, token)
         try:
-            self._say(messages.Verify(number, issuer, token))
-            async with asyncio.timeout(VERIFY_S):
-                return await future
+            verdict: messages.Verdict = await self._awaited.answer(number, lambda: self._say(ask), VERIFY_S)
         except TimeoutError:
             raise VerifierAway("hostguard's verifier does not answer") from None
-        finally:
-            del self._waiting[number]
+        except Away:
+            raise VerifierAway("hostguard's verifier is being started again") from None
+        return verdict
 
     def take(self, issuers: tuple[str, ...], sock: socket.socket, then: Take) -> str:
         """Have a token read from this connection, which is the verifier's from here on. Why it can't be; empty when it can."""
@@ -121,9 +117,7 @@ class Keeper(Kept):
                 self.applied = applied
                 self.ready.set()
             case messages.Answered(number, verdict):
-                future = self._waiting.get(number)
-                if future is not None and not future.done():
-                    future.set_result(verdict)
+                self._awaited.resolve(number, verdict)
             case messages.Presented(number, issuer, verdict):
                 then = self._taken.pop(number, None)
                 if then is not None:

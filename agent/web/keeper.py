@@ -24,6 +24,7 @@ from ...policy.decide import Decider
 from ...policy.document import Document
 from ...policy.requests import NotAllowed
 from ...recorder import entry
+from ..awaited import Awaited, Away
 from ..drawing import Drawing
 from ..failures import Failure
 from ..faults import Faults
@@ -99,7 +100,7 @@ class Keeper(Kept):
         """Why it has no certificate to show; empty when it has."""
         self._shown = b""
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._awaited: Awaited[int] = Awaited()
         self._works: set[asyncio.Task[None]] = set()
 
     # -- its process ------------------------------------------------------------------------------------------------------------
@@ -159,8 +160,7 @@ class Keeper(Kept):
         self._say(messages.Ping(0))
 
     def _away(self) -> None:
-        for waiting in self._waiting.values():
-            waiting.cancel()
+        self._awaited.let_go()
 
     def detach(self) -> list[int]:
         """The listening socket's descriptor, which is somebody else's from here on."""
@@ -253,19 +253,10 @@ class Keeper(Kept):
         if not self.ready.is_set():
             return None
         number = next(self._numbers)
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            self._say(ask(number))
-            async with asyncio.timeout(limit_s):
-                return await future
-        except TimeoutError:
+            return await self._awaited.answer(number, lambda: self._say(ask(number)), limit_s)
+        except (TimeoutError, Away):
             return None
-        except asyncio.CancelledError:
-            if not future.cancelled():
-                raise
-            return None
-        finally:
-            del self._waiting[number]
 
     def _say(self, message: messages.ToWeb | Cage) -> None:
         if self._channel is not None:
@@ -288,9 +279,9 @@ class Keeper(Kept):
                 self._work(self._find(number, name))
             case messages.Pong(number, figures):
                 self.figures = figures
-                self._resolve(number, figures)
+                self._awaited.resolve(number, figures)
             case messages.DeviceBegun(number) | messages.DeviceAsked(number):
-                self._resolve(number, message)
+                self._awaited.resolve(number, message)
             case messages.Crashed(error):
                 self._faults.add(0, "", "internal", f"a call broke the web page: {error.splitlines()[-1:]}")
                 self._records.note(0, entry.Fault(where="web", error=error))
@@ -313,11 +304,6 @@ class Keeper(Kept):
             fault = f"{user} is no user any more"
         signed_in = entry.SignedIn("" if fault else user, provider, subject, address, fault, () if fault else groups)
         return fault if self._records.note(0, signed_in) else fault or "the log can't be written, so nobody is let in"
-
-    def _resolve(self, number: int, value: object) -> None:
-        future = self._waiting.get(number)
-        if future is not None and not future.done():
-            future.set_result(value)
 
     async def _tell(self, asked: Asked) -> None:
         self._say(await self._answers.told(asked))

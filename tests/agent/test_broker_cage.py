@@ -13,22 +13,14 @@ import pytest
 from hostguard.agent.sandbox import seccomp
 
 KILLED = f"signal {int(signal.SIGSYS)}"
-CLOSE = """
+CLOSE = f"""
 import threading
 reads = (sys.argv[3] + '/read', '/usr', sys.prefix)
 wanted = cage.Cage(
     0, 0, 64, os.getppid(), bytes.fromhex(sys.argv[1]), dials=True, reads=reads, writes=(sys.argv[3] + '/write',)
 )
 os.chdir(sys.argv[3])
-if sys.argv[2] == "caged":
-    cage.close(wanted)
-try:
-    attempt()
-except OSError as error:
-    print(errno.errorcode[error.errno], flush=True)
-else:
-    print("done", flush=True)
-"""
+{caged.TRY}"""
 
 # (what, the attempt, what the cage makes of it)
 ATTEMPTS = {
@@ -59,12 +51,7 @@ ATTEMPTS = {
 def attempt(folder: Path, code: str, *, caged_: bool) -> str:
     body = f"def attempt():\n    {code}\n"
     script = caged.PREPARE + body + CLOSE
-    command = [sys.executable, "-I", "-c", script, seccomp.compiled_asking().hex(), "caged" if caged_ else "free", str(folder)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    if result.returncode < 0:
-        return f"signal {-result.returncode}"
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
+    return caged.told(script, seccomp.compiled_asking(), str(folder), caged=caged_)
 
 
 @pytest.fixture

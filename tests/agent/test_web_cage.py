@@ -20,17 +20,9 @@ from hostguard.agent.web.showing import Showing
 server = socket.create_server(('127.0.0.1', 0))
 showing = Showing()
 """
-CLOSE = """
+CLOSE = f"""
 wanted = cage.Cage(65534, 65534, 64, os.getppid(), bytes.fromhex(sys.argv[1]), dials=True)
-if sys.argv[2] == "caged":
-    cage.close(wanted)
-try:
-    attempt()
-except OSError as error:
-    print(errno.errorcode[error.errno], flush=True)
-else:
-    print("done", flush=True)
-"""
+{caged.TRY}"""
 # (what, the attempt, what the cage makes of it)
 ATTEMPTS = {
     "connect, accept": ("socket.socket().connect(server.getsockname()); server.accept()", "done"),
@@ -56,12 +48,7 @@ ATTEMPTS = {
 
 def attempt(code: str, *, caged_: bool) -> str:
     script = f"{caged.PREPARE}{BEFORE}def attempt():\n    {code}\n{CLOSE}"
-    command = [sys.executable, "-I", "-c", script, seccomp.compiled_serving().hex(), "caged" if caged_ else "free"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    if result.returncode < 0:
-        return f"signal {-result.returncode}"
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
+    return caged.told(script, seccomp.compiled_serving(), caged=caged_)
 
 
 @pytest.mark.parametrize("what", ATTEMPTS)
