@@ -133,18 +133,22 @@ def _validate(rules: list[Rule]) -> Iterator[RuleError]:
         # This one follows from any other mistake of the scope, and says nothing beside it.
         telling = [m for m in messages if not m.startswith("unable to find an applicable action")] or messages
         for message in sorted(set(telling)):
-            said, words = _reword(message)
+            said, words = _reword(message, rule.text)
             yield RuleError(rule.file, line_within(Piece(rule.text, rule.line), words), rule.id, said)
 
 
-def _reword(message: str) -> tuple[str, str]:
-    """The message as we say it, and the words of the policy that it is about."""
+def _reword(message: str, text: str) -> tuple[str, str]:
+    """The message about the policy `text` as we say it, and the words of the policy that it is about."""
     if found := re.match(r'unrecognized action `Action::"(.*)"`', message):
         return f'unknown action Action::"{found[1]}"' + suggest_action(found[1]), f'Action::"{found[1]}"'
     if found := re.match(r"unrecognized entity type `(.*)`", message):
         return f"unknown entity type {found[1]}" + suggest(found[1], entity_types()), f"{found[1]}::"
     if message.startswith("unable to find an applicable action"):
-        return "no action applies to this principal and this resource, so it can match nothing", ""
+        said = "no action applies to this principal and this resource, so it can match nothing"
+        group = re.search(r'action\s*==\s*Action::"(\w+)"', text)
+        if group and members(group[1]) != {group[1]}:
+            said += f'; {group[1]} stands for several actions: write action in Action::"{group[1]}"'
+        return said, ""
     return message.replace("`", ""), ""
 
 

@@ -169,6 +169,10 @@ mask = { kind = "nul", keep = -1 }
             '@id("a") permit (principal in Role::"r", action == Action::"approve", resource);',
             "a: no action applies to this principal",
         ),
+        (
+            '@id("a") permit (principal, action == Action::"read", resource);',
+            'match nothing; read stands for several actions: write action in Action::"read"',
+        ),
         ('@id("a") permit (principal, action == Action::"unknown", resource);', 'a: unknown action Action::"unknown"'),
     ],
 )
