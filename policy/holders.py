@@ -12,7 +12,7 @@ The answer must not miss anybody, so it is taken from the policies' scopes, and 
    context Cedar's answer is the answer.
    A role that only claims can give (`issuers`) may be there or not: what is permitted by it is unsure, what is forbidden by it
    stays open.
-3. A user takes part in a duty as owner of an agent that may exercise it, or by approving it for one: where a permit speaks of
+3. A user takes part in a duty as owner of an agent that may exercise it, or by approving it for one: where a policy speaks of
    approvals, or a budget holds for them, every user whom policy lets approve the action for that agent counts. That is exact.
 
 Out of sight, here as everywhere: what functions, triggers and rules do inside the server (`opaque_calls` lists whom it concerns).
@@ -246,7 +246,8 @@ def _approves(policy: Policy, user: str, agent: str, holding: Holding, asked: bo
     """How the user takes part by approving what the agent may do so; None when they can't, or nobody asks them."""
     rules = policy.asker(agent, all_claims(policy, agent)).rules
     action = holding.example.partition(" on ")[0]
-    speaks = any("approval" in rule.text and rule.node.effect == "permit" and acts(rule, action) for rule in rules)
+    # A forbid as well: `forbid … unless { context has approval }` asks for one.
+    speaks = any("approval" in rule.text and acts(rule, action) for rule in rules)
     if not (speaks or asked):
         return None
     resource = split(holding.example.partition(" on ")[2])[0]

@@ -119,6 +119,10 @@ def taking_part(found: Matrix) -> set[tuple[str, str]]:
 @given(st.lists(RULES, max_size=5), st.lists(st.sampled_from(APPROVERS), unique=True, max_size=3))
 @example([("permit", PRINCIPALS[0], VERBS[0], PLACES[0], CONDITIONS[5]), ("forbid", PRINCIPALS[0], VERBS[0], PLACES[2], "")], [])
 @example([("permit", PRINCIPALS[0], VERBS[0], PLACES[4], ""), ("forbid", PRINCIPALS[0], VERBS[0], PLACES[0], CONDITIONS[6])], [])
+@example(
+    [("permit", PRINCIPALS[3], VERBS[0], PLACES[0], ""), ("forbid", PRINCIPALS[0], VERBS[0], PLACES[0], CONDITIONS[10])],
+    APPROVERS[1:2],
+)
 def test_nobody_is_missed_and_what_is_certain_is_so(rules: list[tuple[str, ...]], approvers: list[str]) -> None:
     policy = policy_of(rules, approvers)
     found, real = matrix(policy), set(everything(policy))
