@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import forked
 from guarded_cgroups import attach_root, pin_directory
 
 from hostguard.agent.client import Client, DaemonDown
@@ -205,7 +206,7 @@ class Guard:
     def cli(self, *arguments: str | Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run ``hostguard ARGUMENTS --config …`` and return how it went."""
         command = [HOSTGUARD, *arguments, "--config", self.config]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, input=text)
+        return forked.run(command, text=text)
 
     def ask(self, *arguments: str) -> Any:
         """The answer of a command with ``--json``. Raises RuntimeError with its words if it failed."""
@@ -244,13 +245,11 @@ class Guard:
     ) -> subprocess.CompletedProcess[str]:
         """Run a program as a guarded workload to its end."""
         command = self.command(workload, program)
-        full = {**os.environ, **environment}
-        return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=full, input=text)
+        return forked.run(command, {**os.environ, **environment}, text, timeout=100)
 
     def begin(self, workload: str, program: Sequence[str | Path], environment: Mapping[str, str]) -> subprocess.Popen[str]:
         """Start a program as a guarded workload; what still runs when the guard ends is killed with its cgroup."""
-        command, pipe = self.command(workload, program), subprocess.PIPE
-        return subprocess.Popen(command, text=True, env={**os.environ, **environment}, stdin=pipe, stdout=pipe, stderr=pipe)
+        return forked.Command(self.command(workload, program), {**os.environ, **environment}, subprocess.PIPE)
 
     def end(self) -> None:
         """End the daemon, if one runs, whatever state it is in."""

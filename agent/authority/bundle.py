@@ -18,7 +18,7 @@ BUNDLES = (
     "/etc/ssl/cert.pem",
 )
 """Where systems have all their roots in one PEM file: Debian, Red Hat, SUSE, Alpine."""
-_CERTIFICATE = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----(.*?)-----END (?:TRUSTED )?CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE = re.compile(rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----([^-]*)-----END (?:TRUSTED )?CERTIFICATE-----")
 
 
 def system_bundle() -> Path | None:

@@ -44,7 +44,10 @@ def variables(bundle: Path, environment: Mapping[str, str]) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     names = (*VARIABLES, *(name for name in EXTENDED if environment.get(name)))
-    return {name: _file(bundle, ours, environment.get(name, "")) for name in names}
+    own = {name: environment.get(name, "") for name in names}
+    # Once for each file: where all of these are set, they tend to name the same one.
+    files = {file: _file(bundle, ours, file) for file in set(own.values())}
+    return {name: files[file] for name, file in own.items()}
 
 
 def _file(bundle: Path, ours: bytes, own: str) -> str:
