@@ -24,9 +24,10 @@ from certificates import Certificate
 
 START_LIMIT_S = 60
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
-# Durability is PostgreSQL's affair, and the log names who connected from where.
+# Durability and compiled plans are PostgreSQL's affair, and the log names who connected from where.
 SETTINGS = {
     "fsync": "off",
+    "jit": "off",
     "max_connections": "200",
     "unix_socket_directories": "",
     "log_connections": "on",
