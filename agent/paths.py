@@ -107,6 +107,11 @@ class Paths:
         return self.run / "bundle.pem"
 
     @property
+    def authorities(self) -> Path:
+        """This host's own roots alone, for what already has a file of roots."""
+        return self.run / "authorities.pem"
+
+    @property
     def control(self) -> Path:
         """The control socket."""
         return self.run / "control.sock"

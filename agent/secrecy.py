@@ -25,7 +25,7 @@ class Secrecy:
     def __init__(self, document: Document, paths: Paths, faults: Faults, crew: Crew, decider: Decider) -> None:
         """The crew's workers hear from now on what TLS takes. Raises Failure."""
         self._faults = faults
-        self.trust = Trust(document, paths.bundle)
+        self.trust = Trust(document, paths.bundle, paths.authorities)
         self.broker = Keeper(document, paths, socket.gethostname(), faults, self.trust.changed)
         self.logins = Logins(self.broker, decider, lambda: self.trust.tls.roots)
         self.trust.serve(self.broker, crew.broadcast)

@@ -26,10 +26,11 @@ Broadcast = Callable[[messages.Tls], None]
 class Trust:
     """One daemon's."""
 
-    def __init__(self, document: Document, bundle: Path) -> None:
+    def __init__(self, document: Document, bundle: Path, authorities: Path) -> None:
         """Reads the roots that the configuration names. Raises Failure."""
         self._document = document
         self._bundle = bundle
+        self._authorities = authorities
         self._broker: Keeper | None = None
         self._broadcast: Broadcast = lambda _tls: None
         self.also: list[Callable[[], None]] = []
@@ -106,10 +107,12 @@ class Trust:
         system = system_bundle()
         if system is None or self._broker is None or not self._broker.authorities:
             return
-        try:
-            write(self._bundle, combined(system.read_bytes(), [each.pem for each in self._broker.authorities]))
-        except OSError as error:
-            self.failure = f"{self._bundle} can't be written: {error.strerror}"
+        ours = [each.pem for each in self._broker.authorities]
+        for place, roots in ((self._authorities, b""), (self._bundle, system.read_bytes())):
+            try:
+                write(place, combined(roots, ours))
+            except OSError as error:
+                self.failure = f"{place} can't be written: {error.strerror}"
 
 
 def _stamp(place: str) -> tuple[int, int]:

@@ -71,7 +71,7 @@ def command(config: Path, workload: str, user: str | None, token_files: tuple[st
     os.closerange(max(STANDARD) + 1, LAST_FD)
     if not document.workloads[workload].observed:
         # Observed TLS passes as it is, and a root file makes libpq verify what it would not have.
-        _trust(Paths.of(document).bundle)
+        _trust(Paths.of(document))
     _confine(document.workloads[workload], account)
     try:
         os.execvp(argv[0], argv)
@@ -139,10 +139,10 @@ def _token_file(document: Document, agent: str, text: str) -> tuple[str, str]:
     return name, os.path.abspath(file)
 
 
-def _trust(bundle: Path) -> None:
+def _trust(paths: Paths) -> None:
     """Tell the program by its usual variables whom to trust: the system's roots, and hostguard."""
     try:
-        os.environ.update(variables(bundle, os.environ))
+        os.environ.update(variables(paths.bundle, paths.authorities, os.environ))
     except OSError as error:
         raise Failure(f"the program can't be told whom to trust: {error.filename}: {error.strerror}") from None
 

@@ -88,7 +88,7 @@ def _from_kernel(config: Path, dry_run: bool) -> Paths:
     else:
         for line in _remove_cgroups(document):
             out.print(line, markup=False)
-    for place in (paths.control, paths.bundle, *paths.bundle.with_name(FOLDER).glob("*.pem")):
+    for place in (paths.control, paths.bundle, paths.authorities, *paths.bundle.with_name(FOLDER).glob("*.pem")):
         place.unlink(missing_ok=True)
     with suppress(OSError):
         paths.bundle.with_name(FOLDER).rmdir()

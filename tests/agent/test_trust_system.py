@@ -11,9 +11,10 @@ from hostguard.agent.authority.system import trust
 from hostguard.agent.authority.variables import VARIABLES, variables
 from hostguard.agent.failures import Failure
 
-ONE, TWO = (
+ONE, TWO, SYSTEMS = (
     b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
     b"-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n",
+    b"-----BEGIN CERTIFICATE-----\nCCCC\n-----END CERTIFICATE-----\n",
 )
 
 
@@ -71,27 +72,37 @@ def test_a_bundle_has_each_once_and_is_written_only_when_it_changes(tmp_path: Pa
 
 def test_without_a_bundle_no_variable_is_set(tmp_path: Path) -> None:
     """Never ours alone: a program keeps whom it trusted."""
-    assert variables(tmp_path / "bundle.pem", {}) == {}
+    (tmp_path / "authorities.pem").write_bytes(ONE)
+    assert variables(tmp_path / "bundle.pem", tmp_path / "authorities.pem", {}) == {}
+    assert variables(tmp_path / "authorities.pem", tmp_path / "nothing.pem", {}) == {}
 
 
-def test_all_variables_name_the_bundle_unless_they_name_more(tmp_path: Path) -> None:
-    bundle, own, whole = tmp_path / "bundle.pem", tmp_path / "own.pem", tmp_path / "whole.pem"
-    bundle.write_bytes(ONE)
+@pytest.fixture
+def told(tmp_path: Path) -> tuple[Path, Path]:
+    """What the daemon writes: the bundle, with a root of the system's, and our authorities alone."""
+    bundle, authorities = tmp_path / "bundle.pem", tmp_path / "authorities.pem"
+    bundle.write_bytes(SYSTEMS + ONE)
+    authorities.write_bytes(ONE)
+    return bundle, authorities
+
+
+def test_all_variables_name_the_bundle_unless_they_name_others(tmp_path: Path, told: tuple[Path, Path]) -> None:
+    """Who trusts a few of its own trusts us beside them, and none of the system's: it did not."""
+    own, whole = tmp_path / "own.pem", tmp_path / "whole.pem"
     own.write_bytes(TWO)
     whole.write_bytes(TWO + ONE)
-    found = variables(bundle, {"SSL_CERT_FILE": str(own), "CURL_CA_BUNDLE": str(whole)})
+    found = variables(*told, {"SSL_CERT_FILE": str(own), "CURL_CA_BUNDLE": str(whole)})
     assert found["CURL_CA_BUNDLE"] == str(whole)
     assert certificates(Path(found["SSL_CERT_FILE"]).read_bytes()).keys() == certificates(ONE + TWO).keys()
     others = {name: value for name, value in found.items() if name not in ("SSL_CERT_FILE", "CURL_CA_BUNDLE")}
-    assert others == {name: str(bundle) for name in VARIABLES if name not in ("SSL_CERT_FILE", "CURL_CA_BUNDLE")}
+    assert others == {name: str(told[0]) for name in VARIABLES if name not in ("SSL_CERT_FILE", "CURL_CA_BUNDLE")}
 
 
-def test_libpq_is_told_only_where_it_was_told_before(tmp_path: Path) -> None:
+def test_libpq_is_told_only_where_it_was_told_before(tmp_path: Path, told: tuple[Path, Path]) -> None:
     """With a root file it verifies where it did not: a server that it took would be turned away."""
-    bundle, own = tmp_path / "bundle.pem", tmp_path / "own.pem"
-    bundle.write_bytes(ONE)
+    own = tmp_path / "own.pem"
     own.write_bytes(TWO)
-    assert "PGSSLROOTCERT" not in variables(bundle, {})
-    assert variables(bundle, {"PGSSLROOTCERT": "system"})["PGSSLROOTCERT"] == "system"
-    found = variables(bundle, {"PGSSLROOTCERT": str(own)})["PGSSLROOTCERT"]
+    assert "PGSSLROOTCERT" not in variables(*told, {})
+    assert variables(*told, {"PGSSLROOTCERT": "system"})["PGSSLROOTCERT"] == "system"
+    found = variables(*told, {"PGSSLROOTCERT": str(own)})["PGSSLROOTCERT"]
     assert certificates(Path(found).read_bytes()).keys() == certificates(ONE + TWO).keys()

@@ -157,6 +157,9 @@ def test_a_bundle_of_the_programs_own_keeps_its_roots(running: guard.Guard, tmp_
     environment = environment_of(running, CURL_CA_BUNDLE=str(own), PGSSLROOTCERT="/nowhere/at/all")
     assert environment["PGSSLROOTCERT"] == "/nowhere/at/all", "as without us: the program tells what is wrong"
     assert environment["CURL_CA_BUNDLE"] not in (str(own), environment["SSL_CERT_FILE"])
+    exported = certificates(running.cli("ca", "export").stdout.encode())
+    has = certificates(Path(environment["CURL_CA_BUNDLE"]).read_bytes())
+    assert has.keys() == certificates(own.read_bytes()).keys() | exported.keys(), "none of the system's, which it did not trust"
     ours = leaf_of(running)
     for each in (leaf, ours):
         with https(tmp_path, each.chain, each.key) as port:
