@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import messages
 from ..leaves import Leaf
-from .agents import Reception, Shown, read
+from .agents import Reception, Shown
 from .servers import Dialling
 
 
@@ -24,7 +24,7 @@ class Material:
         shown = {}
         for leaf in tls.leaves:
             known = self._shown.get(leaf.resource)
-            shown[leaf.resource] = known if known is not None and known[0] == leaf else (leaf, read(leaf))
+            shown[leaf.resource] = known if known is not None and known[0] == leaf else (leaf, self.reception.read(leaf))
         self._shown = shown
         self._dialling = {}
         for roots in tls.roots:

@@ -89,6 +89,8 @@ class _Engine:
         return True
 
     def read(self) -> bytes:
+        if not self._incoming.pending and not self._session.pending():
+            return b""  # OpenSSL would say the same by an error, which costs as much as reading a record
         try:
             data = self._session.read(READ_BYTES)
         except ssl.SSLWantReadError:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 16 * 1024
+"""A record holds no more (RFC 8446 §5.1), and a read brings of one record only."""
 
 
 class TlsFault(Exception):

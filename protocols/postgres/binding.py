@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Final
 
@@ -11,6 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 _TOO_WEAK: Final = frozenset(("md5", "sha1"))
 
 
+@functools.lru_cache(maxsize=16)  # a few servers show the same certificates over and over, and parsing one takes its time
 def end_point(certificate: bytes) -> bytes | None:
     """The binding of a certificate in DER: its hash by the hash of its own signature, SHA-256 in the place of MD5, SHA-1.
 

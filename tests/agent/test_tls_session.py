@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import ssl
 import subprocess
@@ -18,7 +19,7 @@ from OpenSSL import SSL
 
 from hostguard.agent.leaves import Leaf, Roots
 from hostguard.agent.messages import Tls
-from hostguard.agent.tls.agents import Reception, Shown, read
+from hostguard.agent.tls.agents import Reception, Shown
 from hostguard.agent.tls.ends import MAX_OWED_BYTES, End, Transport
 from hostguard.agent.tls.material import Material
 from hostguard.agent.tls.servers import Dialling
@@ -31,7 +32,7 @@ RECEPTION = Reception(ALPN)
 
 
 def shown(certificate: Certificate) -> Shown:
-    return read(Leaf("shop", certificate.chain, certificate.key, 0.0))
+    return RECEPTION.read(Leaf("shop", certificate.chain, certificate.key, 0.0))
 
 
 GOOD = shown(AUTHORITY.issue("db.test", "127.0.0.1"))
@@ -281,6 +282,46 @@ def test_material_keeps_what_did_not_change_and_forgets_what_is_gone() -> None:
     assert material.shown("shop") is None
     with pytest.raises(TlsFault, match="nobody can vouch for it"):
         material.dialling("shop").session("verify-full", "db.test")
+
+
+def test_each_resource_shows_its_own_certificate_and_a_renewed_one_from_the_next_session_on() -> None:
+    material = Material(ALPN)
+    certificates = [AUTHORITY.issue("db.test") for _ in range(3)]
+    one, two, renewed = (Leaf("two" if at == 1 else "one", each.chain, each.key, 1.0) for at, each in enumerate(certificates))
+
+    def session(resource: str) -> tuple[Session, Session]:
+        found = material.shown(resource)
+        assert found is not None
+        return shake(material.reception.session(found), DIALLING.session("verify-full", "db.test"))
+
+    material.take(Tls((one, two), ()))
+    before = session("one")
+    seen = [before[1].facts.certificate, session("two")[1].facts.certificate]
+    material.take(Tls((renewed, two), ()))
+    seen += [session("one")[1].facts.certificate, session("two")[1].facts.certificate]
+    assert seen[1] == seen[3]
+    assert len(set(seen)) == 3
+    assert before[1].receive(before[0].send(b"it goes on")) == (b"it goes on", b"")
+
+
+def test_each_resource_believes_its_own_roots_and_renewed_ones_from_the_next_session_on() -> None:
+    other = Authority()
+    material = Material(ALPN)
+
+    def takes(resource: str, authority: Authority) -> bool:
+        server = RECEPTION.session(shown(authority.issue("db.test")))
+        with contextlib.suppress(TlsFault):
+            shake(server, material.dialling(resource).session("verify-full", "db.test"))
+            return True
+        return False
+
+    def all_of(resource: str) -> list[bool]:
+        return [takes(resource, authority) for authority in (AUTHORITY, other)]
+
+    material.take(Tls((), (Roots(("one",), AUTHORITY.pem), Roots(("two",), other.pem))))
+    assert (all_of("one"), all_of("two")) == ([True, False], [False, True])
+    material.take(Tls((), (Roots(("one", "two"), other.pem),)))
+    assert (all_of("one"), all_of("two")) == ([False, True], [False, True])
 
 
 @pytest.mark.parametrize("roots", ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "words"])
