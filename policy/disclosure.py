@@ -14,6 +14,7 @@ from .catalogs import SAMPLE_COLUMNS, SAMPLES
 from .copying import Copied, Undecidable, copied
 from .derive import WRITES, keeps_values
 from .document import Document
+from .fills import Filling, fill, permitted
 from .hidden import Column, Hidden, Permits, hidden_columns, hides_anything, permitted_uses
 from .inference import Refusal, Stance, asks, copies, guesses, keeps, refers
 from .judge import OPAQUE, Asker
@@ -338,8 +339,12 @@ def disclose(
     """What one agent may not see of one database; asks the policies for each tag."""
     hidden = hidden_columns(document, asker, resource, database, hash_key)
     samples = not asker.ask([Ask("reveal", "Tag", SAMPLES)], ())[0].allowed
-    layout = lay_out(hidden, catalog) if catalog is not None else None
-    permits = permitted_uses(document, asker, resource, database, hidden)
+    filling = fill(hidden, catalog) if catalog is not None else Filling(hidden)
+    layout = lay_out(filling.hidden, catalog) if catalog is not None else None
+    permits = {
+        use: permitted(columns, filling) for use, columns in permitted_uses(document, asker, resource, database, hidden).items()
+    }
+    hidden = filling.hidden
     watch = net(document, asker, resource, database, catalog, hash_key)
     anywhere = bool(hidden) or hides_anything(document, asker, resource)
 
@@ -347,7 +352,9 @@ def disclose(
         call = Ask("call", "Function", path(resource, database, schema, name), (("detail", ""),), (OPAQUE,))
         return asker.ask([call], ())[0].allowed
 
-    runs = running(layout.catalog, _hidden_names(layout), layout.places, calls) if layout is not None and hidden else None
+    runs = None
+    if layout is not None and hidden:
+        runs = running(layout.catalog, _hidden_names(layout), layout.places, calls, filling)
     return Disclosure(
         hidden, samples, layout, path(resource, database), permits, anywhere=anywhere, offline=offline, net=watch, runs=runs
     )

@@ -12,7 +12,8 @@ database's own, or write; nearly all that stamp a time, or check the form of a v
   ``match`` on every hidden column;
 - a cast or an operator takes a permit for ``call`` on its very function, as the function by its name does.
 
-What they write elsewhere, as triggers for an audit do, is not looked after: tag the columns that they fill.
+What triggers and rules write elsewhere, as for an audit, is `fills`: one that can't be followed takes a permit for ``derive``, or
+for ``call`` on its very function.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 import msgspec
 
 from .accesses import Resolver, Unresolved
+from .fills import Filling, place_of
 from .hidden import Column, Permits
 from .inference import Refusal
 from .paths import path
@@ -40,6 +42,7 @@ _HARMLESS_CLASSES = frozenset(["pure", "reads_catalog", "reads_settings", "sleep
 _UNICODE = 'u&"'
 _CHANGES = frozenset(["trigger before", "rule", "default", "generated column"])
 _ASKS = frozenset(["check constraint", "index", "generated column", "row-level policy"])
+_KEEP = frozenset(["trigger", "trigger before", "rule"])
 _CALLS = frozenset(["cast", "operator"])
 _WRITES = {"copy_in": "insert"}
 FIRST_USER_OID = 16384
@@ -58,6 +61,8 @@ class Run(msgspec.Struct, frozen=True):
     """Path of the function in its database; empty for a rule."""
     permitted: bool
     """A policy permits to call the very function."""
+    lost: bool = False
+    """It can't be followed, so it may keep anything anywhere."""
 
     @property
     def changes(self) -> bool:
@@ -126,6 +131,14 @@ def refusal(runs: Sequence[Run], hidden: Set[Column], permits: Permits, named: C
                 " could confirm a guess",
                 "Ask for a policy that permits match on all hidden columns, or have the function read no tables.",
             )
+        unkept = sorted(hidden - permits["derive"]) if run.lost and not run.permitted else []
+        if unkept:
+            what = f"{run.call}, which {run.where} runs unasked," if run.call else f"{run.where}, which can't be followed,"
+            return Refusal(
+                f"no policy permits derive on {named(unkept[0])}: {what} may keep hidden columns where no mask reaches them",
+                f"Ask for a policy that permits {'to call that very function' if run.call else 'derive on all hidden columns'};"
+                " what it fills then needs tags of its own.",
+            )
         if run.gives and not run.permitted:
             return Refusal(
                 f"no policy names the function to permit call on {run.call}, which {run.where} runs unasked",
@@ -139,9 +152,11 @@ def running(
     hidden: Mapping[int, frozenset[str]],
     origins: Mapping[tuple[int, int], Iterable[Column]],
     permits: Callable[[str, str], bool],
+    filling: Filling,
 ) -> Running:
     """What runs unasked; O(catalog).
 
+    `filling`: what is known of what triggers and rules do.
     `hidden`: relations with hidden columns, to their names. `origins`: each column that shows hidden values, by numbers, to the
     tagged ones. `permits`: whether the agent may call the function of a schema and name.
     """
@@ -154,6 +169,7 @@ def running(
             return Run(what, where, "", False)
         return Run(what, where, path(function.schema, function.name), permits(function.schema, function.name))
 
+    clean: set[Run] = set()
     traps = {}
     for trap in catalog.traps():
         if not judged.harmless(trap.function, frozenset()):
@@ -161,7 +177,11 @@ def running(
             traps[run(trap, trap.what, f"the type {name}")] = trap.place
     for found in catalog.unasked():
         if not judged.harmless(found.function, hidden.get(found.place, frozenset())):
-            entry = run(found, found.what, f"a {found.what} of {_name(catalog, found.place)}")
+            entry = run(found, found.what, f"a {_said(found.what)} of {_name(catalog, found.place)}")
+            if found.what in _KEEP:
+                entry = msgspec.structs.replace(entry, lost=place_of(found) in filling.lost)
+                if place_of(found) in filling.clean:
+                    clean.add(entry)
             for action in found.actions:
                 at[found.place][action][entry] = None
     trapped = _Trapped(catalog, set(traps.values()))
@@ -180,6 +200,7 @@ def running(
         if not judged.harmless(operator.function, frozenset()):
             words[operator.what][run(operator, "operator", f"the operator {operator.what}")] = None
     _spread(catalog, at)
+    _without(catalog, at, clean)
     return Running(
         {place: {action: tuple(runs) for action, runs in by.items()} for place, by in _named(catalog, at).items()},
         {word: tuple(runs) for word, runs in words.items()},
@@ -228,6 +249,10 @@ class _Trapped:
         return kind not in ("e", "b")
 
 
+def _said(what: str) -> str:
+    return what.split()[0] if what in _KEEP else what
+
+
 def _name(catalog: Catalog, oid: int) -> str:
     relation = catalog.relation(oid)
     return path(relation.schema, relation.name) if relation is not None else str(oid)
@@ -248,6 +273,25 @@ def _spread(catalog: Catalog, at: defaultdict[int, defaultdict[str, dict[Run, No
                     at[key.parent]["delete"].update(runs)
         if before == sum(len(runs) for by in at.values() for runs in by.values()):
             return
+
+
+def _without(catalog: Catalog, at: defaultdict[int, defaultdict[str, dict[Run, None]]], clean: set[Run]) -> None:
+    """Take out what brings nothing: neither itself, nor by what else the statements in it run."""
+    code = {path(function.schema, function.name): function.code or "" for function in catalog.functions()}
+    words = {run: set(_WORDS(code.get(run.call, "").lower())) for run in clean}
+    for _ in range(MAX_ROUNDS):
+        bad = [
+            set(_WORDS(relation.name.lower()))
+            for oid, by in at.items()
+            if (relation := catalog.relation(oid)) is not None and any(run not in clean for runs in by.values() for run in runs)
+        ]
+        left = {run for run in clean if not run.call or not any(name <= words[run] for name in bad)}
+        if left == clean:
+            break
+        clean = left
+    for by in at.values():
+        for action, runs in by.items():
+            by[action] = {run: None for run in runs if run not in clean}
 
 
 def _named(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..sql.found import Tree, strings
+from ..sql.analysis import Name
+from ..sql.found import Tree, relation_name, strings
 from .query import alone, from_clause, relation_range, targets, with_clause
 from .rows import Range, Rows
 from .table import ROWS, Joined, Scope, combine, ranges, rows, rule, value, values
@@ -17,14 +18,21 @@ def _target(body: Tree, uses: Uses) -> Range:
     return relation_range(target, uses, target.get("alias", {}).get("aliasname") or target["relname"])
 
 
-def _assigned(items: list[Tree], scope: Scope, uses: Uses) -> frozenset[str]:
-    """The names of the columns."""
+def _assigned(items: list[Tree], scope: Scope, uses: Uses) -> dict[str, Value]:
+    """The columns with what they are given."""
+    found: dict[str, Value] = {}
     for item in items:
         target = item["ResTarget"]
-        if "val" in target:
-            uses.assign(value(target["val"], scope, uses))
+        given = value(target["val"], scope, uses) if "val" in target else CLEAN
+        uses.assign(given)
         uses.match(values(target.get("indirection", []), scope, uses), "a subscript")
-    return frozenset(item["ResTarget"].get("name", "") for item in items)
+        name = target.get("name", "")
+        found[name] = union([found.get(name, CLEAN), given])
+    return found
+
+
+def _name(body: Tree) -> Name:
+    return Name(body["relname"], relation_name(body).schema, body.get("catalogname"))
 
 
 def _inserted(target: Range, cols: list[Tree], count: int | None) -> frozenset[str] | None:
@@ -46,16 +54,20 @@ def insert(body: Tree, scope: Scope, uses: Uses) -> Rows:
     uses.assign(source)
     name = body["relation"]["relname"]
     uses.write("insert", name, _inserted(target, body.get("cols", []), len(given.columns) if given.each is None else None))
+    names = [item["ResTarget"]["name"] for item in body.get("cols", [])] or [column for column, _ in target.rows.columns]
+    listed = given.each is None and target.rows.each is None and not target.open and len(given.columns) <= len(names)
+    placed = {column: value for column, (_, value) in zip(names, given.columns, strict=False)} if listed else None
+    uses.fill(_name(body["relation"]), placed, source)
     uses.match(
         values([i for c in body.get("cols", []) for i in c["ResTarget"].get("indirection", [])], scope, uses), "a subscript"
     )
     if "onConflictClause" in body:
         excluded = Range("excluded", Rows(tuple((n, source) for n, _ in target.rows.columns), source), aside=True)
-        _on_conflict(body["onConflictClause"], scope.within((target, excluded)), target, name, uses)
+        _on_conflict(body["onConflictClause"], scope.within((target, excluded)), target, body["relation"], uses)
     return _returning(body, [alone(target)], scope, uses)
 
 
-def _on_conflict(body: Tree, scope: Scope, target: Range, name: str, uses: Uses) -> None:
+def _on_conflict(body: Tree, scope: Scope, target: Range, relation: Tree, uses: Uses) -> None:
     infer = body.get("infer", {})
     for item in infer.get("indexElems", []):
         column = item["IndexElem"].get("name")
@@ -64,7 +76,12 @@ def _on_conflict(body: Tree, scope: Scope, target: Range, name: str, uses: Uses)
     for clause in (infer, body):
         if "whereClause" in clause:
             uses.match(value(clause["whereClause"], scope, uses), "WHERE")
-    uses.write("update", name, _assigned(body.get("targetList", []), scope, uses))
+    _updated(relation, _assigned(body.get("targetList", []), scope, uses), uses)
+
+
+def _updated(relation: Tree, given: dict[str, Value], uses: Uses) -> None:
+    uses.write("update", relation["relname"], frozenset(given))
+    uses.fill(_name(relation), given, CLEAN)
 
 
 @rule(ROWS, "UpdateStmt", "DeleteStmt")
@@ -73,7 +90,7 @@ def change(body: Tree, scope: Scope, uses: Uses) -> Rows:
     scope = with_clause(body, scope, uses)
     items = [alone(_target(body, uses)), *from_clause([*body.get("fromClause", []), *body.get("usingClause", [])], scope, uses)]
     inner = scope.within(tuple(item for joined in items for item in joined.ranges))
-    uses.write("update", body["relation"]["relname"], _assigned(body.get("targetList", []), inner, uses))
+    _updated(body["relation"], _assigned(body.get("targetList", []), inner, uses), uses)
     if "whereClause" in body:
         uses.match(value(body["whereClause"], inner, uses), "WHERE")
     return _returning(body, items, scope, uses)
@@ -94,9 +111,11 @@ def merge(body: Tree, scope: Scope, uses: Uses) -> Rows:
         named = _assigned(branch.get("targetList", []), inner, uses)
         uses.assign(values(given, inner, uses))
         if branch["commandType"] == "CMD_UPDATE":
-            uses.write("update", body["relation"]["relname"], named)
+            _updated(body["relation"], named, uses)
         elif branch["commandType"] == "CMD_INSERT":
-            uses.write("insert", body["relation"]["relname"], named or _inserted(items[1].ranges[0], [], len(given)))
+            columns = frozenset(named) or _inserted(items[1].ranges[0], [], len(given))
+            uses.write("insert", body["relation"]["relname"], columns)
+            uses.fill(_name(body["relation"]), None, values(given, inner, uses))
     return _returning(body, items, scope, uses)
 
 

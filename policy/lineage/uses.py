@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..sql.analysis import Name
@@ -38,6 +38,8 @@ class Uses:
         """What is written somewhere."""
         self.written: dict[tuple[str, str], frozenset[str] | None] = {}
         """``insert`` or ``update`` with a relation's last name, to the columns that are given values; None: any of them."""
+        self.filled: list[tuple[Name, str | None, Value]] = []
+        """Relations with the columns that are given values, None where that may be any, and the values."""
         self.stashed: list[tuple[str, Value]] = []
         """Functions that could keep or tell what they get, with that."""
         self.unsure_use = False
@@ -76,6 +78,10 @@ class Uses:
         """Columns of a relation are given values."""
         known = self.written.get((action, relation), frozenset())
         self.written[action, relation] = None if known is None or columns is None else known | columns
+
+    def fill(self, relation: Name, named: Mapping[str, Value] | None, whole: Value) -> None:
+        """What columns of a relation are given; `named` is None where it isn't known which gets what of `whole`."""
+        self.filled += [(relation, None, whole)] if named is None else [(relation, *item) for item in named.items()]
 
     def assign(self, value: Value) -> None:
         """The value is written."""

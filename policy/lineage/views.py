@@ -17,6 +17,11 @@ Place = tuple[int, int]
 """OID of a relation, attribute number; 0 is the whole row."""
 NOTHING: frozenset[Place] = frozenset()
 FIRST_USER_OID = 16384
+SELECT, MERGE = "1", "5"
+WRITING = ("2", "3", "4")
+"""CmdType: UPDATE, INSERT, DELETE (PostgreSQL 18, nodes/nodes.h)."""
+NO_QUERIES = ("<>", "()")
+"""The action of a rule that does nothing."""
 COUNT_OF_VALUES = "2147"
 """OID of ``count("any")`` (PostgreSQL 18, pg_proc.dat)."""
 MAX_DEPTH = 60
@@ -46,6 +51,18 @@ def sources(definition: str) -> list[Sources]:
         raise BadTree(f"a tree of another shape: {error!r}") from error
 
 
+def written(rule: str) -> list[tuple[int, int, Sources]]:
+    """What the queries of a rule give: (OID of a relation, attribute number, all that it may come of).
+
+    `rule`: pg_rewrite.ev_action. A query that writes nothing gives to relation 0. Raises BadTree for what can't be followed.
+    """
+    tree = read(rule) if rule not in NO_QUERIES else []
+    try:
+        return [item for query in tree for item in _Follower().given(query)]
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise BadTree(f"a tree of another shape: {error!r}") from error
+
+
 class _Follower:
     def __init__(self) -> None:
         self._left = MAX_STEPS
@@ -60,6 +77,21 @@ class _Follower:
         targets = query["targetList"]
         # ``EXISTS (SELECT FROM …)`` has none: an empty list is written like a null.
         return [self._value(entry["expr"], stack) for entry in targets if entry["resjunk"] == "false"] if targets != "<>" else []
+
+    def given(self, query: Node) -> list[tuple[int, int, Sources]]:
+        """As `written` has it, for one query."""
+        if query[""] != "QUERY" or query["commandType"] not in (*WRITING, SELECT) or isinstance(query["cteList"], list):
+            raise BadTree("no query that is followed")
+        stack = (query,)
+        fields = ("jointree", "havingQual", "limitOffset", "limitCount", "onConflict", "returningList", "mergeActionList")
+        chosen = frozenset().union(*(self._all(query[f], stack) for f in fields if isinstance(query.get(f), (dict, list))))
+        result = int(query["resultRelation"])
+        target = int(query["rtable"][result - 1]["relid"]) if result else 0
+        entries = query["targetList"] if isinstance(query["targetList"], list) else []
+        if isinstance(query["onConflict"], dict) or query["commandType"] == MERGE:
+            raise BadTree("more than one kind of write")
+        found = [(target, int(e["resno"]), Sources(self._all(e["expr"], stack) | chosen)) for e in entries]
+        return [*found, (0, 0, Sources(chosen))]
 
     def _value(self, node: Any, stack: tuple[Node, ...]) -> Sources:
         if isinstance(node, dict) and node[""] == "VAR":

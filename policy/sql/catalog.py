@@ -91,6 +91,8 @@ class Unasked(msgspec.Struct, frozen=True):
     what: str
     """``trigger``, ``trigger before`` (which may change the row), ``rule``, ``default``, ``generated column``, ``index``,
     ``check constraint``, ``row-level policy``; of a type ``check constraint`` or ``cast``; of an operator its name."""
+    column: int = 0
+    """Of a default or a generated column its attribute number."""
 
 
 class Catalog:
@@ -116,6 +118,8 @@ class Catalog:
         self._trees: dict[int, str] = {}
         self._tree_characters = 0
         self._unasked: list[Unasked] = []
+        self._rules: list[tuple[int, str]] = []
+        self._vectors: list[tuple[int, tuple[str, ...]]] = []
         self._traps: list[Unasked] = []
         self._operators: list[Unasked] = []
         self._policies: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
@@ -179,7 +183,13 @@ class Catalog:
             self._functions[oid].code = third
         elif kind == "unasked":
             function = self._functions[int(second)] if second != "0" else None
-            self._unasked.append(Unasked(oid, function, frozenset(third.split()), fourth))
+            words = third.split()
+            column = next((int(word) for word in words if word.isdigit()), 0)
+            self._unasked.append(Unasked(oid, function, frozenset(w for w in words if not w.isdigit()), fourth, column))
+        elif kind == "rule":
+            self._rules.append((oid, second))
+        elif kind == "vector":
+            self._vectors.append((oid, tuple(second.split("\\000"))))
         elif kind == "trap":
             self._traps.append(Unasked(oid, self._functions[int(second)], frozenset(), fourth))
             self._user_types.setdefault(oid, (third, ""))
@@ -285,6 +295,15 @@ class Catalog:
     def unasked(self) -> list[Unasked]:
         """What runs unasked when something is done to a relation."""
         return self._unasked
+
+    def rules(self) -> list[tuple[int, str]]:
+        """(OID of a relation, tree of the queries that a rule on it runs), but for views' own."""
+        return self._rules
+
+    def vectors(self) -> list[tuple[int, tuple[str, ...]]]:
+        """(OID of a table, arguments of a trigger that fills its column for text search): that column, a configuration or the
+        column that names it, the columns that are put into it."""
+        return self._vectors
 
     def traps(self) -> list[Unasked]:
         """What runs unasked when a value becomes one of a type, or is one and becomes another."""

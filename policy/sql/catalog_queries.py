@@ -164,13 +164,23 @@ SELECT 'unasked', r.ev_class::pg_catalog.text, '0',
   FROM pg_catalog.pg_rewrite r
  WHERE r.ev_type::pg_catalog.text OPERATOR(pg_catalog.<>) '1' AND r.oid::pg_catalog.int8 OPERATOR(pg_catalog.>=) 16384
 UNION ALL
+SELECT 'rule', r.ev_class::pg_catalog.text, r.ev_action::pg_catalog.text, '', ''
+  FROM pg_catalog.pg_rewrite r
+ WHERE r.ev_type::pg_catalog.text OPERATOR(pg_catalog.<>) '1' AND r.oid::pg_catalog.int8 OPERATOR(pg_catalog.>=) 16384
+UNION ALL
+SELECT 'vector', t.tgrelid::pg_catalog.text, pg_catalog.encode(t.tgargs, 'escape'), '', ''
+  FROM pg_catalog.pg_trigger t
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) t.tgfoid
+ WHERE p.proname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY['tsvector_update_trigger', 'tsvector_update_trigger_column'])
+   AND p.oid::pg_catalog.int8 OPERATOR(pg_catalog.<) 16384
+UNION ALL
 SELECT CASE WHEN k.contypid::pg_catalog.int8 OPERATOR(pg_catalog.>) 0 THEN 'trap'
             WHEN w.ev_type::pg_catalog.text OPERATOR(pg_catalog.=) '1' THEN 'calls' ELSE 'unasked' END,
        coalesce(CASE WHEN k.contypid::pg_catalog.int8 OPERATOR(pg_catalog.>) 0 THEN k.contypid ELSE k.conrelid END, e.adrelid,
                 i.indrelid, b.polrelid, w.ev_class, d.objid)::pg_catalog.text,
        p.oid::pg_catalog.text,
        CASE WHEN k.contypid::pg_catalog.int8 OPERATOR(pg_catalog.>) 0 THEN '' WHEN b.polrelid IS NULL THEN 'insert update'
-            ELSE 'select insert update delete' END,
+            ELSE 'select insert update delete' END OPERATOR(pg_catalog.||) pg_catalog.concat(' ', e.adnum::pg_catalog.text),
        CASE WHEN k.oid IS NOT NULL THEN 'check constraint' WHEN a.attgenerated::pg_catalog.text OPERATOR(pg_catalog.<>) ''
             THEN 'generated column' WHEN e.oid IS NOT NULL THEN 'default' WHEN b.polrelid IS NOT NULL THEN 'row-level policy'
             ELSE 'index' END
