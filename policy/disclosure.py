@@ -18,7 +18,7 @@ from .fills import Filling, fill, permitted
 from .hidden import Column, Hidden, Permits, hidden_columns, hides_anything, permitted_uses
 from .inference import Refusal, Stance, asks, copies, guesses, keeps, refers
 from .judge import OPAQUE, Asker
-from .layout import Layout, lay_out
+from .layout import Layout, lay_out, nullness_shown
 from .lineage.follow import Flow, follow
 from .lineage.value import UNSURE, Value
 from .lineage.world import World
@@ -85,6 +85,7 @@ class Disclosure:
         self._names = layout.dirty if layout is not None else frozenset(hidden)
         origins = {**(layout.origins if layout is not None else _origins(hidden)), **(_samples() if samples else {})}
         self.stance = Stance(place, hidden, origins, permits)
+        self._nullness_shown = nullness_shown(layout) if layout is not None else frozenset()
         self._plan = ReplyPlan(layout.masks, layout.clean, layout.visible) if layout is not None else ReplyPlan()
 
     def exposure(
@@ -184,7 +185,7 @@ class Disclosure:
         except Unreadable:  # read under other lexical settings than its analysis was
             return Flow()
         world = self._world(resolver)
-        return follow(trees, world.relation, world.bodies)
+        return follow(trees, world.relation, world.bodies, self._nullness_shown)
 
     def _world(self, resolver: Resolver) -> World:
         def places(name: Name) -> list[tuple[str, str]]:

@@ -18,6 +18,8 @@ FIRST_USER_OID = 16384
 _SAMPLES = frozenset([2613, 2619, 2840, 3429, 3430])
 """pg_largeobject, pg_statistic, pg_statistic_ext_data, the latter two with what is stored out of line (PostgreSQL 18, their
 headers in catalog/)."""
+_NEVER_NULL = frozenset([19, 25, 114, 142, 1042, 1043, 3802])
+"""name, text, json, xml, bpchar, varchar, jsonb: what of them isn't NULL gets no NULL from any other mask."""
 SYSTEM = frozenset(range(1, FIRST_USER_OID)) - _SAMPLES
 """What PostgreSQL brings. Its views over the samples have no fixed number, so a statement that names one doesn't get this set."""
 
@@ -95,6 +97,16 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
         {place: frozenset(tagged) for place, tagged in origins.items()},
         catalog,
     )
+
+
+def nullness_shown(layout: Layout) -> frozenset[Column]:
+    """The hidden columns whose masks show whether a value is NULL: those of characters and JSON, but for the mask ``null``."""
+    found: set[Column] = set()
+    for (oid, number), mask in layout.masks.items():
+        relation = layout.catalog.relation(oid)
+        if relation is not None and mask.kind != "null" and layout.catalog.type_of(oid, number) in _NEVER_NULL:
+            found.add((relation.schema, relation.name, layout.catalog.columns(oid)[number]))
+    return frozenset(found)
 
 
 def _told_apart(

@@ -73,7 +73,7 @@ def constant(_body: Tree, _scope: Scope, _uses: Uses) -> Value:
 
 @rule(VALUE, "A_ArrayExpr", "A_Indices", "A_Indirection", "BooleanTest", "CollateClause")
 @rule(VALUE, "JsonAggConstructor", "JsonArrayConstructor", "JsonArrayAgg", "JsonIsPredicate", "JsonScalarExpr")
-@rule(VALUE, "JsonSerializeExpr", "List", "MinMaxExpr", "MultiAssignRef", "NamedArgExpr", "NullTest", "RowExpr")
+@rule(VALUE, "JsonSerializeExpr", "List", "MinMaxExpr", "MultiAssignRef", "NamedArgExpr", "RowExpr")
 @rule(PART, "JsonArgument", "JsonBehavior", "JsonFormat", "JsonKeyValue", "JsonOutput", "JsonReturning", "ResTarget", "TypeName")
 @rule(PART, "A_Star", "IndexElem", "JsonTableColumn", "JsonTablePathSpec", "RangeTableFuncCol", "ReturningOption", "DefElem")
 def combination(body: Tree, scope: Scope, uses: Uses) -> Value:
@@ -83,6 +83,17 @@ def combination(body: Tree, scope: Scope, uses: Uses) -> Value:
         if "agg_filter" in aggregate or "agg_order" in aggregate or "over" in aggregate:
             found = union([found, around(aggregate, scope, uses)])
     return computed(found)
+
+
+@rule(VALUE, "NullTest")
+def null_test(body: Tree, scope: Scope, uses: Uses) -> Value:
+    """IS NULL, IS NOT NULL: of a column whose mask leaves NULL, and nothing else, as NULL it tells no more than the mask."""
+    if "ColumnRef" in body["arg"]:
+        tested, whole = _referred(body["arg"]["ColumnRef"], scope, uses)
+        if not whole and tested.plain and tested.sure and tested.columns <= uses.nullness_shown:
+            return CLEAN
+    found: Value = combination(body, scope, uses)
+    return found
 
 
 @rule(VALUE, "BoolExpr")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -61,12 +61,13 @@ def follow(
     trees: Sequence[Tree],
     relation: Callable[[Name, str], Range],
     bodies: Callable[[Name], Sequence[Body] | None] = lambda _: None,
+    nullness_shown: Collection[Column] = frozenset(),
 ) -> Flow:
-    """What a text's statements do with the values of columns. `relation`, `bodies`: as `Uses` has them.
+    """What a text's statements do with the values of columns. `relation`, `bodies`, `nullness_shown`: as `Uses` has them.
 
     Never raises for a tree that the grammar made. O(nodes), up to `MAX_STEPS`.
     """
-    uses = Uses(relation, bodies)
+    uses = Uses(relation, bodies, nullness_shown)
     answers: list[Rows | None] = []
     defining: list[Tree] = []
     try:

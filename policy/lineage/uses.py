@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..sql.analysis import Name
@@ -23,9 +23,15 @@ class TooComplex(Exception):
 class Uses:
     """Collects while the trees are followed."""
 
-    def __init__(self, relation: Callable[[Name, str], Range], bodies: Callable[[Name], Sequence[Body] | None]) -> None:
+    def __init__(
+        self,
+        relation: Callable[[Name, str], Range],
+        bodies: Callable[[Name], Sequence[Body] | None],
+        nullness_shown: Collection[Column] = frozenset(),
+    ) -> None:
         """`relation`: the rows of a relation by its name, under an alias. `bodies`: the texts of all functions that a name may
-        mean, None where they aren't known."""
+        mean, None where they aren't known. `nullness_shown`: columns of which it is no secret whether they are NULL."""
+        self.nullness_shown = frozenset(nullness_shown)
         self.relation = relation
         self.bodies = bodies
         self.depth = 0
