@@ -17,7 +17,7 @@ import msgspec
 
 from ..protocols.disclosure import Mask
 from .hidden import Column, Hidden
-from .layout import Layout, lay_out
+from .layout import FIRST_USER_OID, Layout, lay_out
 from .lineage.follow import follow
 from .lineage.nodetree import BadTree
 from .lineage.plpgsql import Told, Unfollowed, follow_trigger
@@ -98,7 +98,7 @@ class _Filler:
         self._world = World(self._places, catalog)
         self._bad = _UNFOLLOWED_WORDS | {name.lower() for name in stand_ins(catalog.functions())}
         self._symbols = {operator.what for operator in catalog.operators()}
-        self._types = {name.lower() for name, _ in catalog.user_types().values()} if catalog.traps() else set()
+        self._trapped = [set(_WORDS(name.lower())) for name in _trapped(catalog)]
         self._triggers: dict[Place, Told | None] = {}
         self._made: list[tuple[Unasked, Value]] = []
         self._rules: dict[Place, list[tuple[int, int, Sources]] | None] = {}
@@ -175,7 +175,7 @@ class _Filler:
             return None
         text = function.code.lower()
         words = set(_WORDS(text))
-        if words & (self._bad | self._types) or any(symbol in text for symbol in self._symbols):
+        if words & self._bad or any(symbol in text for symbol in self._symbols) or any(name <= words for name in self._trapped):
             return None
         row = self._world.relation(self._name(oid), "new").rows
         try:
@@ -212,6 +212,16 @@ class _Filler:
     def _is_stored(self, name: Name) -> bool:
         relations = [self._catalog.relation(oid) for oid in self._targets(name)]
         return bool(relations) and all(relation is not None and relation.kind in _STORED for relation in relations)
+
+
+def _trapped(catalog: Catalog) -> Iterator[str]:
+    """Names by which a text may come to a value whose making, or casting, runs something: types, and tables that have such."""
+    if catalog.traps():
+        yield from (name for oid, (name, _) in catalog.user_types().items() if oid >= FIRST_USER_OID)
+        for oid in catalog.all_oids():
+            relation = catalog.relation(oid)
+            if relation is not None and max(catalog.types_in(oid), default=0) >= FIRST_USER_OID:
+                yield relation.name
 
 
 def _shown(value: Value, layout: Layout) -> frozenset[Column]:

@@ -54,7 +54,8 @@ def sources(definition: str) -> list[Sources]:
 def written(rule: str) -> list[tuple[int, int, Sources]]:
     """What the queries of a rule give: (OID of a relation, attribute number, all that it may come of).
 
-    `rule`: pg_rewrite.ev_action. A query that writes nothing gives to relation 0. Raises BadTree for what can't be followed.
+    `rule`: pg_rewrite.ev_action. What is looked at, or returned, without being written goes to relation 0. Raises BadTree for
+    what can't be followed.
     """
     tree = read(rule) if rule not in NO_QUERIES else []
     try:
@@ -83,7 +84,7 @@ class _Follower:
         if query[""] != "QUERY" or query["commandType"] not in (*WRITING, SELECT) or isinstance(query["cteList"], list):
             raise BadTree("no query that is followed")
         stack = (query,)
-        fields = ("jointree", "havingQual", "limitOffset", "limitCount", "onConflict", "returningList", "mergeActionList")
+        fields = ("jointree", "havingQual", "limitOffset", "limitCount", "onConflict", "mergeActionList")
         chosen = frozenset().union(*(self._all(query[f], stack) for f in fields if isinstance(query.get(f), (dict, list))))
         result = int(query["resultRelation"])
         target = int(query["rtable"][result - 1]["relid"]) if result else 0
@@ -91,7 +92,8 @@ class _Follower:
         if isinstance(query["onConflict"], dict) or query["commandType"] == MERGE:
             raise BadTree("more than one kind of write")
         found = [(target, int(e["resno"]), Sources(self._all(e["expr"], stack) | chosen)) for e in entries]
-        return [*found, (0, 0, Sources(chosen))]
+        returned = self._all(query["returningList"], stack) if isinstance(query["returningList"], list) else NOTHING
+        return [*found, (0, 0, Sources(chosen | returned))]
 
     def _value(self, node: Any, stack: tuple[Node, ...]) -> Sources:
         if isinstance(node, dict) and node[""] == "VAR":

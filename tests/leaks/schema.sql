@@ -166,7 +166,55 @@ CREATE VIEW calling_cast AS SELECT id, CAST(ROW(id)::oddity AS text) AS c FROM l
 CREATE VIEW calling_text AS SELECT query_to_xml('SELECT email FROM people', true, false, '')::text AS x;
 CREATE VIEW statistics_of_all AS SELECT attname, histogram_bounds::text AS h FROM pg_stats WHERE tablename = 'people';
 
+-- What fills columns that carry no tag from those that do: triggers, rules, defaults.
+CREATE TABLE ledger (id int GENERATED ALWAYS AS IDENTITY, what text, number int, body jsonb);
+CREATE FUNCTION audited() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE kept jsonb;
+BEGIN
+  kept := to_jsonb(NEW);
+  INSERT INTO ledger (what, number, body) VALUES (TG_OP || ' ' || TG_TABLE_NAME, NEW.floor, kept);
+  RETURN NEW;
+END $$;
+CREATE TABLE attics (id int, code text, floor int);
+CREATE TRIGGER audits AFTER UPDATE ON attics FOR EACH ROW EXECUTE FUNCTION audited();
+CREATE TABLE notebook (id int, line text);
+CREATE TABLE cellars (id int, code text, floor int);
+CREATE RULE keeps AS ON UPDATE TO cellars DO ALSO INSERT INTO notebook SELECT OLD.id, p.token FROM ONLY people p WHERE p.id = OLD.id;
+CREATE TABLE jotter (line text);
+CREATE FUNCTION jots() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE 'INSERT INTO jotter SELECT token FROM people';
+  RETURN NULL;
+END $$;
+CREATE TABLE lofts (id int);
+CREATE TRIGGER jots AFTER INSERT ON lofts FOR EACH ROW EXECUTE FUNCTION jots();
+CREATE FUNCTION cries() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_notify('cries', NEW.code); RETURN NULL; END $$;
+CREATE TABLE towers (id int, code text, floor int);
+CREATE TRIGGER cries AFTER UPDATE ON towers FOR EACH ROW EXECUTE FUNCTION cries();
+CREATE TABLE papers (id int, code text, search tsvector);
+CREATE TRIGGER searches BEFORE INSERT OR UPDATE ON papers
+  FOR EACH ROW EXECUTE FUNCTION tsvector_update_trigger(search, 'pg_catalog.simple', code);
+
 -- What runs unasked and is no danger.
+CREATE TABLE journal (tab text, row_id int, op text);
+CREATE FUNCTION journals() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO journal VALUES (TG_TABLE_NAME, NEW.id, TG_OP);
+  RETURN NEW;
+END $$;
+CREATE FUNCTION labelled() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE found_label text;
+BEGIN
+  SELECT email INTO found_label FROM labels WHERE id = NEW.label;
+  IF found_label IS NULL THEN
+    RAISE EXCEPTION 'no label %', NEW.label;
+  END IF;
+  NEW.label_text := found_label;
+  RETURN NEW;
+END $$;
+CREATE TABLE tasks (id int PRIMARY KEY, label int, label_text text, owner int);
+CREATE TRIGGER labels BEFORE INSERT OR UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION labelled();
+CREATE TRIGGER writes AFTER INSERT OR UPDATE ON tasks FOR EACH ROW EXECUTE FUNCTION journals();
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF NEW.word IS DISTINCT FROM OLD.word THEN

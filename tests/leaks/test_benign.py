@@ -34,7 +34,7 @@ def cases() -> Iterator[object]:
 
 
 def test_the_suite_is_there() -> None:
-    assert len(SCRIPTS) >= 130
+    assert len(SCRIPTS) >= 150
     assert len({script.place for script in SCRIPTS}) == len(SCRIPTS)
 
 

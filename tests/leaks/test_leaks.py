@@ -73,7 +73,7 @@ def cases() -> Iterator[object]:
 
 
 def test_the_suite_is_there() -> None:
-    assert len(SCRIPTS) >= 590
+    assert len(SCRIPTS) >= 605
     assert len({script.place for script in SCRIPTS}) == len(SCRIPTS)
     assert {script.place.split(":")[0] for script in SCRIPTS} == {
         "alias",
@@ -97,6 +97,7 @@ def test_the_suite_is_there() -> None:
         "channel",
         "odd",
         "unasked",
+        "filled",
     }
 
 

@@ -64,18 +64,13 @@ def test_a_function_that_reads_no_table_is_no_danger(judged: Judge, code: str) -
 @pytest.mark.parametrize(
     "code",
     [
-        None,
         READS,
-        "BEGIN NEW.a := g(1); RETURN NEW; END",
-        "BEGIN EXECUTE 'x'; RETURN NEW; END",
-        "BEGIN NEW.a := query_to_xml('x', true, true, ''); RETURN NEW; END",
         "BEGIN NEW.a := (TABLE customers); RETURN NEW; END",
-        'BEGIN NEW.a := (SELECT 1 U&"fr\\006fm"); RETURN NEW; END',
-        "BEGIN INSERT INTO other VALUES (1); RETURN NEW; END",
+        'BEGIN NEW.a := (SELECT email FROM U&"cust\\006fmers"); RETURN NEW; END',
     ],
 )
-def test_any_other_hides_what_it_may_have_changed(judged: Judge, code: str | None) -> None:
-    found = judged(INSERT, *function(code), *function("x", 30001, "g"), trigger())
+def test_one_that_reads_hidden_columns_hides_what_it_may_have_changed(judged: Judge, code: str) -> None:
+    found = judged(INSERT, *function(code), trigger())
     assert found.decision.verdict is Verdict.ALLOW
     plan = found.decision.plan
     assert plan is not None
@@ -84,6 +79,51 @@ def test_any_other_hides_what_it_may_have_changed(judged: Judge, code: str | Non
     assert not plan.clean_tables
     assert not plan.clean_columns
     assert not plan.clean_positions
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        None,
+        "BEGIN NEW.a := g(1); RETURN NEW; END",
+        "BEGIN EXECUTE 'x'; RETURN NEW; END",
+        "BEGIN NEW.a := query_to_xml('x', true, true, ''); RETURN NEW; END",
+        "BEGIN INSERT INTO other VALUES (1); RETURN NEW; END",
+        "BEGIN PERFORM pg_notify('x', email) FROM customers; RETURN NEW; END",
+        "DECLARE r record; BEGIN SELECT * INTO r FROM customers; RETURN r; END",
+    ],
+)
+def test_one_that_cannot_be_followed_takes_a_permit(judged: Judge, code: str | None) -> None:
+    rows = (*function(code), *function("x", 30001, "g"), trigger())
+    found = judged(INSERT, *rows)
+    assert found.decision.verdict is Verdict.DENY
+    assert "no policy permits derive on shop/shop/public/customers/" in found.decision.reason
+    assert "public/f, which a trigger of public/orders runs unasked" in found.decision.reason
+    may = RULES + '@id("f") permit (principal, action == Action::"call", resource == Function::"shop/shop/public/f");'
+    assert judged(INSERT, *rows, rules=may).decision.verdict is Verdict.ALLOW
+    may = RULES.replace(', Action::"derive"', "")
+    assert judged(INSERT, *rows, rules=may).decision.verdict is Verdict.ALLOW
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "BEGIN INSERT INTO notes VALUES (NEW.id, TG_OP || TG_TABLE_NAME); RETURN NEW; END",
+        "DECLARE n int; BEGIN SELECT count(*) INTO n FROM notes WHERE id = NEW.id; NEW.total := n; RETURN NEW; END",
+        "BEGIN UPDATE notes SET text = c.name FROM customers c WHERE c.id = NEW.customer; RETURN NEW; END",
+        "BEGIN PERFORM pg_notify('orders', NEW.id::text); RETURN NEW; END",
+    ],
+)
+def test_one_that_takes_nothing_hidden_is_no_danger(judged: Judge, code: str) -> None:
+    assert not judged(INSERT, *function(code), trigger()).touches
+
+
+def test_one_whose_statements_run_a_dangerous_one_is_dangerous_too(judged: Judge) -> None:
+    rows = (*function("BEGIN INSERT INTO notes VALUES (NEW.id); RETURN NEW; END"), trigger())
+    fires: Row = ("unasked", "20002", "30002", "insert", "trigger before")
+    plan = judged(INSERT, *rows, *function(READS, 30002, "told"), fires).decision.plan
+    assert plan is not None
+    assert plan.scrub_errors
 
 
 @pytest.mark.parametrize(
