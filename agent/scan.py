@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 from ..policy.addresses import UNIX_SCHEME, parse_address
 from ..policy.discover import Column
+from ..policy.sql.catalog import Catalog, CatalogMalformed, CatalogTooLarge
+from ..policy.sql.catalog_queries import QUERY
 from .failures import Failure
 
 MAX_CHARACTERS = 4096
@@ -43,8 +45,17 @@ def connection_string(address: str, database: str, word: str = "") -> str:
     return " ".join(f"{name}='{re.sub(_QUOTED, _BEHIND_BACKSLASH, said)}'" for name, said in words.items() if said)
 
 
-def columns(dsn: str, rows: int) -> tuple[str, list[Column]]:
-    """(database, its columns with values of at most `rows` rows of each table); values stay in memory. Raises Failure.
+class Scanned(NamedTuple):
+    """What was read of a database."""
+
+    database: str
+    columns: list[Column]
+    catalog: Catalog | None
+    """None where it may not be read."""
+
+
+def scan(dsn: str, rows: int) -> Scanned:
+    """A database's columns, with values of at most `rows` rows of each table; values stay in memory. Raises Failure.
 
     Everything runs in one read-only transaction, each statement ten seconds at most. A table that may not be read, or does not
     answer in time, has no values.
@@ -56,7 +67,7 @@ def columns(dsn: str, rows: int) -> tuple[str, list[Column]]:
     try:
         with psycopg.connect(dsn, autocommit=False, options=f"-c statement_timeout={_TIMEOUT_MS}") as connection:
             connection.read_only = True
-            return connection.info.dbname, list(_read(connection, rows))
+            return Scanned(connection.info.dbname, list(_read(connection, rows)), _catalog(connection))
     except psycopg.Error as error:
         raise Failure(f"the database can't be read: {str(error).strip()}") from None
 
@@ -69,6 +80,16 @@ def _read(connection: Any, rows: int) -> Iterator[Column]:
         values = _sampled(connection, schema, table, [name for name, _, _ in described], rows) if rows else []
         for number, (name, kind, comment) in enumerate(described):
             yield Column(schema, table, name, kind, comment, tuple(value for row in values if (value := row[number])))
+
+
+def _catalog(connection: Any) -> Catalog | None:
+    import psycopg
+
+    try:
+        with connection.transaction():
+            return Catalog.from_rows(connection.execute(QUERY).fetchall())
+    except (psycopg.Error, CatalogTooLarge, CatalogMalformed):
+        return None
 
 
 def _sampled(connection: Any, schema: str, table: str, names: list[str], rows: int) -> list[tuple[str | None, ...]]:

@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from ..protocols.disclosure import Mask
 from .detect.found import ENTITIES
 from .detect.scanner import Scanner
-from .paths import path
+from .fills import fill
+from .paths import path, split
+from .sql.catalog import Catalog
 
 
 class Kind(NamedTuple):
@@ -96,6 +99,43 @@ def proposals(
         for proposal in _of(column, place, scanner)
     ]
     return sorted(found, key=lambda proposal: (proposal.tag, proposal.column))
+
+
+class Copies(msgspec.Struct, frozen=True):
+    """What the database itself copies out of tagged columns."""
+
+    filled: dict[str, tuple[str, ...]]
+    """Columns to those that triggers, rules, defaults fill them from; they are hidden with these, without a tag of their own."""
+    unfollowed: tuple[str, ...]
+    """Tables with a trigger or a rule that can't be followed, so that nobody knows what it copies; its function behind them."""
+
+
+def copies(resource: str, database: str, tagged: Iterable[str], catalog: Catalog) -> Copies:
+    """What is copied out of `tagged` columns, given and told as ``resource/database/schema/table/column``."""
+    hidden: dict[tuple[str, str], dict[str, Mask]] = {}
+    for place in tagged:
+        names = split(place)
+        if names[:2] == (resource, database):
+            hidden.setdefault((names[2], names[3]), {})[names[4]] = Mask("null")
+    filling = fill(hidden, catalog)
+    filled = {
+        path(resource, database, *column): tuple(sorted(path(resource, database, *source) for source in sources))
+        for column, sources in sorted(filling.sources.items())
+    }
+    unfollowed = []
+    for oid, function in sorted(filling.lost):
+        relation = catalog.relation(oid)
+        if relation is not None:
+            by = f"trigger function {function}" if function else "a rule"
+            unfollowed.append(f"{path(resource, database, relation.schema, relation.name)}: {by}")
+    return Copies(filled, tuple(unfollowed))
+
+
+def copies_as_comments(found: Copies) -> str:
+    """For people, as comments of a configuration."""
+    lines = [f"# hidden as well, as it is filled from {', '.join(sources)}: {column}" for column, sources in found.filled.items()]
+    lines += [f"# can't be followed, so agents may not run it; tag what it fills: {what}" for what in found.unfollowed]
+    return "\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def _of(column: Column, place: str, scanner: Scanner) -> list[Proposal]:

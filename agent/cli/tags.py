@@ -50,14 +50,14 @@ def scan(
     """Propose tags for the columns of RESOURCE, as configuration to review.
 
     Names, comments, types and some values are looked at, in a read-only transaction. No value is stored or shown, nothing is
-    changed.
+    changed. Also told is what triggers, rules and defaults copy out of tagged columns, and which of them can't be followed.
 
     Either as an account of your own, given as a connection string in a file or a variable, never on the command line. Or
     with --workload as that workload's agent: hostguard logs in with the resource's credential, policies decide what the agent may
     read, and the record has it. Values that it may not see are not looked at.
     """
-    from ...policy.discover import as_toml, proposals
-    from ..scan import columns
+    from ...policy.discover import Copies, as_toml, copies, copies_as_comments, proposals
+    from ..scan import scan as scanned
 
     document = configured(config)
     if resource not in document.resources:
@@ -68,17 +68,21 @@ def scan(
         dsn = _dsn(dsn_file, dsn_env)
     else:
         dsn = _guarded(document, resource, workload, database or resource, rows)
-    database, found = columns(dsn, rows)
+    database, found, catalog = scanned(dsn, rows)
     tagged = {column for tag in document.tags.values() for column in tag.columns}
     proposed = proposals(resource, database, found, tagged, document.resources[resource].phone_regions)
+    hidden = [*tagged, *(each.column for each in proposed if not each.within)]
+    copied = copies(resource, database, hidden, catalog) if catalog is not None else Copies({}, ())
     if as_json:
-        print_json({"database": database, "columns": len(found), "proposals": msgspec.to_builtins(proposed)})
+        told = {"proposals": msgspec.to_builtins(proposed), **msgspec.to_builtins(copied)}
+        print_json({"database": database, "columns": len(found), **told})
         return
     tables = len({(column.schema, column.table) for column in found})
     click.echo(
         f"# {resource}/{database}: {len(found)} columns of {tables} tables, at most {rows} rows of each. Review before use.\n"
     )
     click.echo(as_toml(proposed) or "# nothing to propose\n", nl=False)
+    click.echo(copies_as_comments(copied), nl=False)
 
 
 @command.command("rotate")

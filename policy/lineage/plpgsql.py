@@ -206,7 +206,7 @@ class _Function:
             self._uses.use(self._expression(node))
 
     def _return(self, body: Mapping[str, Any]) -> None:
-        if "expr" in body:
+        if "expr" in body and body["expr"]["PLpgSQL_expr"]["query"].strip().lower() != "null":
             raise Unfollowed("it returns a row of its making")
 
     def _case(self, body: Mapping[str, Any]) -> None:

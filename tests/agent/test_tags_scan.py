@@ -28,6 +28,12 @@ INSERT INTO customers SELECT i, 'secret' || i || '@example.com', '+4420794600' |
   CASE WHEN i = 3 THEN 'call alice3@example.com' ELSE 'nothing' END, '1990-01-01', true, 'x', 'plain ' || i
   FROM generate_series(1, 20) i;
 CREATE TABLE empty_one (iban text);
+CREATE TABLE ledger (id int, what text);
+CREATE FUNCTION copies() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO ledger (what) VALUES (NEW.dob); RETURN NULL; END $$;
+CREATE TRIGGER copies AFTER INSERT ON customers FOR EACH ROW EXECUTE FUNCTION copies();
+CREATE FUNCTION hides() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'TABLE customers'; RETURN NULL; END $$;
+CREATE TRIGGER hides AFTER INSERT ON empty_one FOR EACH ROW EXECUTE FUNCTION hides();
 """
 
 
@@ -62,12 +68,16 @@ def test_names_comments_and_values_speak_for_tags(database: servers.Server, tmp_
     }
     assert found["pii.email", "customers/customerEmail"]["reasons"] == ["its name", "20 of 20 values"]
     assert found["pii.email", "customers/note"]["within"]
+    told = json.loads(done.stdout)
+    assert told["filled"] == {"shop/scanned/public/ledger/what": ["shop/scanned/public/customers/dob"]}
+    assert told["unfollowed"] == ["shop/scanned/public/empty_one: trigger function public.hides"]
 
 
 def test_what_is_proposed_is_configuration_without_any_value(database: servers.Server, tmp_path: Path) -> None:
     done = scan(tmp_path, database, "shop")
     assert done.returncode == 0, done.stderr
     assert "@example.com" not in done.stdout
+    assert "# hidden as well, as it is filled from shop/scanned/public/customers/dob: shop/scanned/public/ledger/" in done.stdout
     assert "79460" not in done.stdout
     tags = tomllib.loads(done.stdout)["tags"]
     assert tags["pii.email"]["detect"] == ["email"]

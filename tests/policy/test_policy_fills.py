@@ -40,6 +40,7 @@ def trigger(code: str, what: str = "trigger", table: int = CUSTOMERS, oid: int =
     ("code", "sources"),
     [
         ("BEGIN " + BODY.format("NEW.email"), {"email"}),
+        ("BEGIN " + BODY.format("NEW.email").replace("RETURN NEW", "RETURN NULL"), {"email"}),
         ("BEGIN " + BODY.format("to_jsonb(NEW)"), {"email", "card"}),
         ("BEGIN " + BODY.format("OLD.card || NEW.name"), {"card"}),
         ("BEGIN " + BODY.format("NEW.name"), set()),
