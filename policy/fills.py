@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -68,7 +69,7 @@ def fill(hidden: Hidden, catalog: Catalog) -> Filling:
     """What is filled from hidden columns. O(triggers, rules, defaults * rounds)."""
     if not hidden or not (catalog.unasked() or catalog.vectors()):
         return Filling(hidden)
-    filler = _Filler(catalog)
+    filler = _FILLERS.get(catalog) or _FILLERS.setdefault(catalog, _Filler(catalog))
     sources: dict[Column, frozenset[Column]] = {}
     grown = hidden
     for _ in range(MAX_ROUNDS):
@@ -212,6 +213,10 @@ class _Filler:
     def _is_stored(self, name: Name) -> bool:
         relations = [self._catalog.relation(oid) for oid in self._targets(name)]
         return bool(relations) and all(relation is not None and relation.kind in _STORED for relation in relations)
+
+
+_FILLERS: WeakKeyDictionary[Catalog, _Filler] = WeakKeyDictionary()
+"""One for all agents: following a trigger's function takes a millisecond."""
 
 
 def _trapped(catalog: Catalog) -> Iterator[str]:
