@@ -123,6 +123,8 @@ class Facts:
                 self._read.pop(place, None)
                 self._decider.set_catalog(*place, None)
         elif effect.name == SESSION:
+            # Asked only where no transaction is open: what the flow made is in the catalog by now, or gone.
+            relay.policy.settle()
             relay.conversation.set_search_path(catalog.search_path(_texts(effect.rows)))
         else:
             self._keep(place, effect.rows)

@@ -24,11 +24,13 @@ from .asks import Answer, Approval
 from .bearers import UNVERIFIED, Bearer
 from .cedar import Rulebook
 from .connect import ConnectScope
-from .disclosure import Disclosure, disclose
+from .disclosure import Disclosure
 from .document import Document
 from .entities import column_tags, standing
+from .hiding import disclose
 from .judge import Asker
 from .judgement import Judgement
+from .making import Made, beside
 from .memory import Memory
 from .rules import Rule, RuleError, parse
 from .scope import Scope, refused
@@ -140,13 +142,18 @@ class Decider:
         _ = self.policy.document.agents[agent], self.policy.document.resources[resource]
         return FlowPolicy(self, agent, resource, bearer)
 
-    def scope(self, agent: str, resource: str, session: Session, bearer: Bearer) -> AnyScope | None:
-        """Everything that a decision depends on but the text; None once the policy no longer knows the agent or the resource."""
+    def scope(self, agent: str, resource: str, session: Session, bearer: Bearer, made: Made) -> AnyScope | None:
+        """Everything that a decision depends on but the text; None once the policy no longer knows the agent or the resource.
+
+        `made`: relations that the flow made.
+        """
         document = self.policy.document
         if agent not in document.agents or resource not in document.resources:
             return None
         if self._make is not None:
             return self._make(agent, resource, session)
+        if made and (own := self._beside(agent, resource, session, bearer, made)) is not None:
+            return own
         key = (agent, resource, session, bearer)
         found = self._scopes.pop(key, None)
         if found is None:
@@ -162,6 +169,18 @@ class Decider:
         catalog = self._catalogs.get((resource, session.database))
         disclosure = self._disclosure(agent, resource, session.database, bearer)
         return Scope(self.policy, agent, resource, session, catalog, disclosure, self.stats, bearer)
+
+    def _beside(self, agent: str, resource: str, session: Session, bearer: Bearer, made: Made) -> AnyScope | None:
+        """The scope of one flow, with what it made; None where that is nothing new."""
+        known = self._catalogs.get((resource, session.database))
+        if known is None:
+            return None
+        catalog, places = beside(known, made, session.search_path)
+        if not places:
+            return None
+        asker = self.policy.asker(agent, bearer)
+        found = disclose(self.policy.document, asker, resource, session.database, catalog, self._hash_key, made=places)
+        return Scope(self.policy, agent, resource, session, catalog, found, self.stats, bearer)
 
     def _disclosure(self, agent: str, resource: str, database: str, bearer: Bearer) -> Disclosure:
         key = (agent, resource, database, bearer)
@@ -204,12 +223,18 @@ class FlowPolicy:
         if approval is None and operation.session is self._session and self._decider.stamp is self._stamp:
             known = self._texts.get(operation.text)
             if known is not None:
-                if operation.statement:
+                if operation.statement or known.defines:
                     self._remember(operation, known)
                 return known
         judgement = self._judge(operation, approval)
         self._remember(operation, judgement)
         return judgement
+
+    def settle(self) -> None:
+        """No transaction is open: what the flow made is no more than what the catalog tells."""
+        if self._memory.made:
+            self._memory.made = ()
+            self._session = None
 
     def may_approve(self, user: str, groups: Sequence[str], actions: Sequence[str], escalation: int = 0) -> Answer:
         """Whether the user may approve these actions of the flow's agent. `groups`: those that the user is known to be in."""
@@ -232,7 +257,7 @@ class FlowPolicy:
 
     def _look_up(self, session: Session) -> AnyScope | None:
         if session is not self._session or self._decider.stamp is not self._stamp:
-            scope = self._decider.scope(self.agent, self.resource, session, self.bearer)
+            scope = self._decider.scope(self.agent, self.resource, session, self.bearer, self._memory.made)
             self._scope, self._texts = scope, scope.texts if scope is not None else {}
             self._session, self._stamp = session, self._decider.stamp
         return self._scope
@@ -243,6 +268,9 @@ class FlowPolicy:
             return
         if operation.statement and operation.kind is _PREPARE and operation.text is not None:
             self._memory.prepared(operation.statement, operation.text)
+        if judgement.defines:
+            self._memory.defined(judgement.makes)
+            self._session = None
         analysis = judgement.analysis
         if analysis is not None:
             for name, body in analysis.prepares:

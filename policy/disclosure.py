@@ -9,29 +9,30 @@ import msgspec
 from ..protocols.disclosure import Mask, ReplyPlan
 from . import unasked
 from .accesses import Resolver, Unresolved
-from .asks import Ask
-from .catalogs import SAMPLE_COLUMNS, SAMPLES
 from .copying import Copied, Undecidable, copied
 from .derive import WRITES, keeps_values
-from .document import Document
-from .fills import Filling, fill, permitted
-from .hidden import Column, Hidden, Permits, hidden_columns, hides_anything, permitted_uses
+from .hidden import (
+    Column,
+    Hidden,
+    Permits,
+    origins_of,
+    origins_of_samples,
+)
 from .inference import Refusal, Stance, asks, copies, guesses, keeps, refers
-from .judge import OPAQUE, Asker
-from .layout import Layout, lay_out, nullness_shown
+from .layout import Layout, nullness_shown
 from .lineage.follow import Flow, follow
 from .lineage.value import UNSURE, Value
 from .lineage.world import World
+from .making import Making, fresh, making
 from .memory import Cursor
-from .nets import Net, net
+from .nets import Net
 from .outlets import is_stood_in_for, outlet, stand_ins
-from .paths import path
 from .reads import copies_to_client, only_copies, reads_anything, reads_rows, reads_samples, returns_rows, said, sees_none
 from .sql.analysis import Access, Analysis, Name
-from .sql.catalog import Catalog
+from .sql.found import Tree
 from .sql.functions import MAY_READ_ANYTHING
 from .sql.parse import Unreadable, parse
-from .unasked import Running, running
+from .unasked import Running
 
 COMPUTED = Mask("null")
 """What stands in for values that may be computed from hidden columns."""
@@ -67,8 +68,9 @@ class Disclosure:
         offline: bool = False,
         net: Net | None = None,
         runs: Running | None = None,
+        made: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
-        """`runs`: what statements run unasked.
+        """`runs`: what statements run unasked. `made`: relations of the layout's catalog that the flow has just made.
 
         `samples`: whether the catalogs that hold samples of data are hidden too. `layout` is None while the catalog is not
         known; then everything closes, unless `offline` says that nothing runs. `anywhere`: columns are hidden in this or another
@@ -76,6 +78,7 @@ class Disclosure:
         self.hidden = hidden
         self._samples = samples
         self._net = net
+        self._made = made
         self._runs = runs or Running()
         self._layout = layout
         self._place = place
@@ -83,7 +86,7 @@ class Disclosure:
         self._stand_ins = stand_ins(layout.catalog.functions()) if layout is not None and hidden else frozenset()
         self._blind = layout is None and not offline
         self._names = layout.dirty if layout is not None else frozenset(hidden)
-        origins = {**(layout.origins if layout is not None else _origins(hidden)), **(_samples() if samples else {})}
+        origins = {**(layout.origins if layout is not None else origins_of(hidden)), **(origins_of_samples() if samples else {})}
         self.stance = Stance(place, hidden, origins, permits)
         self._nullness_shown = nullness_shown(layout) if layout is not None else frozenset()
         self._plan = ReplyPlan(layout.masks, layout.clean, layout.visible) if layout is not None else ReplyPlan()
@@ -123,7 +126,7 @@ class Disclosure:
             # The origins that the masks go by are not in a COPY; these are of tables known to be clean.
             if only_copies(analyses):
                 return self._watched_copy(texts[0], resolver)
-            return Exposure(self._plan) if answers else Exposure()
+            return Exposure(self._fresh(self._plan, texts, resolver)) if answers else Exposure()
         unknown = any(run.changes or run.gives for run in met)
         flows = [self._flow(*part, resolver, unknown) for part in zip(analyses, texts, strict=True)]
         by_text = any(flow.by_place for flow in flows)
@@ -136,7 +139,7 @@ class Disclosure:
                 return Exposure(None, refusal.reason, refusal.hint, True, by_text)
         if copy is not None:
             return Exposure(ReplyPlan(scrub_errors=True, copy=copy.shape, copy_masks=copy.masks), touches=True, by_text=True)
-        plan = self._plan_for(analyses, flows, samples=samples, answers=answers)
+        plan = fresh(self._plan_for(analyses, flows, samples=samples, answers=answers), flows, self._made)
         if any(run.changes for run in met):
             # What comes back under a clean column's name is what a trigger or a default put there.
             plan = msgspec.structs.replace(plan, clean_tables=frozenset(), clean_columns=frozenset())
@@ -145,6 +148,21 @@ class Disclosure:
         if len(cursors) == 1 and len(analyses) == 1 and analyses[0].statements == 1:
             plan = msgspec.structs.replace(plan, clean_positions=cursors[0].clean, columns=cursors[0].columns)
         return Exposure(plan, touches=True, by_text=by_text)
+
+    def _fresh(self, plan: ReplyPlan, texts: Sequence[str], resolver: Resolver) -> ReplyPlan:
+        return fresh(plan, [self.flow(text, resolver) for text in texts], self._made) if self._made else plan
+
+    def making(self, text: str, analysis: Analysis, resolver: Resolver) -> Making | None:
+        """The relation that a text makes with nothing hidden in it."""
+
+        def outputs(query: Tree) -> tuple[str, ...] | None:
+            world = self._world(resolver)
+            flow = follow([query], world.relation, world.bodies)
+            clear = flow.outputs is not None and not flow.lost and not any(self.stance.shows(v) for _, v in flow.outputs)
+            return tuple(name for name, _ in flow.outputs or ()) if clear else None
+
+        trees = parse(text)
+        return making(trees[0].tree, outputs, analysis) if len(trees) == 1 else None
 
     def _tagged(self) -> set[Column]:
         return {(*place, column) for place, columns in self.hidden.items() for column in columns}
@@ -327,48 +345,6 @@ class Disclosure:
         return any(found.text is not None for found in self._layout.catalog.functions_named(None, name.name))
 
 
-def disclose(
-    document: Document,
-    asker: Asker,
-    resource: str,
-    database: str,
-    catalog: Catalog | None,
-    hash_key: bytes,
-    *,
-    offline: bool = False,
-) -> Disclosure:
-    """What one agent may not see of one database; asks the policies for each tag."""
-    hidden = hidden_columns(document, asker, resource, database, hash_key)
-    samples = not asker.ask([Ask("reveal", "Tag", SAMPLES)], ())[0].allowed
-    filling = fill(hidden, catalog) if catalog is not None else Filling(hidden)
-    layout = lay_out(filling.hidden, catalog) if catalog is not None else None
-    permits = {
-        use: permitted(columns, filling) for use, columns in permitted_uses(document, asker, resource, database, hidden).items()
-    }
-    hidden = filling.hidden
-    watch = net(document, asker, resource, database, catalog, hash_key)
-    anywhere = bool(hidden) or hides_anything(document, asker, resource)
-
-    def calls(schema: str, name: str) -> bool:
-        call = Ask("call", "Function", path(resource, database, schema, name), (("detail", ""),), (OPAQUE,))
-        return asker.ask([call], ())[0].allowed
-
-    runs = None
-    if layout is not None and hidden:
-        runs = running(layout.catalog, _hidden_names(layout), layout.places, calls, filling)
-    return Disclosure(
-        hidden, samples, layout, path(resource, database), permits, anywhere=anywhere, offline=offline, net=watch, runs=runs
-    )
-
-
-def _hidden_names(layout: Layout) -> dict[int, frozenset[str]]:
-    """The relations that show hidden values, to the names of the columns in which these may be."""
-    found: dict[int, frozenset[str]] = {}
-    for oid, number in layout.places:
-        found[oid] = found.get(oid, frozenset()) | {layout.catalog.columns(oid)[number]}
-    return found
-
-
 _HINT = "Leave the hidden columns out, or ask for a policy that permits reveal on their tags."
 
 
@@ -378,17 +354,3 @@ def _unfollowed(analysis: Analysis, reading: str) -> Refusal | None:
     if not keeper:
         return None
     return Refusal(f"no policy permits derive: {keeper} could keep hidden columns of {reading} where no mask reaches them", _HINT)
-
-
-def _origins(hidden: Hidden) -> dict[Column, frozenset[Column]]:
-    """Without a catalog: the tagged columns themselves, and ``*`` for the rows that hold them."""
-    found: dict[Column, frozenset[Column]] = {}
-    for (schema, table), columns in hidden.items():
-        found.update({(schema, table, column): frozenset([(schema, table, column)]) for column in columns})
-        found[schema, table, "*"] = frozenset((schema, table, column) for column in columns)
-    return found
-
-
-def _samples() -> dict[Column, frozenset[Column]]:
-    columns = [("pg_catalog", relation, column) for relation, listed in SAMPLE_COLUMNS.items() for column in listed]
-    return {column: frozenset([column]) for column in columns}

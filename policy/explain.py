@@ -10,9 +10,9 @@ from cedarpy import pst
 from ..protocols.events import Session, Verdict
 from .connect import ConnectScope
 from .decide import AnyScope, Decider, Policy
-from .disclosure import disclose
 from .document import Document
 from .duties import Exercise, shown
+from .hiding import disclose
 from .judgement import Judgement
 from .memory import Memory
 from .paths import split

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from ..protocols.disclosure import Mask
 from .asks import Ask
+from .catalogs import SAMPLE_COLUMNS
 from .document import Document
 from .judge import Asker
 from .paths import path, split
@@ -91,3 +92,18 @@ def generation_key(hash_key: bytes, generation: int) -> bytes:
     if generation == 0:
         return hash_key
     return hashlib.blake2b(b"generation %d" % generation, key=hash_key, digest_size=32).digest()
+
+
+def origins_of(hidden: Hidden) -> dict[Column, frozenset[Column]]:
+    """Without a catalog: the tagged columns themselves, and ``*`` for the rows that hold them."""
+    found: dict[Column, frozenset[Column]] = {}
+    for (schema, table), columns in hidden.items():
+        found.update({(schema, table, column): frozenset([(schema, table, column)]) for column in columns})
+        found[schema, table, "*"] = frozenset((schema, table, column) for column in columns)
+    return found
+
+
+def origins_of_samples() -> dict[Column, frozenset[Column]]:
+    """The columns of catalogs that hold samples of data."""
+    columns = [("pg_catalog", relation, column) for relation, listed in SAMPLE_COLUMNS.items() for column in listed]
+    return {column: frozenset([column]) for column in columns}

@@ -7,6 +7,7 @@ import msgspec
 from ..protocols.events import Decision, Verdict
 from .asks import Ask
 from .duties import Exercise
+from .making import Making
 from .sql.analysis import Analysis
 
 
@@ -54,5 +55,9 @@ class Judgement(msgspec.Struct, frozen=True):
     """Every text of this one's shape is judged like this."""
     moves_path: bool = False
     """It may change the schemas in which an unqualified name is looked for, by itself or by what was prepared before."""
+    defines: bool = False
+    """It makes or changes what later statements mean."""
+    makes: Making | None = None
+    """The relation that it makes with nothing hidden in it."""
     by_text: bool = False
     """It holds for this very text, not for others that differ in literals alone."""

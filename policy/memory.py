@@ -7,6 +7,7 @@ from collections.abc import Collection
 import msgspec
 
 from ..protocols.disclosure import ReplyPlan
+from .making import MAX_MADE, Made, Making
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -35,12 +36,14 @@ class Memory:
     Bounded and closed: a name that can't be remembered, or stands for too much, is one that was never seen.
     """
 
-    __slots__ = ("_characters", "_cursors", "_statements", "dropped")
+    __slots__ = ("_characters", "_cursors", "_statements", "dropped", "made")
 
     def __init__(self) -> None:
         self._statements: dict[str, tuple[str, ...] | None] = {}
         self._cursors: dict[str, Cursor] = {}
         self._characters = 0
+        self.made: Made = ()
+        """Relations that the flow made in the transaction that is open, until anything else is defined."""
         self.dropped = 0
         """What had no room."""
 
@@ -59,6 +62,11 @@ class Memory:
             return
         self._statements[name] = (*known, text)
         self._characters += len(text)
+
+    def defined(self, makes: Making | None) -> None:
+        """From now on there may be a relation that `makes`; or something else that may change what is in those there are."""
+        known = [each for each in self.made if makes is None or each.name != makes.name]
+        self.made = (*known, makes)[-MAX_MADE:] if makes is not None else ()
 
     def texts(self, name: str) -> tuple[str, ...]:
         """All texts that `name` may stand for; none when it was never seen, or stands for more than could be remembered."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..protocols.events import Decision, Session, Verdict
+from . import making
 from .accesses import Resolver, Unresolved, defines, moves_path, sets_path
 from .asks import Approval, Ask
 from .bearers import UNVERIFIED, Bearer
@@ -198,6 +199,7 @@ class Scope:
         if verdict is not Verdict.DENY:
             lexical = self.session.standard_conforming_strings
             duties = self._duties.find(asks, (text, *depends), standard_conforming_strings=lexical)
+        defining = verdict is not Verdict.DENY and any(map(making.defines, analyses))
         decision = Decision(
             verdict,
             reason,
@@ -221,6 +223,8 @@ class Scope:
             duties=duties,
             asks=tuple(asks) if verdict is Verdict.HOLD else (),
             moves_path=moves,
+            defines=defining,
+            makes=self.disclosure.making(text, analysis, self._resolver) if defining and not moves else None,
             by_text=exposure.by_text,
         )
 

@@ -55,3 +55,5 @@ class ReplyPlan(msgspec.Struct, frozen=True):
     """The form of the data, where the reply is that of a COPY whose fields can be told apart."""
     copy_masks: tuple[Mask | None, ...] = ()
     """With `copy`: the mask for each field, None to let it pass."""
+    fresh: Collection[int] = frozenset()
+    """Positions of columns, of so many `columns`, of a relation that was just made, whose number is in none of these."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 
 import msgspec
 
@@ -201,6 +202,18 @@ class Catalog:
             self._user_types[oid] = second, third
         else:
             raise ValueError(kind)
+
+    def beside(self, places: Mapping[tuple[str, str], Sequence[str]]) -> Catalog:
+        """This one with further tables: (schema, name) to their columns. Their OIDs are none that a server gives."""
+        found = copy(self)
+        found._relations, found._by_place = dict(self._relations), dict(self._by_place)
+        found._by_name, found._columns = copy(self._by_name), copy(self._columns)
+        for oid, ((schema, name), columns) in enumerate(places.items(), 1 << 32):
+            found._relations[oid] = Relation(oid, schema, name, "r")
+            found._by_place[schema, name] = oid
+            found._by_name[name] = [*self._by_name.get(name, ()), oid]
+            found._columns[oid] = dict(enumerate(columns, 1))
+        return found
 
     def all_oids(self) -> frozenset[int]:
         """Every relation's OID."""

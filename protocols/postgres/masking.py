@@ -34,7 +34,13 @@ def mask_for(column: Column, position: int, plan: ReplyPlan, count: int = 0) -> 
         # A plan that calls a table clean and masks a column of it contradicts itself: not for a whole row of it.
         torn = column.attribute == 0 and any(table == column.table for table, _ in plan.masks)
         return plan.computed if torn else None
-    return None if (column.table, column.attribute) in plan.clean_columns else plan.computed
+    if (column.table, column.attribute) in plan.clean_columns:
+        return None
+    return None if position in plan.fresh and plan.columns == count and not _is_known(column.table, plan) else plan.computed
+
+
+def _is_known(table: int, plan: ReplyPlan) -> bool:
+    return any(table == known for known, _ in (*plan.masks, *plan.clean_columns))
 
 
 def _watched(column: Column, net: Net | None, plan: ReplyPlan, codec: str | None) -> values.Action:

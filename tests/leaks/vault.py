@@ -31,7 +31,7 @@ permit (principal in Role::"clerk", action == Action::"call", resource == Functi
 """
 FUNCTIONS = (
     *("email_of", "email_by_plpgsql", "everybody", "says_email", "fails_with_email", "wrapped", "mirror", "tally", "twice"),
-    *("atomically", "atomic_rows", "atomic_return", "told_by"),
+    *("atomically", "atomic_rows", "atomic_return", "told_by", "stamper"),
 )
 
 FILLING = ("attics", "cellars", "towers", "papers")

@@ -61,7 +61,7 @@ BEGIN;
 CREATE TEMP TABLE t AS SELECT id, item FROM orders;
 SELECT count(*) FROM t;
 ROLLBACK;
---= | a table that was just made is not known to be clean before the transaction ends
+--=
 BEGIN;
 CREATE TEMP TABLE names AS SELECT id, name FROM people;
 SELECT * FROM names ORDER BY id;
@@ -81,7 +81,7 @@ ROLLBACK;
 BEGIN;
 SELECT setval('counter', 5), nextval('counter');
 ROLLBACK;
---= | a view that was just made is not known to be clean before the transaction ends
+--=
 BEGIN;
 CREATE VIEW cheap AS SELECT id, item FROM orders WHERE price < 500;
 SELECT * FROM cheap ORDER BY id;
@@ -90,3 +90,12 @@ ROLLBACK;
 BEGIN;
 TRUNCATE scratch;
 ROLLBACK;
+--=
+BEGIN;
+CREATE TEMP TABLE staging (word text, number int) ON COMMIT DROP;
+INSERT INTO staging VALUES ('w', 1), ('v', 2);
+SELECT * FROM staging;
+SELECT s.word, p.name FROM staging s JOIN people p ON p.id = s.number ORDER BY p.id;
+UPDATE staging SET word = 'z' RETURNING word;
+COPY staging TO STDOUT;
+COMMIT;

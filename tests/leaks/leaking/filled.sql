@@ -70,3 +70,33 @@ SELECT email FROM above;
 SELECT email FROM mailings;
 ALTER TABLE mailings NO INHERIT above;
 DROP TABLE above;
+--=
+BEGIN;
+CREATE TEMP TABLE just AS SELECT id, name FROM people;
+SELECT just.*, p.token, p.email FROM just JOIN people p USING (id) ORDER BY id;
+ALTER TABLE just ADD COLUMN x text;
+SELECT just.*, reverse(p.token) FROM just JOIN people p USING (id) ORDER BY id;
+ROLLBACK;
+--=
+BEGIN;
+SAVEPOINT a;
+CREATE TEMP TABLE people AS SELECT 1 AS id, 'x'::text AS token;
+ROLLBACK TO a;
+SELECT token FROM people;
+ROLLBACK;
+--=
+BEGIN;
+CREATE TABLE just (id int, what text);
+CREATE TRIGGER stamps BEFORE INSERT ON just FOR EACH ROW EXECUTE FUNCTION stamper();
+INSERT INTO just VALUES (1, 'x');
+SELECT what FROM just;
+ROLLBACK;
+--=
+BEGIN;
+CREATE TABLE just (id int, what text);
+INSERT INTO just SELECT id, token FROM people;
+CREATE TEMP VIEW over_it AS SELECT token FROM people;
+SELECT * FROM just;
+SELECT * FROM over_it;
+ROLLBACK;
+SELECT token FROM people;
