@@ -162,7 +162,11 @@ class Disclosure:
             return tuple(name for name, _ in flow.outputs or ()) if clear else None
 
         trees = parse(text)
-        return making(trees[0].tree, outputs, analysis) if len(trees) == 1 else None
+        return (
+            making(trees[0].tree, outputs, analysis)
+            if len(trees) == 1 and not self._runs.traps(analysis, text, resolver)
+            else None
+        )
 
     def _tagged(self) -> set[Column]:
         return {(*place, column) for place, columns in self.hidden.items() for column in columns}

@@ -73,11 +73,8 @@ def _of(relation: Tree, columns: tuple[str, ...] | None, renamed: tuple[str, ...
 
 
 def beside(catalog: Catalog, made: Made, search_path: tuple[str, ...] | None) -> tuple[Catalog, frozenset[Place]]:
-    """The catalog with what was made, where it does not know the name; with the places of what was added.
-
-    Where a value's making may run something (`sql.catalog.Catalog.traps`) it is left as it is.
-    """
-    new = [each for each in made if not catalog.named(each.name)] if search_path is not None and not catalog.traps() else []
+    """The catalog with what was made, where it does not know the name; with the places of what was added."""
+    new = [each for each in made if not catalog.named(each.name)] if search_path is not None else []
     places = {(each.schema or created_in(search_path), each.name): each.columns for each in new}
     return (catalog.beside(places) if places else catalog), frozenset(places)
 

@@ -61,6 +61,8 @@ class Run(msgspec.Struct, frozen=True):
     """Path of the function in its database; empty for a rule."""
     permitted: bool
     """A policy permits to call the very function."""
+    of_type: bool = False
+    """It is attached to a type."""
     lost: bool = False
     """It can't be followed, so it may keep anything anywhere."""
 
@@ -103,6 +105,11 @@ class Running(msgspec.Struct, frozen=True):
             for place, action in _places(analysis, resolver):
                 found.update(dict.fromkeys(self.relations.get(place, {}).get(action, ())))
         return list(found)
+
+    def traps(self, analysis: Analysis, text: str, resolver: Resolver) -> bool:
+        """Whether a value in the text may be of a type whose making, or casting, runs something."""
+        runs = [run for place, _ in _places(analysis, resolver) for by in self.relations.get(place, {}).values() for run in by]
+        return bool(self.met(analysis, text, resolver)) or any(run.of_type for run in runs)
 
     def looked_at(self, analysis: Analysis, resolver: Resolver) -> set[Column]:
         """The tagged columns by which row-level policies choose the statement's rows."""
@@ -174,7 +181,7 @@ def running(
     for trap in catalog.traps():
         if not judged.harmless(trap.function, frozenset()):
             name = catalog.user_types().get(trap.place, ("", ""))[0]
-            traps[run(trap, trap.what, f"the type {name}")] = trap.place
+            traps[msgspec.structs.replace(run(trap, trap.what, f"the type {name}"), of_type=True)] = trap.place
     for found in catalog.unasked():
         if not judged.harmless(found.function, hidden.get(found.place, frozenset())):
             entry = run(found, found.what, f"a {_said(found.what)} of {_name(catalog, found.place)}")
