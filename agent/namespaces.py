@@ -34,7 +34,7 @@ from ..kernel.errors import KernelError
 from ..kernel.loader import netns_cookie
 from .unix_sockets import StandIns
 
-SCAN_S = 0.5
+SCAN_S = 2.0
 POLL_S = 0.02
 """How often the kernel's counter of connects without a listener is read."""
 LO_DOWN = "its loopback device is down, connects fail until it is up"

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from pglast.parser import ParseError, parse_plpgsql_json
 
 from ..sql.analysis import Name
 from ..sql.parse import Unreadable, parse
@@ -89,15 +88,17 @@ def follow_trigger(
 @lru_cache(1000)
 def _read(code: str) -> dict[str, Any] | None:
     """The tree of a function's body; None for what the grammar does not read."""
+    import pglast.parser  # see `sql.parse`
+
     if len(code) > MAX_TEXT or _TAG in code or "#" in code or "\0" in code:
         return None
     # A "#" may be an option by which a variable is meant where a column's name stands.
     body = _ROW_TYPE.sub("record", code)
     try:
         found = msgspec.json.decode(
-            parse_plpgsql_json(f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS {_TAG}{body}{_TAG}")
+            pglast.parser.parse_plpgsql_json(f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS {_TAG}{body}{_TAG}")
         )
-    except (ParseError, msgspec.DecodeError):
+    except (pglast.parser.ParseError, msgspec.DecodeError):
         return None
     tree: dict[str, Any] = found[0]["PLpgSQL_function"]
     return tree
