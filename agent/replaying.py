@@ -1,7 +1,7 @@
 """Recordings for users who can't read the log's files: asked of policy, put on record, then shown.
 
 The log is read by a process of its own (`reading`), never by the supervisor. Of what it finds only that is shown for whose agent
-and resource the user has the right `replay`; and nothing before it is on record who is shown what.
+and resource the user has the right `replay`; and nothing before it is on record who is shown what. Refusals are on record, too.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from aiohttp import web
 from ..policy.requests import NotAllowed
 from ..recorder import entry
 from .paths import Paths
+from .peer import Peer
 from .records import Records
-from .routes import Caller, Right, Routes
+from .refusals import Refusals
+from .routes import Caller, Handler, Right, Routes
+from .waiting import By
 
 MAX_BYTES = 16 << 20
 """Of one answer."""
@@ -45,6 +48,15 @@ class NotRead(Exception):
         self.status = status
 
 
+class Hidden(NotRead):
+    """It is there, and not to be seen; answered as what is not there."""
+
+    def __init__(self, message: str, agent: str, why: str) -> None:
+        super().__init__(message, 404)
+        self.agent = agent
+        self.why = why
+
+
 class Told(msgspec.Struct, frozen=True):
     """What the process printed."""
 
@@ -59,15 +71,48 @@ class Replaying:
         self._config = config
         self._paths = paths
         self._records = records
+        self._refusals = Refusals(records)
         self._turn = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
 
     def add(self, routes: Routes) -> None:
         """Answer to them."""
-        replay = Right("replay")
-        routes.add("GET", "/v1/recordings", replay, self._list)
-        routes.add("GET", "/v1/recordings/search", replay, self._search)
-        routes.add("GET", "/v1/recordings/{flow:[0-9]{1,19}}", replay, self._show)
+        for path, handler in (("", self._list), ("/search", self._search), ("/{flow:[0-9]{1,19}}", self._show)):
+            routes.add("GET", f"/v1/recordings{path}", Right("replay"), self._trying(handler), self._turned_away)
+
+    def _trying(self, handler: Handler) -> Handler:
+        """The same, with its refusals on record."""
+
+        async def tried(request: web.Request, caller: Caller) -> web.StreamResponse:
+            try:
+                return await handler(request, caller)
+            except NotAllowed as error:
+                self._refuse(caller.by, request, str(error))
+                raise
+            except Hidden as hidden:
+                self._refuse(caller.by, request, hidden.why, hidden.agent)
+                raise
+
+        return tried
+
+    def _turned_away(self, request: web.Request, why: str) -> None:
+        assert request.transport is not None
+        self._refuse(By(uid=Peer(request.transport.get_extra_info("socket")).uid), request, why)
+
+    def _refuse(self, by: By, request: web.Request, why: str, agent: str = "") -> None:
+        flow, searched = int(request.match_info.get("flow", "0")), request.path == "/v1/recordings/search"
+        refused = entry.Replayed(
+            user=by.user,
+            uid=by.uid,
+            provider=by.provider,
+            groups=by.groups,
+            recording=flow,
+            filters=() if flow else tuple(sorted(request.query.items())),
+            agents=(agent,) if agent else (),
+            payloads=searched or request.query.get("payloads") == "1",
+            refused=why,
+        )
+        self._refusals.note(refused)
 
     async def _list(self, request: web.Request, caller: Caller) -> web.Response:
         wanted, limit = _wanted(request)
@@ -108,15 +153,17 @@ class Replaying:
         if unknown := set(request.query) - {"payloads"}:
             raise web.HTTPBadRequest(reason=f"there is no {sorted(unknown)[0]!r} here")
         _insist(caller)
-        nowhere = NotRead(f"There is no recording {flow} that you may replay.", 404)
+        nowhere = f"There is no recording {flow} that you may replay."
         try:
             told = await self._read("show", *([] if payloads else ["--no-payloads"]), str(flow))
         except NotRead as error:
-            raise nowhere if error.status == 404 else error from None
+            raise NotRead(nowhere, 404) if error.status == 404 else error from None
         found = msgspec.json.decode(told.output)
         agent, resource = found["facts"]["agent"], found["facts"]["resource"]
-        if not caller.ask(agent, resource=resource, payloads=False).allowed:
-            raise nowhere
+        try:
+            caller.insist(agent, f"replay flow {flow}", resource=resource, payloads=False)
+        except NotAllowed as error:
+            raise Hidden(nowhere, agent, str(error)) from None
         doing = f"replay flow {flow} with its payloads (--no-payloads leaves them out)"
         policies = caller.insist(agent, doing, resource=resource, payloads=payloads)
         self._put_on_record(caller, policies, [found["facts"]], {}, payloads=payloads, flow=flow)

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from ..policy.asks import Answer
+from ..policy.requests import NotAllowed
 from .client import LEFT_OUT
 from .rights import Rights, named
 from .waiting import By
@@ -92,6 +93,10 @@ Handler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 OpenHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+def _silently(request: web.Request, why: str) -> None:
+    """Keep no trace."""
+
+
 class Routes:
     """Puts calls on a router."""
 
@@ -103,11 +108,17 @@ class Routes:
         self._asked = rights
         self._who = who
 
-    def add(self, method: str, path: str, right: Right, handler: Handler) -> None:
-        """Answer to a call that takes a right."""
+    def add(
+        self, method: str, path: str, right: Right, handler: Handler, turned_away: Callable[[web.Request, str], None] = _silently
+    ) -> None:
+        """Answer to a call that takes a right. `turned_away`: is told of who may not call at all, and why."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
-            caller = Caller(self._who(request), right, self._asked)
+            try:
+                caller = Caller(self._who(request), right, self._asked)
+            except NotAllowed as error:
+                turned_away(request, str(error))
+                raise
             if right.here:
                 caller.insist(None, right.here)
             response = await handler(request, caller)

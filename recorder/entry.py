@@ -495,9 +495,10 @@ class IdentityEnded(Entry, tag="identity.ended"):
 
 
 class Replayed(Entry, tag="recording.replayed"):
-    """A user read recordings through the daemon; written before they are shown. Of no flow."""
+    """A user read recordings through the daemon, written before they are shown; or was refused them. Of no flow."""
 
     user: str
+    """Empty for a UNIX user that is no user of hostguard, who is always refused."""
     uid: int = -1
     provider: str = ""
     """The identity provider at which they signed in; empty for a UNIX user."""
@@ -506,15 +507,17 @@ class Replayed(Entry, tag="recording.replayed"):
     filters: Pairs = ()
     """What was asked for: (name, value)."""
     agents: Texts = ()
-    """Whose recordings are in the answer."""
+    """Whose recordings are in the answer, or would have been."""
     count: int = 0
-    """How many flows, or operations that a search found."""
+    """How many flows, or operations that a search found. Of refusals: for how many this stands."""
     payloads: bool = False
     """Whether captured replies and long statements are in it."""
     policies: Texts = ()
     """Policies that permit the user to do so."""
     groups: Texts = ()
     """Groups that a sign-in gave the user, beside those of the configuration."""
+    refused: Text = ""
+    """Why nothing was shown; empty when something could be."""
 
 
 class PolicyLoad(Entry, tag="policy.load"):

@@ -15,8 +15,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from email.message import Message
 from http.cookiejar import Cookie, CookieJar
 from pathlib import Path
@@ -124,22 +124,38 @@ class Page:
         return Person(self.url, "".join(place.read_text() for place in authorities))
 
 
+@dataclass(frozen=True, slots=True)
+class Provided:
+    """What a page's configuration has of one more provider; FOLDER stands for the folder of these files."""
+
+    tables: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
 @contextmanager
-def page(server: Server, tables: str = "") -> Iterator[Page]:
+def page(
+    server: Server,
+    tables: str = "",
+    others: Callable[[str], AbstractContextManager[Provided]] = lambda _: nullcontext(Provided()),
+) -> Iterator[Page]:
     """Users bob, carl and alice, who owns the agent, can sign in; mallory is nobody. `tables`: more configuration.
 
-    carl is in a group only by a claim, in one of his two accounts.
+    carl is in a group only by a claim, in one of his two accounts. `others`: starts more providers for the page at that URL.
     """
     port = free_port()
     url = f"https://127.0.0.1:{port}"
     accounts = {"doubtful": {"verified": False}, "carl": {"groups": ["staff", "db-admins"]}}
-    with openid([f"{url}/sign-in/corp/answer"], accounts) as provider, saml_idp(f"{url}/sign-in/idp/answer") as idp:
+    with (
+        openid([f"{url}/sign-in/corp/answer"], accounts) as provider,
+        saml_idp(f"{url}/sign-in/idp/answer") as idp,
+        others(url) as more,
+    ):
         setup = guard.Setup(
             agents={"bot": guard.Agent()},
             resources={"web": f"{server.host}:{server.port}"},
             policies=POLICIES,
             timeout_s=600,
-            tables=_tables(url, port, provider) + _saml_tables(url, idp) + DUTIES + tables,
+            tables=_tables(url, port, provider) + _saml_tables(url, idp) + DUTIES + tables + more.tables,
         )
         with (
             guard.prepared(setup) as prepared,
@@ -147,7 +163,8 @@ def page(server: Server, tables: str = "") -> Iterator[Page]:
         ):
             secret = prepared.folder / "client.secret"
             secret.write_text(provider.secret + "\n")
-            (prepared.folder / "idp.pem").write_bytes(idp.certificate.chain)
+            for name, data in {"idp.pem": idp.certificate.chain, **more.files}.items():
+                (prepared.folder / name).write_bytes(data)
             text = prepared.config.read_text().replace("SECRET", str(secret))
             prepared.config.write_text(text.replace("FOLDER", str(prepared.folder)))
             prepared.start()
@@ -264,9 +281,15 @@ class Person:
 
     def answer_of(self, name: str) -> str:
         """The URL by which the provider sends the browser back, not gone to yet."""
-        self._redirects.stop = f"{self.url}/sign-in/corp/answer"
-        try:
+        with self.stopping_at(f"{self.url}/sign-in/corp/answer"):
             return str(self.sign_in(name).headers["Location"])
+
+    @contextmanager
+    def stopping_at(self, place: str) -> Iterator[None]:
+        """Go where redirects lead, but not to URLs that begin so."""
+        self._redirects.stop = place
+        try:
+            yield
         finally:
             self._redirects.stop = None
 

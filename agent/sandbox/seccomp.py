@@ -87,12 +87,31 @@ def compiled_asking() -> bytes:
         for name in FORBIDDEN:
             if name not in ("connect", "bind", "sendmmsg"):
                 made.add_rule(lib.KILL_PROCESS, name)
-        made.add_rule(lib.ERRNO(errno.EPERM), "clone", lib.Arg(0, lib.MASKED_EQ, _CLONE_THREAD, 0))
-        # Its flags lie in memory, where no filter sees them; the C library then takes clone.
-        made.add_rule(lib.ERRNO(errno.ENOSYS), "clone3")
+        _start_no_process(made, lib)
         made.add_rule(lib.ERRNO(errno.EPERM), "io_uring_setup")
 
     return _compiled(lambda lib: lib.ALLOW, fill)
+
+
+def compiled_reading() -> bytes:
+    """The same for a process that reads files: it can talk to nobody, and start no other. Raises NoSeccomp."""
+
+    def fill(made: Any, lib: Any) -> None:
+        for name in FORBIDDEN:
+            if name != "memfd_create":
+                made.add_rule(lib.KILL_PROCESS, name)
+        _start_no_process(made, lib)
+        for name in ("socket", "socketpair", "memfd_create", "io_uring_setup"):
+            made.add_rule(lib.ERRNO(errno.EPERM), name)
+
+    return _compiled(lambda lib: lib.ALLOW, fill)
+
+
+def _start_no_process(made: Any, lib: Any) -> None:
+    """Threads are none."""
+    made.add_rule(lib.ERRNO(errno.EPERM), "clone", lib.Arg(0, lib.MASKED_EQ, _CLONE_THREAD, 0))
+    # Its flags lie in memory, where no filter sees them; the C library then takes clone.
+    made.add_rule(lib.ERRNO(errno.ENOSYS), "clone3")
 
 
 def compiled_serving() -> bytes:

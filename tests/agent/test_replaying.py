@@ -142,16 +142,16 @@ def test_what_reads_reaches_nothing_else_and_has_no_power(place: Place, tmp_path
     assert len(json.loads(run(place.config).stdout)) == 3
     refused = run(secret)
     assert (refused.returncode, "Permission denied" in refused.stderr) == (2, True), refused.stderr
-    # PR_GET_NO_NEW_PRIVS, PR_CAPBSET_READ of CAP_CHOWN and CAP_SYS_ADMIN (include/uapi/linux/prctl.h).
+    # PR_GET_NO_NEW_PRIVS, PR_CAPBSET_READ of CAP_CHOWN and CAP_SYS_ADMIN, PR_GET_SECCOMP (include/uapi/linux/prctl.h).
     code = f"""
 import os
 from hostguard.agent import reading
 from hostguard.agent.sandbox.libc import prctl
-reading._confine({folders})
-print(os.nice(0), prctl(39), prctl(23, 0), prctl(23, 21))
+reading.confine({folders})
+print(os.nice(0), prctl(39), prctl(23, 0), prctl(23, 21), prctl(21))
 """
     told = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert told.stdout == "15 1 0 0\n", told.stderr
+    assert told.stdout == "15 1 0 0 2\n", told.stderr
 
 
 def test_a_user_who_is_none_any_more_may_nothing(place: Place) -> None:

@@ -22,6 +22,7 @@ from servers import Server
 from hostguard.agent.cli.main import main
 from hostguard.agent.client import Client
 from hostguard.agent.control import Control
+from hostguard.agent.refusals import ALONE
 from hostguard.agent.replaying import Replaying
 from hostguard.agent.routes import OPEN, Routes
 from hostguard.agent.verifier.calls import Calls
@@ -224,7 +225,10 @@ def test_who_may_nothing_gets_nothing(running: guard.Guard) -> None:
     forbidden = answers["POST", "/v1/restart"][2]
     assert "mute may not restart the daemon: forbidden by mute" in forbidden, forbidden
     assert [status for status, _, _ in calls(running, NOBODY, *of(names, routes))] == [403] * len(routes)
-    assert {one.user for one in entries(running, entry.Replayed)}.isdisjoint({"mute", ""})
+    refused = [one for one in entries(running, entry.Replayed) if one.user in ("mute", "")]
+    assert [(one.user, one.uid > 0, one.count) for one in refused] == [("mute", True, 1)] * 3 + [("", True, 1)] * 3
+    assert all("may not replay any recording" in one.refused for one in refused[:3])
+    assert all("is no user of hostguard" in one.refused for one in refused[3:])
 
 
 def test_a_list_says_how_much_is_left_out(running: guard.Guard) -> None:
@@ -260,16 +264,26 @@ def test_recordings_are_shown_as_far_as_policy_says_and_on_record_first(running:
     assert two[0] == none[0] == 404
     assert two[2].replace(flows["two"], "999999") == none[2]
     found = entries(running, entry.Replayed)[before:]
-    assert [(each.user, each.recording, each.agents, each.count, each.payloads) for each in found] == [
-        ("part", 0, ("one",), 1, False),
-        ("part", 0, (), 0, True),
-        ("part", int(flows["one"]), ("one",), 1, False),
+    assert [(each.user, each.recording, each.agents, each.count, each.payloads, bool(each.refused)) for each in found] == [
+        ("part", 0, ("one",), 1, False, False),
+        ("part", 0, (), 0, True, False),
+        ("part", int(flows["one"]), ("one",), 1, False, False),
+        ("part", int(flows["one"]), (), 1, True, True),
+        ("part", int(flows["two"]), ("two",), 1, False, True),
     ]
+    assert "part may not replay flow" in found[-1].refused
     assert found[0].filters == (("since", "1h"), ("verdict", "hold"))
     assert found[0].policies == ("part replays one",)
     assert found[0].uid > 0
     for where, status in (("?limit=0", 400), ("?what=1", 400), ("?since=never", 400), ("?agent=%00", 400), ("/x", 404)):
         assert calls(running, FREE, ("GET", f"/v1/recordings{where}", None))[0][0] == status, where
+
+
+def test_who_asks_again_and_again_fills_no_log(running: guard.Guard) -> None:
+    before = len(entries(running, entry.Replayed))
+    answers = calls(running, MUTE, *[("GET", "/v1/recordings", None)] * 30)
+    assert {status for status, _, _ in answers} == {403}
+    assert len(entries(running, entry.Replayed)) - before <= ALONE
 
 
 def test_the_command_line_asks_the_daemon(running: guard.Guard) -> None:
