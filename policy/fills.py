@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import msgspec
 
 from ..protocols.disclosure import Mask
 from .hidden import Column, Hidden
-from .layout import FIRST_USER_OID, Layout, lay_out
+from .layout import Layout, lay_out
 from .lineage.follow import follow
 from .lineage.nodetree import BadTree
 from .lineage.plpgsql import Told, Unfollowed, follow_trigger
 from .lineage.value import UNSURE, Value
-from .lineage.views import Sources, written
+from .lineage.views import FIRST_USER_OID, Sources, written
 from .lineage.world import SYSTEM, World
 from .outlets import stand_ins
 from .sql.analysis import Name
@@ -69,7 +70,9 @@ def fill(hidden: Hidden, catalog: Catalog) -> Filling:
     """What is filled from hidden columns. O(triggers, rules, defaults * rounds)."""
     if not hidden or not (catalog.unasked() or catalog.vectors()):
         return Filling(hidden)
-    filler = _FILLERS.get(catalog) or _FILLERS.setdefault(catalog, _Filler(catalog))
+    # Nothing fills what a flow has just made, so that is not followed anew.
+    read = catalog.read
+    filler = _FILLERS.get(read) or _FILLERS.setdefault(read, _Filler(read))
     sources: dict[Column, frozenset[Column]] = {}
     grown = hidden
     for _ in range(MAX_ROUNDS):
@@ -92,11 +95,14 @@ def _grown(hidden: Hidden, new: Mapping[Column, frozenset[Column]]) -> Hidden:
 
 
 class _Filler:
-    """Reads all that fills columns once; what that means depends on what is hidden."""
+    """Reads all that fills columns once; what that means depends on what is hidden.
+
+    It keeps no catalog: what is kept for one may not keep it alive.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-        self._world = World(self._places, catalog)
+        world = World(partial(_places, catalog), catalog)
+        self._vectors = catalog.vectors()
         self._bad = _UNFOLLOWED_WORDS | {name.lower() for name in stand_ins(catalog.functions())}
         self._symbols = {operator.what for operator in catalog.operators()}
         self._trapped = [set(_WORDS(name.lower())) for name in _trapped(catalog)]
@@ -105,9 +111,9 @@ class _Filler:
         self._rules: dict[Place, list[tuple[int, int, Sources]] | None] = {}
         for found in catalog.unasked():
             if found.what in _TRIGGERS and found.function is not None:
-                self._triggers[place_of(found)] = self._told(found.place, found.function)
+                self._triggers[place_of(found)] = self._told(catalog, world, found.place, found.function)
             elif found.what in _MADE and found.column and found.function is not None:
-                self._made.append((found, self._given(found.function)))
+                self._made.append((found, _given(world, found.function)))
         for oid, tree in catalog.rules():
             known = self._rules.get((oid, ""), [])
             try:
@@ -139,38 +145,32 @@ class _Filler:
         return found
 
     def _all(self, layout: Layout) -> Iterator[tuple[Column, frozenset[Column]]]:
+        catalog = layout.catalog
         for (oid, _), told in self._triggers.items():
             for filled in told.fills if told is not None else ():
                 tagged = _shown(filled.value, layout)
-                for target in [oid] if filled.relation is None else self._targets(filled.relation):
-                    columns = self._columns(target)
+                for target in [oid] if filled.relation is None else _targets(catalog, filled.relation):
+                    columns = _columns(catalog, target)
                     named = columns.values() if filled.column is None else [c for c in columns.values() if c[2] == filled.column]
                     yield from ((column, tagged) for column in named)
         for made, value in self._made:
-            if made.column in (columns := self._columns(made.place)):
+            if made.column in (columns := _columns(catalog, made.place)):
                 yield columns[made.column], _shown(value, layout)
         for fills in self._rules.values():
             for oid, number, sources in fills or ():
-                if number in (columns := self._columns(oid)):
+                if number in (columns := _columns(catalog, oid)):
                     yield columns[number], self._behind(sources, layout)
-        for oid, arguments in self._catalog.vectors():
-            columns = self._columns(oid)
+        for oid, arguments in self._vectors:
+            columns = _columns(catalog, oid)
             given = {number for number, column in columns.items() if column[2] in arguments[2:]}
             tagged = frozenset().union(*(layout.places.get((oid, number), frozenset()) for number in given))
             yield from ((column, tagged) for column in columns.values() if column[2] == arguments[0])
-
-    def _columns(self, oid: int) -> dict[int, Column]:
-        """A relation's columns by number."""
-        relation = self._catalog.relation(oid)
-        if relation is None:
-            return {}
-        return {number: (relation.schema, relation.name, name) for number, name in self._catalog.columns(oid).items()}
 
     def _behind(self, given: Sources, layout: Layout) -> frozenset[Column]:
         places = {p for p in layout.places if p in given.places or (p[0], 0) in given.places}
         return frozenset().union(*(layout.places[place] for place in places))
 
-    def _told(self, oid: int, function: Function) -> Told | None:
+    def _told(self, catalog: Catalog, world: World, oid: int, function: Function) -> Told | None:
         """What a trigger's function does; None where that can't be told."""
         if function.code is None or function.language != "plpgsql":
             return None
@@ -178,41 +178,54 @@ class _Filler:
         words = set(_WORDS(text))
         if words & self._bad or any(symbol in text for symbol in self._symbols) or any(name <= words for name in self._trapped):
             return None
-        row = self._world.relation(self._name(oid), "new").rows
+        row = world.relation(_name(catalog, oid), "new").rows
         try:
-            told = follow_trigger(function.code, row, self._world.relation, self._world.bodies)
+            told = follow_trigger(function.code, row, world.relation, world.bodies)
         except Unfollowed:
             return None
         # Into a view, a foreign table, a table of a session, a value goes who knows where.
         targets = {filled.relation for filled in told.fills if filled.relation is not None}
-        return told if all(map(self._is_stored, targets)) else None
+        return told if all(_is_stored(catalog, target) for target in targets) else None
 
-    def _given(self, function: Function) -> Value:
-        """What a function without arguments of any table returns."""
-        if function.text is None:
-            return UNSURE
-        try:
-            return follow([statement.tree for statement in parse(function.text)], self._world.relation, self._world.bodies).answer
-        except Unreadable:
-            return UNSURE
 
-    def _name(self, oid: int) -> Name:
-        relation = self._catalog.relation(oid)
-        return Name(relation.name, relation.schema) if relation is not None else Name("")
+def _given(world: World, function: Function) -> Value:
+    """What a function without arguments of any table returns."""
+    if function.text is None:
+        return UNSURE
+    try:
+        return follow([statement.tree for statement in parse(function.text)], world.relation, world.bodies).answer
+    except Unreadable:
+        return UNSURE
 
-    def _places(self, name: Name) -> list[tuple[str, str]]:
-        """Whatever schema's a name without one may be; a function's search_path isn't known."""
-        if name.schema is not None:
-            return [(name.schema, name.name)]
-        listed = [(relation.schema, relation.name) for relation in self._catalog.named(name.name)]
-        return listed or [("pg_catalog" if name.name.startswith("pg_") else "", name.name)]
 
-    def _targets(self, name: Name) -> list[int]:
-        return [oid for place in self._places(name) for oid in self._catalog.oids_of(*place)]
+def _columns(catalog: Catalog, oid: int) -> dict[int, Column]:
+    """A relation's columns by number."""
+    relation = catalog.relation(oid)
+    if relation is None:
+        return {}
+    return {number: (relation.schema, relation.name, name) for number, name in catalog.columns(oid).items()}
 
-    def _is_stored(self, name: Name) -> bool:
-        relations = [self._catalog.relation(oid) for oid in self._targets(name)]
-        return bool(relations) and all(relation is not None and relation.kind in _STORED for relation in relations)
+
+def _name(catalog: Catalog, oid: int) -> Name:
+    relation = catalog.relation(oid)
+    return Name(relation.name, relation.schema) if relation is not None else Name("")
+
+
+def _places(catalog: Catalog, name: Name) -> list[tuple[str, str]]:
+    """Whatever schema's a name without one may be; a function's search_path isn't known."""
+    if name.schema is not None:
+        return [(name.schema, name.name)]
+    listed = [(relation.schema, relation.name) for relation in catalog.named(name.name)]
+    return listed or [("pg_catalog" if name.name.startswith("pg_") else "", name.name)]
+
+
+def _targets(catalog: Catalog, name: Name) -> list[int]:
+    return [oid for place in _places(catalog, name) for oid in catalog.oids_of(*place)]
+
+
+def _is_stored(catalog: Catalog, name: Name) -> bool:
+    relations = [catalog.relation(oid) for oid in _targets(catalog, name)]
+    return bool(relations) and all(relation is not None and relation.kind in _STORED for relation in relations)
 
 
 _FILLERS: WeakKeyDictionary[Catalog, _Filler] = WeakKeyDictionary()

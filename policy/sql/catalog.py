@@ -100,6 +100,7 @@ class Catalog:
     """The relations of one database, their columns, inheritance, views, constraints."""
 
     def __init__(self) -> None:
+        self._read: Catalog | None = None
         self._relations: dict[int, Relation] = {}
         self._by_place: dict[tuple[str, str], int] = {}
         self._by_name: defaultdict[str, list[int]] = defaultdict(list)
@@ -206,6 +207,7 @@ class Catalog:
     def beside(self, places: Mapping[tuple[str, str], Sequence[str]]) -> Catalog:
         """This one with further tables: (schema, name) to their columns. Their OIDs are none that a server gives."""
         found = copy(self)
+        found._read = self.read
         found._relations, found._by_place = dict(self._relations), dict(self._by_place)
         found._by_name, found._columns = copy(self._by_name), copy(self._columns)
         for oid, ((schema, name), columns) in enumerate(places.items(), 1 << 32):
@@ -214,6 +216,11 @@ class Catalog:
             found._by_name[name] = [*self._by_name.get(name, ()), oid]
             found._columns[oid] = dict(enumerate(columns, 1))
         return found
+
+    @property
+    def read(self) -> Catalog:
+        """As the server told it, without what stands beside."""
+        return self if self._read is None else self._read
 
     def all_oids(self) -> frozenset[int]:
         """Every relation's OID."""

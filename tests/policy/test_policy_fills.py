@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from hostguard.policy.fills import Filling, fill, permitted
+from hostguard.policy.lineage.plpgsql import Told, follow_trigger
 from hostguard.policy.sql.catalog import Catalog
 from hostguard.protocols.disclosure import Mask
 
@@ -117,3 +121,28 @@ def test_a_rule_that_does_nothing_is_clean(rows: list[Row]) -> None:
     filling = filled(rows, ("unasked", str(CUSTOMERS), "0", "update", "rule"), ("rule", str(CUSTOMERS), "<>", "", ""))
     assert not filling.lost
     assert filling.clean == {(CUSTOMERS, "")}
+
+
+def test_what_is_known_of_a_catalog_goes_with_it(rows: list[Row]) -> None:
+    """The catalog is read anew after each definition: what stayed of the old ones would fill a worker's memory."""
+    catalog = Catalog.from_rows([*rows, *trigger("BEGIN " + BODY.format("NEW.email"))])
+    assert fill(HIDDEN, catalog).sources
+    seen = weakref.ref(catalog)
+    del catalog
+    gc.collect()
+    assert seen() is None
+
+
+def test_a_table_that_a_flow_makes_has_no_trigger_followed_anew(rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
+    followed = []
+
+    def counting(code: str, *more: Any) -> Told:
+        followed.append(code)
+        return follow_trigger(code, *more)
+
+    monkeypatch.setattr("hostguard.policy.fills.follow_trigger", counting)
+    catalog = Catalog.from_rows([*rows, *trigger("BEGIN " + BODY.format("NEW.email"))])
+    before = fill(HIDDEN, catalog)
+    again = fill(HIDDEN, catalog.beside({("public", "made"): ("id",)}).beside({("public", "more"): ("id",)}))
+    assert again.sources == before.sources != {}
+    assert len(followed) == 1
