@@ -35,6 +35,7 @@ from ..kernel.loader import netns_cookie
 from .unix_sockets import StandIns
 
 SCAN_S = 2.0
+"""How often all processes are looked at when nothing is refused for want of a listener."""
 POLL_S = 0.02
 """How often the kernel's counter of connects without a listener is read."""
 LO_DOWN = "its loopback device is down, connects fail until it is up"

@@ -11,13 +11,7 @@ from . import unasked
 from .accesses import Resolver, Unresolved
 from .copying import Copied, Undecidable, copied
 from .derive import WRITES, keeps_values
-from .hidden import (
-    Column,
-    Hidden,
-    Permits,
-    origins_of,
-    origins_of_samples,
-)
+from .hidden import Column, Hidden, Permits, origins_of, origins_of_samples
 from .inference import Refusal, Stance, asks, copies, guesses, keeps, refers
 from .layout import Layout, nullness_shown
 from .lineage.follow import Flow, follow
@@ -162,11 +156,9 @@ class Disclosure:
             return tuple(name for name, _ in flow.outputs or ()) if clear else None
 
         trees = parse(text)
-        return (
-            making(trees[0].tree, outputs, analysis)
-            if len(trees) == 1 and not self._runs.traps(analysis, text, resolver)
-            else None
-        )
+        if len(trees) != 1 or self._runs.traps(analysis, text, resolver):
+            return None
+        return making(trees[0].tree, outputs, analysis)
 
     def _tagged(self) -> set[Column]:
         return {(*place, column) for place, columns in self.hidden.items() for column in columns}

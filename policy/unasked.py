@@ -28,6 +28,7 @@ from .accesses import Resolver, Unresolved
 from .fills import Filling, place_of
 from .hidden import Column, Permits
 from .inference import Refusal
+from .lineage.views import FIRST_USER_OID
 from .paths import path
 from .sql.analysis import Analysis
 from .sql.catalog import Catalog, Function, Unasked
@@ -45,7 +46,6 @@ _ASKS = frozenset(["check constraint", "index", "generated column", "row-level p
 _KEEP = frozenset(["trigger", "trigger before", "rule"])
 _CALLS = frozenset(["cast", "operator"])
 _WRITES = {"copy_in": "insert"}
-FIRST_USER_OID = 16384
 MAX_ROUNDS = 20
 """Steps over foreign keys that are followed."""
 

@@ -19,9 +19,7 @@ def call(number, *words):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
 """
-TRY = """
-if sys.argv[2] == "caged":
-    print(str(cage.close(wanted)), file=sys.stderr)
+OUTCOME = """
 try:
     attempt()
 except OSError as error:
@@ -29,14 +27,26 @@ except OSError as error:
 else:
     print("done", flush=True)
 """
+TRY = (
+    """
+if sys.argv[2] == "caged":
+    print(str(cage.close(wanted)), file=sys.stderr)
+"""
+    + OUTCOME
+)
 """Behind whatever makes `wanted`, a Cage."""
 CLOSE = "wanted = cage.Cage(65534, 65534, 64, os.getppid(), bytes.fromhex(sys.argv[1]))\n" + TRY
 
 
 def attempt(before: str, code: str, *, caged: bool, fds: Sequence[int] = ()) -> str:
     """What became of `code`, run after `before` and the closing of the cage: ``done``, an errno's name, or ``SIG…``."""
+    return told(attempting(before, code) + CLOSE, seccomp.compiled(), caged=caged, fds=fds)
+
+
+def attempting(before: str, code: str) -> str:
+    """The script that comes before the closing of a cage."""
     body = "def attempt():\n" + "".join(f"    {line}\n" for line in code.strip().splitlines())
-    return told(PREPARE + before + "\n" + body + CLOSE, seccomp.compiled(), caged=caged, fds=fds)
+    return PREPARE + before + "\n" + body
 
 
 def told(script: str, program: bytes, *more: str, caged: bool, fds: Sequence[int] = ()) -> str:

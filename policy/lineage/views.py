@@ -17,6 +17,7 @@ Place = tuple[int, int]
 """OID of a relation, attribute number; 0 is the whole row."""
 NOTHING: frozenset[Place] = frozenset()
 FIRST_USER_OID = 16384
+"""PostgreSQL 18, access/transam.h, FirstNormalObjectId: what PostgreSQL brings is numbered below."""
 SELECT, MERGE = "1", "5"
 WRITING = ("2", "3", "4")
 """CmdType: UPDATE, INSERT, DELETE (PostgreSQL 18, nodes/nodes.h)."""
