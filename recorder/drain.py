@@ -18,64 +18,23 @@ import os
 import select
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
-from .admission import ALL, SLICE, Flows, NotAdmitted, check
+from .admission import ALL, SLICE, NotAdmitted, check
 from .durable import LogUnavailable
 from .entry import FlowClose, FlowOpen, JournalEnd, JournalOpen
 from .inheritance import LivingJournal
 from .leftover import take_leftovers
 from .log import Log
+from .opened import ENDED, FAILED, GO, Handle, OpenJournal
 from .ringfile import PAGE, ControlPage, RingFile
 
 RING_BYTES = 32 * 1024 * 1024
 """One append is at most half of it: room for the longest message that PostgreSQL's limits let through, with its parameters."""
 TURNS = 5
 """Journals are looked at so many times in a batch window."""
+ASLEEP_S = 1.0
+"""When nothing is to be done a worker's next append wakes the drain; it looks by itself so often, should one not ring."""
 MAX_REJECTED = 4096
-_GO, _FAILED, _ENDED = 0, 1, 2
-
-
-@dataclass(slots=True)
-class Handle:
-    """What a worker is given."""
-
-    number: int
-    """The journal's number: the index of its ``journal.open``."""
-    fds: tuple[int, int, int, int]
-    """For `Journal`, in the order that it takes them."""
-
-    def close_fds(self) -> None:
-        """The worker has them: close our copies, so that the ring's lock ends with the worker."""
-        for descriptor in self.fds:
-            os.close(descriptor)
-
-
-@dataclass(slots=True)
-class _Open:
-    """A journal that is open."""
-
-    file: RingFile
-    size: int
-    control: ControlPage
-    doorbell: int
-    synced: int
-    """The end of a pipe that wakes the worker. A pipe and not an eventfd, because the other end's flags are then not ours: a
-    worker that takes O_NONBLOCK away would hang us."""
-    flows: Flows = field(default_factory=Flows)
-    read: int = 0
-    durable: int = 0
-    """What is before this position was told to be synced."""
-    logged: int = 0
-    """Entries that the log held when `read` was reached."""
-    failure: str = ""
-    """Why it could not be taken into the log."""
-    told: int = _GO
-    """What the worker knows."""
-    ending: tuple[str, str] | None = None
-    """Reason and fault."""
-    rejected: bytes | None = None
-    """The first bytes of what was not believed; nothing more is taken then."""
 
 
 class Drain:
@@ -104,7 +63,7 @@ class Drain:
         self._on_failure = on_failure
         self._lock = threading.RLock()
         """Held for what is below, not while the disk syncs."""
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, OpenJournal] = {}
         self._done: list[tuple[int, RingFile]] = []
         """Journals at their end, by the position of the log that must be synced before their files go."""
         self._doorbells: set[int] = set()
@@ -119,7 +78,7 @@ class Drain:
         self._wake_fd, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll.register(self._wake_fd, select.EPOLLIN)
         for number, journal in inherited.items():
-            self._adopt(number, journal)
+            self._keep(number, OpenJournal.left(log.folder, journal))
 
     @property
     def failure(self) -> str:
@@ -146,45 +105,22 @@ class Drain:
                 raise LogUnavailable(f"make a journal: {error}") from error
             doorbell, doorbell_worker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
             synced_worker, synced = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            self._keep(number, _Open(file, size, control, doorbell, synced))
+            self._keep(number, OpenJournal(file, size, control, doorbell, synced))
             return Handle(number, (for_worker, control.for_worker(), doorbell_worker, synced_worker))
 
-    def _keep(self, number: int, journal: _Open) -> None:
+    def _keep(self, number: int, journal: OpenJournal) -> None:
         self._open[number] = journal
         self._poll.register(journal.doorbell, select.EPOLLIN)
         self._doorbells.add(journal.doorbell)
-
-    def _adopt(self, number: int, left: LivingJournal) -> None:
-        file = RingFile(self._log.folder, number)
-        journal = _Open(file, left.size, ControlPage(left.control), left.doorbell, left.synced)
-        journal.flows = Flows.of(left.open, left.ended)
-        journal.read, journal.durable, journal.logged = left.read, left.durable, left.logged
-        journal.told, journal.ending, journal.rejected = left.told, left.ending, left.rejected
-        self._keep(number, journal)
+        # Its worker does not know that the drain sleeps, if it does.
+        self._nudge()
 
     def bequeath(self) -> list[LivingJournal]:
         """What another drain needs to go on with the journals. After `run` has returned; nothing may be called any more.
 
         Their descriptors (`LivingJournal.descriptors`) belong to whoever takes over from here on.
         """
-        return [
-            LivingJournal(
-                number=number,
-                size=journal.size,
-                control=journal.control.descriptor,
-                doorbell=journal.doorbell,
-                synced=journal.synced,
-                open=journal.flows.open,
-                ended=journal.flows.ended,
-                read=journal.read,
-                durable=journal.durable,
-                logged=journal.logged,
-                told=journal.told,
-                ending=journal.ending,
-                rejected=journal.rejected,
-            )
-            for number, journal in self._open.items()
-        ]
+        return [journal.living(number) for number, journal in self._open.items()]
 
     def open_flow(self, number: int, entry: FlowOpen) -> int:
         """Put a flow on record whose later entries come through the journal, and return its number.
@@ -222,7 +158,7 @@ class Drain:
             for number, journal in list(self._open.items()):
                 if self._serve(number, journal) and not self._dirty_since:
                     self._dirty_since = self._log.clock()[1]
-            self._append_failure = next((journal.failure for journal in self._open.values()), "")
+            self._append_failure = next((one.failure for one in self._open.values() if one.failure), "")
             due = self._dirty_since and (self._strict or self._log.clock()[1] - self._dirty_since >= self._window_ns)
         if sync or due or self._done:
             self._sync()
@@ -244,7 +180,7 @@ class Drain:
 
     # One journal.
 
-    def _serve(self, number: int, journal: _Open) -> bool:
+    def _serve(self, number: int, journal: OpenJournal) -> bool:
         """Take what is published, and end the journal if that is due. Returns whether something was taken."""
         begin = journal.read
         try:
@@ -252,18 +188,18 @@ class Drain:
                 self._take(journal)
             if journal.ending:
                 self._end(number, journal)
-            elif journal.told == _FAILED and not self._sync_failure:
-                self._tell(journal, _GO, "")
+            elif journal.told == FAILED and not self._sync_failure:
+                self._tell(journal, GO, "")
             journal.failure = ""
         except LogUnavailable as error:
             journal.failure = str(error)
             if journal.rejected is None:
-                self._tell(journal, _FAILED, journal.failure)
+                self._tell(journal, FAILED, journal.failure)
         except NotAdmitted as error:
             self._reject(number, journal, str(error))
         return journal.read > begin
 
-    def _take(self, journal: _Open) -> None:
+    def _take(self, journal: OpenJournal) -> None:
         published = journal.control.published
         if not 0 <= published - journal.read <= journal.size or published % 8:
             raise NotAdmitted(f"it says that {published} bytes are written, after {journal.read} were taken of {journal.size}")
@@ -297,16 +233,16 @@ class Drain:
                 journal.file.mark(journal.read, journal.logged)
             journal.control.set_read(journal.read)
 
-    def _reject(self, number: int, journal: _Open, reason: str) -> None:
+    def _reject(self, number: int, journal: OpenJournal, reason: str) -> None:
         """What is behind `read` is not to be believed: this journal ends here, on record."""
         journal.rejected = journal.file.read(journal.read, MAX_REJECTED, journal.size)
         journal.ending = (reason, "worker")
         self.failures[number] = reason
-        self._tell(journal, _ENDED, f"this journal was ended: {reason}")
+        self._tell(journal, ENDED, f"this journal was ended: {reason}")
         self._serve(number, journal)
         self._on_failure(number, reason)
 
-    def _end(self, number: int, journal: _Open) -> None:
+    def _end(self, number: int, journal: OpenJournal) -> None:
         reason, fault = journal.ending or ("", "")
         for flow, last in list(journal.flows.open.items()):
             self._log.take_back(flow, last)
@@ -319,17 +255,17 @@ class Drain:
         lost = min(max(0, journal.control.published - journal.read), journal.size)
         end = self._log.append(0, JournalEnd(number, reason, fault, journal.read, lost, journal.rejected or b""))
         # A crash up to here: the next start finds this entry, and removes the files.
-        self._tell(journal, _ENDED, f"this journal was ended: {reason}")
+        self._tell(journal, ENDED, f"this journal was ended: {reason}")
         self._release(journal)
         del self._open[number]
         self._done.append((end, journal.file))
 
-    def _tell(self, journal: _Open, state: int, reason: str) -> None:
+    def _tell(self, journal: OpenJournal, state: int, reason: str) -> None:
         journal.told = state
         journal.control.set_state(state, reason)
         self._wake_worker(journal)
 
-    def _release(self, journal: _Open) -> None:
+    def _release(self, journal: OpenJournal) -> None:
         with contextlib.suppress(OSError):
             self._poll.unregister(journal.doorbell)
         self._doorbells.discard(journal.doorbell)
@@ -337,7 +273,7 @@ class Drain:
         os.close(journal.synced)
         journal.control.close()
 
-    def _wake_worker(self, journal: _Open) -> None:
+    def _wake_worker(self, journal: OpenJournal) -> None:
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             os.write(journal.synced, b"!")
 
@@ -346,7 +282,11 @@ class Drain:
     def _wait(self) -> bool:
         """Until something rings or the interval is over. Returns whether a worker rang."""
         rung = False
-        for descriptor, events in self._poll.poll(self._interval_s):
+        asleep = self._fall_asleep()
+        ready = self._poll.poll(ASLEEP_S if asleep else self._interval_s)
+        if asleep:
+            self._set_asleep(False)
+        for descriptor, events in ready:
             if events & select.EPOLLIN:
                 with self._lock:
                     # The number may be another file's by now.
@@ -358,6 +298,23 @@ class Drain:
                 with contextlib.suppress(OSError):
                     self._poll.unregister(descriptor)
         return rung
+
+    def _fall_asleep(self) -> bool:
+        """Whether nothing is to be done before somebody rings."""
+        with self._lock:
+            busy = self._dirty_since or self._done or self.failure
+            if busy or not all(one.control.rings and not one.ending for one in self._open.values()):
+                return False
+            self._set_asleep(True)
+            if all(one.control.published == one.read for one in self._open.values()):
+                return True
+            self._set_asleep(False)
+            return False
+
+    def _set_asleep(self, asleep: bool) -> None:
+        with self._lock:
+            for one in self._open.values():
+                one.control.set_asleep(asleep)
 
     def _nudge(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -374,7 +331,7 @@ class Drain:
                 self._sync_failure = str(error)
                 self._dirty_since = self._dirty_since or self._log.clock()[1]
                 for journal in self._open.values():
-                    self._tell(journal, _FAILED, str(error))
+                    self._tell(journal, FAILED, str(error))
             return
         with self._lock:
             self._sync_failure = ""

@@ -56,7 +56,7 @@ class Journal:
         self.synced_fd = synced_fd
         """Readable when `synced_position` moved, or `available` changed; see `take_synced`."""
         self._fds = tuple(fds)
-        self._ring: Any = lib.hg_open(ring_fd, control_fd)
+        self._ring: Any = lib.hg_open(ring_fd, control_fd, doorbell)
         if self._ring == ffi.NULL:
             raise OSError(ffi.errno, f"map the journal: {os.strerror(ffi.errno)}")
 
@@ -85,7 +85,9 @@ class Journal:
         self._sequences[flow] = seq
 
     def append(self, flow: int, *entries: Entry) -> int:
-        """Append entries of one flow (0 for none): all of them, or LogUnavailable and none. Makes no system call but for room.
+        """Append entries of one flow (0 for none): all of them, or LogUnavailable and none.
+
+        Makes no system call but for room, and to wake a log writer that sleeps.
 
         Returns the position to wait for in `synced_position`. For the rest it is as `Log.append`.
         """

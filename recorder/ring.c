@@ -12,6 +12,9 @@
  * Order. The producer writes a frame, then stores `written` with release; the consumer loads `written` with acquire, then reads
  * the frame. The consumer stores `read` with release when what is before it is in the log; the producer loads it with acquire
  * before it writes over those bytes. One producer and one consumer, so nothing needs more.
+ *
+ * Sleep. A consumer that found nothing says `asleep` before it looks a last time; a producer looks at `asleep` after it has stored
+ * `written`, and rings. Each has a full fence between its store and its look, so one of both sees the other's.
  */
 
 #include <errno.h>
@@ -41,10 +44,12 @@ struct ring_header {
 
 struct control {
     uint64_t written; /* by the producer */
-    char unused[56];
+    uint32_t rings;   /* by the producer: it wakes a consumer that sleeps; one of an earlier version doesn't */
+    char unused[52];
     uint64_t read, synced; /* by the consumer */
     uint32_t state;        /* 0: go on; 1: the log can't be written; 2: this journal was ended */
     char reason[512];      /* why; UTF-8, ends with 0 */
+    uint32_t asleep;       /* by both: the consumer looks at nothing until it is woken */
 };
 
 struct frame {
@@ -59,6 +64,7 @@ typedef struct {
     unsigned char *frames;
     struct control *control;
     uint64_t number, size, written, read;
+    int doorbell;
 } hg_ring;
 
 typedef struct {
@@ -251,7 +257,7 @@ void hg_close(hg_ring *ring)
 }
 
 /* Map a journal; NULL with errno when that fails or the file is none of `size` bytes. */
-hg_ring *hg_open(int ring_fd, int control_fd)
+hg_ring *hg_open(int ring_fd, int control_fd, int doorbell)
 {
     hg_ring *ring = calloc(1, sizeof(*ring));
     int error;
@@ -279,6 +285,8 @@ hg_ring *hg_open(int ring_fd, int control_fd)
     for (volatile unsigned char *page = twice; page < twice + 2 * ring->size; page += PAGE)
         *page = *page;
     ring->written = ring->control->written;
+    ring->doorbell = doorbell;
+    __atomic_store_n(&ring->control->rings, 1, __ATOMIC_RELEASE);
     return ring;
 failed:
     error = errno;
@@ -304,6 +312,16 @@ static uint32_t frame_crc(const struct frame *head, const unsigned char *body)
     return head->kind == LARGE ? hg_crc(crc, body, head->length) : crc;
 }
 
+static void wake(hg_ring *ring)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&ring->control->asleep, __ATOMIC_RELAXED) || !__atomic_exchange_n(&ring->control->asleep, 0, __ATOMIC_RELAXED))
+        return;
+    /* A full pipe has woken it already; one without a reader has nobody to wake. */
+    if (write(ring->doorbell, "!", 1) < 0)
+        return;
+}
+
 static int64_t publish(hg_ring *ring, unsigned char *at, uint32_t kind, uint64_t length, uint32_t count)
 {
     struct frame head = {kind, (uint32_t)length, ring->written, ring->number, count, 0};
@@ -313,6 +331,7 @@ static int64_t publish(hg_ring *ring, unsigned char *at, uint32_t kind, uint64_t
     ring->written += padded(FRAME_HEAD + length);
     ring->header->written = ring->written;
     __atomic_store_n(&ring->control->written, ring->written, __ATOMIC_RELEASE);
+    wake(ring);
     return (int64_t)ring->written;
 }
 
@@ -382,6 +401,14 @@ void hg_control_close(struct control *control) { unmap(control, PAGE); }
 uint64_t hg_published(const struct control *control) { return __atomic_load_n(&control->written, __ATOMIC_ACQUIRE); }
 void hg_set_read(struct control *control, uint64_t read) { __atomic_store_n(&control->read, read, __ATOMIC_RELEASE); }
 void hg_set_synced(struct control *control, uint64_t synced) { __atomic_store_n(&control->synced, synced, __ATOMIC_RELEASE); }
+uint32_t hg_rings(const struct control *control) { return __atomic_load_n(&control->rings, __ATOMIC_ACQUIRE); }
+
+/* Whether the producer is to ring. What it has published is to be looked at after this, not before. */
+void hg_set_asleep(struct control *control, uint32_t asleep)
+{
+    __atomic_store_n(&control->asleep, asleep, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
 
 void hg_set_state(struct control *control, uint32_t state, const char *reason, size_t size)
 {

@@ -14,7 +14,7 @@ typedef struct { uint64_t used, log_bytes, array_bytes, body, length; uint32_t e
 int64_t hg_frames(const char *array, size_t size, uint64_t flow, uint64_t seq, int ordered, uint64_t wall_ns, uint64_t mono_ns,
                   char *out, size_t room);
 
-hg_ring *hg_open(int ring_fd, int control_fd);
+hg_ring *hg_open(int ring_fd, int control_fd, int doorbell);
 void hg_close(hg_ring *ring);
 int64_t hg_append(hg_ring *ring, const char *array, size_t size, uint64_t flow, int64_t seq);
 int64_t hg_append_large(hg_ring *ring, const char *array, size_t size, uint32_t count);
@@ -29,6 +29,8 @@ void hg_control_close(struct control *control);
 uint64_t hg_published(const struct control *control);
 void hg_set_read(struct control *control, uint64_t read);
 void hg_set_synced(struct control *control, uint64_t synced);
+uint32_t hg_rings(const struct control *control);
+void hg_set_asleep(struct control *control, uint32_t asleep);
 void hg_set_state(struct control *control, uint32_t state, const char *reason, size_t size);
 uint32_t hg_crc(uint32_t crc, const void *data, size_t size);
 int hg_fits(const char *data, size_t size);

@@ -138,6 +138,15 @@ class ControlPage:
         """How far the worker says it has written: not to be believed before it is checked."""
         return int(lib.hg_published(self._page))
 
+    @property
+    def rings(self) -> bool:
+        """Whether the worker says that it wakes who is asleep."""
+        return bool(lib.hg_rings(self._page))
+
+    def set_asleep(self, asleep: bool) -> None:
+        """Have the worker ring at its next append, or not. `published` may be read after this, and then it is missed no more."""
+        lib.hg_set_asleep(self._page, asleep)
+
     def set_read(self, position: int) -> None:
         """The worker may write over what is before."""
         lib.hg_set_read(self._page, position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,14 @@ class Pair:
             os.close(descriptor)
         self.drain.close()
         self.log.close()
+
+
+def wait_synced(journal: Journal, position: int) -> None:
+    """Until it is told to be synced."""
+    begun = clock()[1]
+    while journal.synced_position < position:
+        select.select([], [], [], 0.001)
+        assert clock()[1] - begun < 20e9
 
 
 def entries_of(folder: Path) -> list[Entry]:

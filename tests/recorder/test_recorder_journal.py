@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from journals import Pair, clock, entries_of, opened_again, opening, targets
+from journals import Pair, clock, entries_of, opened_again, opening, targets, wait_synced
 from sealed_log import SIGNER
 
 from hostguard.recorder.drain import Drain
@@ -254,13 +254,22 @@ def test_batch_syncs_within_its_window_without_being_asked(tmp_path: Path) -> No
     flow = pair.open_flow()
     thread = threading.Thread(target=pair.drain.run)
     thread.start()
-    position = pair.journal.append(flow, Cancel(1))
-    begun = clock()[1]
-    while pair.journal.synced_position < position:
-        select.select([], [], [], 0.001)
-        assert clock()[1] - begun < 20e9
+    wait_synced(pair.journal, pair.journal.append(flow, Cancel(1)))
     pair.drain.stop()
     thread.join()
+    pair.close()
+
+
+def test_a_failure_is_told_whichever_journal_meets_it(tmp_path: Path) -> None:
+    disk = Disk()
+    pair = Pair(tmp_path, syscalls=disk.syscalls())
+    handle = pair.drain.open_journal("second", 1 << 16)
+    second = Journal(handle.fds, clock)
+    second.append(0, Cancel(1))
+    disk.broken = {"write"}
+    pair.drain.turn()
+    assert "No space left" in pair.drain.failure
+    second.close()
     pair.close()
 
 
