@@ -227,6 +227,7 @@ class Daemon:
             standing=vouching.standing,
         )
         namespaces = Namespaces(redirect, entrance.open_door, names.answer_at, unix, enrolment.is_guarded)
+        lookout.on_unserved = namespaces.soon
         dialler = Dialler(namespaces.stream_socket)
         cancels = Cancels(records, dialler, secrecy.logins)
         desk = Desk(crew, holds, cancels, secrecy.logins, faults, dialler, restraint)

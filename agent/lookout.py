@@ -23,10 +23,12 @@ from .strays import Strays
 PAUSE_S = 0.05
 """After each reading: a flood turns the loop twenty times a second, not for each event."""
 MINUTE_S = 60.0
+NOT_SERVED = frozenset({"refused_no_listener", "refused_no_resolver"})
+"""What is told of a network namespace without sockets of ours."""
 
 
 class Lookout:
-    """Puts events on record, and has strays ended as soon as one is used."""
+    """Puts events on record, has strays ended as soon as one is used, and namespaces looked for where one is refused."""
 
     def __init__(self, redirect: Redirect, workloads: Workloads, records: Records, strays: Strays) -> None:
         """Raises KernelError."""
@@ -34,6 +36,8 @@ class Lookout:
         self._workloads = workloads
         self._records = records
         self._strays = strays
+        self.on_unserved: Callable[[], None] = lambda: None
+        """Called when there may be a network namespace that nobody listens in for us."""
         self._ring = redirect.events()
         self._task: asyncio.Future[None] | None = None
         counters = redirect.counters()
@@ -124,6 +128,8 @@ class Lookout:
                 found.append(told)
         if any(event.kind == "tainted" and not event.observed for event in events):
             self._strays.soon()
+        if any(event.kind in NOT_SERVED and event.workload != SELF_TEST for event in events):
+            self.on_unserved()
         self._put(found)
 
     def _put(self, entries: list[entry.RoadDenied]) -> None:

@@ -7,7 +7,7 @@ guarded process gets listeners, resolver's sockets and stand-ins of its own, and
 there. Name servers are asked from here all the same: which of them is believed is the configuration's choice, not that of who
 set up the namespace.
 
-A namespace is looked for when a cgroup becomes guarded, when the kernel has counted something that found no socket of ours, and
+A namespace is looked for when a cgroup becomes guarded, when the kernel has told of something that found no socket of ours, and
 every `SCAN_S` in any case: until it was found its connects are refused, never passed.
 
 A socket of ours keeps its namespace alive, and so does the descriptor that is dialled through. All are closed when a scan finds
@@ -35,12 +35,8 @@ from ..kernel.loader import netns_cookie
 from .unix_sockets import StandIns
 
 SCAN_S = 2.0
-"""How often all processes are looked at when nothing is refused for want of a listener."""
-POLL_S = 0.02
-"""How often the kernel's counter of connects without a listener is read."""
+"""How often all processes are looked at when nothing that is refused for want of a listener calls for it (`soon`)."""
 LO_DOWN = "its loopback device is down, connects fail until it is up"
-NOT_SERVED = ("refused_no_listener", "refused_no_resolver")
-"""What the kernel counts of a namespace without sockets of ours."""
 MAX_NAMESPACES = 1000
 """Those that come later are refused, which `status` shows; the kernel's map of listeners has room for twice as many."""
 
@@ -60,9 +56,6 @@ class Registry(Protocol):
 
     def set_resolver(self, sock4: socket.socket, sock6: socket.socket | None) -> None:
         """Send the namespace's guarded questions to name servers to these. Raises KernelError."""
-
-    def counters(self, names: Iterable[str]) -> dict[str, int]:
-        """These counters."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -139,7 +132,6 @@ class Namespaces:
 
     async def run(self) -> None:
         """Follow the namespaces that come and go, until cancelled; then let go of all."""
-        watching = asyncio.ensure_future(self._watch_refusals())
         try:
             while True:
                 self._wanted.clear()
@@ -150,7 +142,6 @@ class Namespaces:
                 except TimeoutError:
                     continue
         finally:
-            watching.cancel()
             self.close()
 
     def soon(self) -> None:
@@ -213,18 +204,6 @@ class Namespaces:
         ] + [{"inode": inode, "pid": 0, "ipv6": False, "problem": why} for inode, why in self.failures.items()]
 
     # -- finding them -----------------------------------------------------------------------------------------------------------
-
-    async def _watch_refusals(self) -> None:
-        seen = self._refused()
-        while True:
-            await asyncio.sleep(POLL_S)
-            now = self._refused()
-            if now != seen:
-                seen = now
-                self.soon()
-
-    def _refused(self) -> int:
-        return sum(self._registry.counters(NOT_SERVED).values())
 
     def _inhabited(self) -> dict[int, int]:
         """Namespaces other than our own to a guarded process that is in each; reads a link for every process of the host."""
