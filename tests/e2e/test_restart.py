@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -120,10 +121,24 @@ def texts(found: list[entry.Entry]) -> list[str]:
 
 
 def ended_unnoticed(pid: int) -> list[str]:
-    """Names of the process's children that have ended, and that it has not waited for (proc(5): state Z)."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    stats = [Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")") for child in children]
-    return [name for name, _, rest in stats if rest.split()[0] == "Z"]
+    """Names of the process's children that have ended, and that it has not waited for (proc(5): state Z).
+
+    A child that ends right now stands there for a moment: what is gone within some seconds was noticed.
+    """
+    deadline = time.monotonic() + 10
+    while (found := ended(pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
+
+
+def ended(pid: int) -> list[str]:
+    names = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            name, _, rest = Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")
+            if rest.split()[0] == "Z":
+                names.append(name)
+    return names
 
 
 def test_flows_go_on_and_nobody_is_refused(
