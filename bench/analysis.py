@@ -12,6 +12,7 @@ from hostguard.policy.bearers import UNVERIFIED
 from hostguard.policy.decide import Decider, Policy
 from hostguard.policy.document import load
 from hostguard.policy.judge import Asker
+from hostguard.policy.scope import Scope
 from hostguard.policy.sql.catalog import Catalog
 from hostguard.protocols.events import Operation, OperationKind, Session
 
@@ -51,8 +52,8 @@ def median_us(run: Callable[[int], object]) -> float:
 def main() -> None:
     flow = shop().open("support-bot", "shop")
     decider = shop()
-    scope = decider.scope("support-bot", "shop", SESSION, UNVERIFIED)
-    assert scope is not None
+    scope = decider.scope("support-bot", "shop", SESSION, UNVERIFIED, made=())
+    assert isinstance(scope, Scope)
 
     def new(number: int) -> object:
         return flow.decide(Operation(number, OperationKind.QUERY, NEW.format(number).replace(", c.email", ""), SESSION))

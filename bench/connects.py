@@ -135,7 +135,7 @@ def name(guarded: int) -> str:
 def measured(*, quick: bool) -> list[dict[str, Any]]:
     """A line for each number of guarded cgroups: medians over the rounds, what is added, the ratio."""
     rounds, count = (1, 1000) if quick else (5, 8000)
-    found: dict[str, list[tuple[float, float]]] = {WITHOUT: []} | {name(guarded): [] for guarded in COUNTS}
+    found: dict[str, list[tuple[float, float]]] = {title: [] for title in (WITHOUT, *map(name, COUNTS))}
     with attach_root() as root:
         cgroups.create(root / "agent-0")
         for _ in range(rounds):

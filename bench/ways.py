@@ -155,7 +155,7 @@ def pgbouncer(server: servers.Server, tls: Secured | None) -> Iterator[tuple[int
 
 
 def _answers(process: subprocess.Popen[str], server: servers.Server, port: int) -> None:
-    isready = [server.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    isready: list[str | Path] = [server.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
     for _ in range(200):
         if process.poll() is not None:
             raise RuntimeError(f"pgbouncer ended at once: {process.stderr.read() if process.stderr else ''}")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from guarded_cgroups import Namespace, network_namespace
 
-RUNNER = Path(__file__).with_name("run.py")
+RUNNER = Path(__file__).with_name("perform.py")
 OWN4, PEER4, BROADCAST = "10.77.0.1", "10.77.0.2", "10.77.0.255"
 OWN6, PEER6 = "fd77::1", "fd77::2"
 NEAR, FAR = "hg-near", "hg-far"

@@ -1,6 +1,6 @@
 """How an escape is written, and how one is run: a function that tries to reach a peer, from outside the guard's view into it.
 
-``run.py NAME`` runs one in the network namespace that it is started in. What an escape does before ``enter`` happens outside
+``perform.py NAME`` runs one in the network namespace that it is started in. What an escape does before ``enter`` happens outside
 every guard; ``enter`` moves the process into the cgroup named by the environment (none: the control run, unguarded) and gives
 up what privileges the escape does not need. Its output is one line: what the program saw.
 """

@@ -1,4 +1,4 @@
-"""Run one escape by its name, or list them all as JSON: ``run.py [NAME]``."""
+"""Run one escape by its name, or list them all as JSON: ``perform.py [NAME]``."""
 
 from __future__ import annotations
 
