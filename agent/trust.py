@@ -13,6 +13,8 @@ from ..policy.document import Document
 from . import messages
 from .authority.bundle import combined, system_bundle, write
 from .authority.installed import not_in_system
+from .authority.own import renew
+from .authority.variables import FOLDER
 from .broker.keeper import Keeper
 from .failures import Failure
 from .leaves import WEB, Roots
@@ -108,11 +110,12 @@ class Trust:
         if system is None or self._broker is None or not self._broker.authorities:
             return
         ours = [each.pem for each in self._broker.authorities]
-        for place, roots in ((self._authorities, b""), (self._bundle, system.read_bytes())):
-            try:
-                write(place, combined(roots, ours))
-            except OSError as error:
-                self.failure = f"{place} can't be written: {error.strerror}"
+        try:
+            write(self._authorities, combined(b"", ours))
+            write(self._bundle, combined(system.read_bytes(), ours))
+            renew(self._bundle.with_name(FOLDER), combined(b"", ours))
+        except OSError as error:
+            self.failure = f"{error.filename} can't be written: {error.strerror}"
 
 
 def _stamp(place: str) -> tuple[int, int]:

@@ -7,11 +7,10 @@ some third of a millisecond where OpenSSL 3.0 reads the file for each (libpq doe
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from .bundle import certificates, combined, write
+from .own import extended
 
 VARIABLES = (
     "SSL_CERT_FILE",
@@ -41,32 +40,20 @@ def variables(bundle: Path, authorities: Path, environment: Mapping[str, str]) -
     `authorities`: the file with this host's own alone. A variable that names no readable file stays as it is: the program would
     have failed without hostguard, too.
     """
-    try:
-        ours = authorities.read_bytes()
-    except FileNotFoundError:
-        return {}
-    if not bundle.exists():
+    if not (authorities.exists() and bundle.exists()):
         return {}
     names = (*VARIABLES, *(name for name in EXTENDED if environment.get(name)))
     own = {name: environment.get(name, "") for name in names}
     # Once for each file: where all of these are set, they tend to name the same one.
-    files = {file: _file(bundle, ours, file) for file in set(own.values())}
+    files = {file: _file(bundle, authorities, file) for file in set(own.values())}
     return {name: files[file] for name, file in own.items()}
 
 
-def _file(bundle: Path, ours: bytes, own: str) -> str:
+def _file(bundle: Path, authorities: Path, own: str) -> str:
     if own in ("", str(bundle)):
         return str(bundle)
     try:
-        text = Path(own).read_bytes()
+        roots = Path(own).read_bytes()
     except OSError:
         return own
-    has, wanted = certificates(text), certificates(ours)
-    if wanted.keys() <= has.keys():
-        return own
-    both = combined(text, [ours])
-    folder = bundle.with_name(FOLDER)
-    folder.mkdir(mode=0o755, exist_ok=True)
-    place = folder / f"{hashlib.sha256(both).hexdigest()[:32]}.pem"
-    write(place, both)
-    return str(place)
+    return str(extended(bundle.with_name(FOLDER), roots, authorities) or own)

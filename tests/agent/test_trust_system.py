@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hostguard.agent.authority.bundle import certificates, combined, write
+from hostguard.agent.authority.own import renew
 from hostguard.agent.authority.system import trust
-from hostguard.agent.authority.variables import VARIABLES, variables
+from hostguard.agent.authority.variables import FOLDER, VARIABLES, variables
 from hostguard.agent.failures import Failure
 
 ONE, TWO, SYSTEMS = (
@@ -16,6 +17,8 @@ ONE, TWO, SYSTEMS = (
     b"-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n",
     b"-----BEGIN CERTIFICATE-----\nCCCC\n-----END CERTIFICATE-----\n",
 )
+NEXT = ONE.replace(b"AAAA", b"DDDD")
+read = Path.read_bytes
 
 
 @pytest.fixture(params=["/usr/local/share/ca-certificates", "/etc/pki/ca-trust/source/anchors", "/etc/pki/trust/anchors"])
@@ -106,3 +109,22 @@ def test_libpq_is_told_only_where_it_was_told_before(tmp_path: Path, told: tuple
     assert variables(*told, {"PGSSLROOTCERT": "system"})["PGSSLROOTCERT"] == "system"
     found = variables(*told, {"PGSSLROOTCERT": str(own)})["PGSSLROOTCERT"]
     assert certificates(Path(found).read_bytes()).keys() == certificates(ONE + TWO).keys()
+
+
+def test_who_has_roots_of_its_own_is_told_of_the_next_authority(
+    tmp_path: Path, told: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program reads its file again for each connection: it has both authorities while one takes over, then the next alone."""
+    bundle, authorities = told
+    own = tmp_path / "own.pem"
+    own.write_bytes(TWO)
+    place = Path(variables(*told, {"SSL_CERT_FILE": str(own)})["SSL_CERT_FILE"])
+    renew(bundle.with_name(FOLDER), ONE + NEXT)
+    assert certificates(place.read_bytes()).keys() == certificates(ONE + TWO + NEXT).keys()
+    renew(bundle.with_name(FOLDER), NEXT)
+    assert certificates(place.read_bytes()).keys() == certificates(TWO + NEXT).keys()
+    # The authority changes while a program starts: the daemon finds its roots, or it finds the authority.
+    steps = iter([ONE, ONE, NEXT, NEXT, NEXT])
+    monkeypatch.setattr(Path, "read_bytes", lambda path: next(steps) if path == authorities else read(path))
+    assert Path(variables(*told, {"SSL_CERT_FILE": str(own)})["SSL_CERT_FILE"]) == place
+    assert certificates(place.read_bytes()).keys() == certificates(TWO + NEXT).keys()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import signal
@@ -19,6 +18,7 @@ import servers
 from certificates import Authority
 from e2e.talk import guarded
 from servers import Server
+from zombies import unnoticed
 
 from hostguard.agent.client import DaemonDown
 from hostguard.recorder import entry
@@ -120,27 +120,6 @@ def texts(found: list[entry.Entry]) -> list[str]:
     return [str(one.text) for one in found if isinstance(one, entry.Operation)]
 
 
-def ended_unnoticed(pid: int) -> list[str]:
-    """Names of the process's children that have ended, and that it has not waited for (proc(5): state Z).
-
-    A child that ends right now stands there for a moment: what is gone within some seconds was noticed.
-    """
-    deadline = time.monotonic() + 10
-    while (found := ended(pid)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return found
-
-
-def ended(pid: int) -> list[str]:
-    names = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split():
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            name, _, rest = Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")
-            if rest.split()[0] == "Z":
-                names.append(name)
-    return names
-
-
 def test_flows_go_on_and_nobody_is_refused(
     running: guard.Guard, postgres18: Server, database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,7 +170,7 @@ def flows_go_on(
         print(f"\n{restarts} restarts of {took} s under {len(visits) - 1} connections: 0 refused, the longest took {longest_s} s")
     assert longest_s < LONGEST_WAIT_S
     retired(running, first)
-    assert ended_unnoticed(pid) == []
+    assert unnoticed(pid) == []
     found = check_record(running)[before:]
     asked = texts(found)
     for number in range(restarts):

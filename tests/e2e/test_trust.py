@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 import shutil
 import ssl
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 
 import guard
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from hostguard.agent.authority.bundle import certificates, system_bundle
 from hostguard.agent.authority.issue import make_authority, make_leaf
@@ -166,7 +166,11 @@ def test_a_bundle_of_the_programs_own_keeps_its_roots(running: guard.Guard, tmp_
             assert verdict("curl", port, environment)
 
 
-def test_a_new_authority_is_in_the_bundle_at_once_and_signs_later(running: guard.Guard) -> None:
+def test_a_new_authority_is_in_all_bundles_at_once_and_signs_later(running: guard.Guard, tmp_path: Path) -> None:
+    company, _ = make_authority("company", 1, of_texts(["localhost"]), 10, NOW)
+    own = tmp_path / "company.pem"
+    own.write_bytes(company.public_bytes(Encoding.PEM))
+    extended = Path(environment_of(running, SSL_CERT_FILE=str(own))["SSL_CERT_FILE"])
     bundle = running.folder / "run" / "bundle.pem"
     before = certificates(bundle.read_bytes())
     store = Store(running.folder / "state" / "ca", Terms(825, 24, 24), "x")
@@ -174,8 +178,12 @@ def test_a_new_authority_is_in_the_bundle_at_once_and_signs_later(running: guard
     deadline = time.monotonic() + 20
     while len(certificates(bundle.read_bytes())) == len(before):
         assert time.monotonic() < deadline, "the running daemon does not notice"
-        os.sched_yield()
+        time.sleep(0.02)
     has = certificates(bundle.read_bytes())
     assert before.keys() < has.keys()
     assert certificates(made.pem).keys() <= has.keys()
+    while certificates(made.pem).keys() - certificates(extended.read_bytes()).keys():
+        assert time.monotonic() < deadline, "who has roots of its own is not told"
+        time.sleep(0.02)
+    assert certificates(own.read_bytes()).keys() <= certificates(extended.read_bytes()).keys()
     assert [each["signs"] for each in running.status()["broker"]["authorities"]] == [True, False]
