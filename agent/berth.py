@@ -184,7 +184,8 @@ class Berth:
         """Hand a connection over."""
         self.flows[flow.id] = flow
         unread = cut(flow.unread)
-        facts = flow.id, flow.agent, flow.rule.name, flow.resource, flow.user, flow.credential, unread, flow.names, flow.bearer
+        login = flow.user, flow.credential, flow.carried
+        facts = flow.id, flow.agent, flow.rule.name, flow.resource, *login, unread, flow.names, flow.bearer
         self.say(messages.NewFlow(*facts), sock)
 
     def ping(self) -> None:

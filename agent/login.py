@@ -39,7 +39,7 @@ class Words:
             return None
         section = document.resources.get(new.resource)
         word = section.client_password if section is not None else ""
-        return Credential(new.credential, new.user, self._verifier(word) if word else None)
+        return Credential(new.credential, new.user, self._verifier(word) if word else None, new.carried)
 
     def _verifier(self, word: str) -> Verifier:
         known = self._verifiers.get(word)

@@ -122,6 +122,8 @@ class Logins:
     def refused(self, flow: OpenFlow) -> Coroutine[None, None, None]:
         """A worker says that the server did not take the login; returns the work that answers it. Raises BadMessage."""
         login = self._logins.get(flow.id)
+        if login is None and flow.carried and flow.dialled:
+            login = self._logins[flow.id] = _Login()  # the broker made it
         if login is None or login.asking or login.refused:
             raise BadMessage(f"it said that a login of flow {flow.id} was refused, which was not made")
         login.refused = True

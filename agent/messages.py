@@ -64,6 +64,8 @@ class NewFlow(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     user: str = ""
     """Of the server, as whom hostguard logs in by the `credential`; empty where the agent's own login passes through."""
     credential: str = ""
+    carried: bool = False
+    """The broker speaks with the server."""
     unread: str = ""
     """Where it goes is no resource, and its workload is only observed: why it would have been refused."""
     names: tuple[str, ...] = ()

@@ -12,13 +12,13 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ...policy.credential_sections import VERIFIED
 from ...protocols.postgres.binding import end_point
 from ...protocols.postgres.login import Login, LoginRefused, Password
 from .messages import Carry
-from .secret import Secrets
+from .secret import Secret, Secrets
 from .sources import MAX_SECRET_BYTES
 from .unreadable import Unreadable
 
@@ -42,8 +42,10 @@ class _NotLoggedIn(Exception):
 class Carrier:
     """Carries links; each lives until one of its ends is closed."""
 
-    def __init__(self, secrets: Secrets) -> None:
+    def __init__(self, secrets: Secrets, use: Callable[[int, Secret, int], None]) -> None:
+        """`use`: told of a flow what its login took, in which version."""
         self._secrets = secrets
+        self._use = use
         self._pumps: set[asyncio.Task[None]] = set()
 
     async def carry(self, wanted: Carry, sock: socket.socket) -> tuple[socket.socket, str, bytes]:
@@ -54,6 +56,7 @@ class Carrier:
         except ssl.SSLCertVerificationError as error:
             raise NotCarried(f"{_refused(error)}; see the resource's server_roots, server_name") from None
         except ssl.SSLError as error:
+            self._secrets.doubt(wanted.variant)  # a server of TLS 1.2 may not like the certificate
             raise NotCarried(f"no TLS with the server: {error.reason or 'the handshake failed'}") from None
         except TimeoutError:
             raise NotCarried(f"no TLS with the server within {HANDSHAKE_S:.0f} s") from None
@@ -62,7 +65,7 @@ class Carrier:
         session = writer.get_extra_info("ssl_object")
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        pump = asyncio.get_running_loop().create_task(self._pump(wanted.variant, reader, writer, ours))
+        pump = asyncio.get_running_loop().create_task(self._pump(wanted, reader, writer, ours))
         self._pumps.add(pump)
         pump.add_done_callback(self._pumps.discard)
         return theirs, f"{session.version()}, {wanted.mode}", end_point(session.getpeercert(binary_form=True)) or b""
@@ -94,11 +97,12 @@ class Carrier:
         context.verify_mode = ssl.CERT_REQUIRED
         context.set_alpn_protocols(["postgresql"])
         context.load_verify_locations(cadata=wanted.roots)
-        await self._certify(context, wanted.variant)
+        await self._certify(context, wanted)
         return context
 
-    async def _certify(self, context: ssl.SSLContext, variant: str) -> None:
+    async def _certify(self, context: ssl.SSLContext, wanted: Carry) -> None:
         """Have the context show the variant's certificate, if it has one. Raises NotCarried."""
+        variant = wanted.variant
         certificate, secret = self._secrets.chosen[variant].credential.certificate, self._secrets.key(variant)
         if secret is None:
             return
@@ -106,23 +110,26 @@ class Carrier:
             with open(certificate, "rb") as file:
                 chain = file.read(MAX_SECRET_BYTES)
             # Who puts a new certificate there has put its key there as well.
-            if not _loaded(context, chain, (await secret.have()).secret):
+            key = await secret.have()
+            if not _loaded(context, chain, key.secret):
                 await secret.renew()
-                if not _loaded(context, chain, (await secret.have()).secret):
+                key = await secret.have()
+                if not _loaded(context, chain, key.secret):
                     raise NotCarried(f"{variant}'s certificate with its key is none: {certificate}")
         except Unreadable as error:
             raise NotCarried(f"the key of {variant}'s certificate can't be read: {error}") from None
         except OSError as error:
             raise NotCarried(f"{variant}'s certificate: {error.filename}: {error.strerror}") from None
+        self._use(wanted.id, secret, key.number)
 
     # -- what is carried --------------------------------------------------------------------------------------------------------
 
-    async def _pump(self, variant: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ours: socket.socket) -> None:
+    async def _pump(self, wanted: Carry, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ours: socket.socket) -> None:
         """Both ways, until either side ends."""
         spoken = asyncio.Event()
         ways = [
             asyncio.create_task(_to_server(ours, writer, spoken)),
-            asyncio.create_task(self._to_worker(variant, reader, writer, ours, spoken)),
+            asyncio.create_task(self._to_worker(wanted, reader, writer, ours, spoken)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -137,7 +144,7 @@ class Carrier:
 
     async def _to_worker(
         self,
-        variant: str,
+        wanted: Carry,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         ours: socket.socket,
@@ -145,7 +152,7 @@ class Carrier:
     ) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await self._log_in(variant, reader, writer, ours)
+            await self._log_in(wanted, reader, writer, ours)
         except _NotLoggedIn as refused:
             await spoken.wait()  # a server that speaks first is none
             await loop.sock_sendall(ours, _refusal(str(refused)))
@@ -154,7 +161,7 @@ class Carrier:
             await loop.sock_sendall(ours, data)
 
     async def _log_in(
-        self, variant: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ours: socket.socket
+        self, wanted: Carry, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ours: socket.socket
     ) -> None:
         """Pass on what the server says until it has let us in, but for its request for a password. Raises _NotLoggedIn."""
         loop = asyncio.get_running_loop()
@@ -163,7 +170,6 @@ class Carrier:
             try:
                 head, body = await _message(reader)
             except ssl.SSLError as error:  # a server of TLS 1.3 looks at the certificate when the handshake is over for us
-                self._secrets.doubt(variant)
                 raise _NotLoggedIn(f"the server ends TLS: {error.reason or 'no reason'}") from None
             except asyncio.IncompleteReadError:
                 raise _NotLoggedIn("the server closed the connection") from None
@@ -172,20 +178,21 @@ class Carrier:
                 if told:
                     raise _NotLoggedIn("the server asks for the password twice")
                 told = True
-                writer.write(await self._password(variant, body))
+                writer.write(await self._password(wanted, body))
                 await writer.drain()
                 continue
             over = code == _OK or head[:1] == b"E"
-            if head[:1] == b"E" and b"\0C28" in b"\0" + body:  # SQLSTATE class 28, invalid authorization
-                self._secrets.doubt(variant)
             await loop.sock_sendall(ours, head + body)
 
-    async def _password(self, variant: str, request: bytes) -> bytes:
-        chosen = self._secrets.chosen[variant]
-        secret = self._secrets.password(variant)
+    async def _password(self, wanted: Carry, request: bytes) -> bytes:
+        chosen = self._secrets.chosen[wanted.variant]
+        secret = self._secrets.password(wanted.variant)
         methods = frozenset({"password"} if "cleartext" in chosen.credential.methods else ())
         try:
-            password = Password(None if secret is None else (await secret.have()).secret)
+            version = None if secret is None else await secret.have()
+            if secret is not None and version is not None:
+                self._use(wanted.id, secret, version.number)
+            password = Password(None if version is None else version.secret)
             return Login(chosen.user, password, b"", methods=methods).answer(request).say
         except (LoginRefused, Unreadable) as error:
             raise _NotLoggedIn(str(error)) from None

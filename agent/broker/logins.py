@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
 
 from ...protocols.postgres.login import Answer, Login, LoginRefused, Password
-from .secret import Secrets
+from .secret import Secret, Secrets
 from .unreadable import Unreadable
 
 METHODS = {"scram-sha-256": "scram-sha-256", "md5": "md5"}
@@ -19,25 +18,24 @@ class NoLogin(Exception):
     """The login is over; says why, in a sentence without secrets."""
 
 
-@dataclass(slots=True)
-class _Under:
-    machine: Login
-    variant: str
-    version: int
-
-
 class Logins:
     """Answers what servers ask."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        self._under: dict[int, _Under] = {}
+        self._under: dict[int, Login] = {}
+        self._used: dict[int, list[tuple[Secret, int]]] = {}
+        """Of each flow's login: what it took, in which version."""
         self._bindings: dict[int, bytes] = {}
         """Of links that the broker carries: what a worker can't know."""
 
     def bind(self, flow: int, binding: bytes) -> None:
         """The flow's link is carried, to a server whose certificate has this end point."""
         self._bindings[flow] = binding
+
+    def use(self, flow: int, secret: Secret, version: int) -> None:
+        """A link that the broker carries took this."""
+        self._used.setdefault(flow, []).append((secret, version))
 
     async def begin(self, flow: int, variant: str, request: bytes, binding: bytes) -> Answer:
         """Begin a flow's login, in place of one that it had. Raises NoLogin."""
@@ -51,27 +49,29 @@ class Logins:
         password = Password(None) if version is None else Password(version.secret, version.derive)
         methods = frozenset({"none", *(METHODS[method] for method in chosen.credential.methods if method in METHODS)})
         machine = Login(chosen.user, password, os.urandom(18), binding=self._bindings.get(flow, binding) or None, methods=methods)
-        self._under[flow] = _Under(machine, variant, version.number if version else 0)
+        self._under[flow] = machine
+        if secret is not None and version is not None:
+            self.use(flow, secret, version.number)
         return await self.answer(flow, request)
 
     async def answer(self, flow: int, request: bytes) -> Answer:
         """Answer the next thing that the flow's server asks. Raises NoLogin."""
-        under = self._under.get(flow)
-        if under is None:
+        machine = self._under.get(flow)
+        if machine is None:
             raise NoLogin("no login is under way")
         try:
             # PBKDF2 may take half a second; the broker has others to answer.
-            return await asyncio.to_thread(under.machine.answer, request)
+            return await asyncio.to_thread(machine.answer, request)
         except LoginRefused as error:
             raise NoLogin(str(error)) from None
 
     async def refused(self, flow: int) -> bool:
-        """The server did not take what was said: whether the secret is another one now."""
-        under = self._under.pop(flow, None)
-        secret = None if under is None else self._secrets.password(under.variant)
-        return secret is not None and under is not None and await secret.refused(under.version)
+        """The server did not take what was said: whether a secret is another one now."""
+        self._under.pop(flow, None)
+        return any([await secret.refused(version) for secret, version in self._used.pop(flow, [])])
 
     def forget(self, flow: int) -> None:
         """The flow has ended."""
         self._under.pop(flow, None)
         self._bindings.pop(flow, None)
+        self._used.pop(flow, None)

@@ -94,7 +94,7 @@ class Broker(Caged):
         sources = Sources(self._environment, begin.vault, begin.aws, self._run_command)
         self._secrets = Secrets(begin.credentials, lambda place: sources.read(reference(place)))
         self._logins = Logins(self._secrets)
-        self._carrier = Carrier(self._secrets)
+        self._carrier = Carrier(self._secrets, self._logins.use)
         self._minting = Minting(begin)
         self._turn()
         self._work(self._keep_turning())

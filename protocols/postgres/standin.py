@@ -32,6 +32,8 @@ class Credential(msgspec.Struct, frozen=True):
     """The server's user."""
     verifier: Verifier | None = None
     """Of the word that the client is asked for; None: it is asked for none."""
+    carried: bool = False
+    """The secret goes into TLS or right behind it, out of our sight: a server that asked for nothing may have seen it."""
 
 
 class Refused(Exception):
@@ -48,8 +50,9 @@ class StandIn:
 
     def __init__(self, credential: Credential) -> None:
         self.credential = credential
-        self.asked = False
-        """The server has asked for a login; one that refuses without (``reject`` in its pg_hba.conf) has not seen a secret."""
+        self.asked = credential.carried
+        """The server has asked for a login, or may have. One that refuses without (``reject`` in its pg_hba.conf) has not seen a
+        secret."""
         self.refused = False
         """The server has refused once."""
         self._request = -1
