@@ -57,7 +57,6 @@ class Saml:
         root = parse(document)
         if root.tag != f"{PROTOCOL}Response":
             raise NotVerified("malformed", "it is no SAML 2.0 response")
-        assertion_of(root)
         if not is_signed(root):
             raise NotVerified("signature", "the response is not signed")
         return self._verified(root, request, now)

@@ -76,9 +76,10 @@ def assertion_of(root: etree._Element) -> etree._Element:
 def signed(
     root: etree._Element, element: etree._Element, certificates: Sequence[x509.Certificate], now: float
 ) -> tuple[etree._Element, x509.Certificate]:
-    """The element as it was signed by one of these, with which one. Raises NotVerified (``signature``)."""
-    if element.tag not in (f"{ASSERTION}Assertion", f"{PROTOCOL}Response"):
-        raise NotVerified("signature", "only an assertion or a response is signed")
+    """An element of a document that `assertion_of` took, as it was signed by one of these, with which one.
+
+    Raises NotVerified (``signature``).
+    """
     _check_signature(element)
     place = "./" if element is root else f"./{ASSERTION}Assertion/"
     config = SignatureConfiguration(

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from asserting import AUDIENCE, IDP, RECIPIENT, assertion, attribute, certificate, response, signed
+from asserting import AUDIENCE, IDP, RECIPIENT, assertion, at, attribute, certificate, response, signed
 from certificates import Certificate
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,9 +18,9 @@ from signxml.algorithms import CanonicalizationMethod, SignatureMethod
 
 from hostguard.identity.mapping import ClaimRule
 from hostguard.identity.mapping import given as rules_give
-from hostguard.identity.saml import Saml
+from hostguard.identity.saml import MAX_ATTRIBUTES, Saml
 from hostguard.identity.trust import Trust
-from hostguard.identity.verified import NotVerified, Verified
+from hostguard.identity.verified import MAX_TOKEN_BYTES, NotVerified, Verified
 
 NOW = time.time() // 1
 OURS, NEXT, STRANGER = certificate(), certificate(), certificate()
@@ -98,6 +98,11 @@ def test_what_it_says_must_be_right(what: dict[str, Any], expected: str) -> None
         (r'Version="2.0"', 'Version="1.1"', "malformed"),
         (r'NotOnOrAfter="[^"]*" />', "/>", "malformed"),
         (r'NotOnOrAfter="([^"]*)Z"', r'NotOnOrAfter="\1+01:00"', "malformed"),
+        (r'(<saml:Conditions [^>]*) NotOnOrAfter="[^"]*"', r"\1", "malformed"),
+        (r"<saml:NameID>[^<]*</saml:NameID>", "", "subject"),
+        (r"(<saml:NameID>[^<]*</saml:NameID>)", r"\1\1", "subject"),
+        (r"<saml:SubjectConfirmationData [^>]*/>", "", "recipient"),
+        (r"<saml:SubjectConfirmationData ", f'\\g<0>NotBefore="{at(NOW, 61)}" ', "early"),
         (r"cm:bearer", "cm:sender-vouches", "recipient"),
         (r"<saml:SubjectConfirmation .*</saml:SubjectConfirmation>", "", "recipient"),
         (r"<saml:Conditions.*</saml:Conditions>", "", "malformed"),
@@ -111,6 +116,19 @@ def test_what_must_stand_in_it(pattern: str, replacement: str, expected: str) ->
     text, times = re.subn(pattern, replacement, assertion(NOW), flags=re.DOTALL)
     assert times
     assert fault(signed(text, OURS)) == expected
+
+
+def test_one_of_several_that_confirm_its_bearer_is_enough() -> None:
+    text = assertion(NOW)
+    (good,) = re.findall("<saml:SubjectConfirmation .*</saml:SubjectConfirmation>", text)
+    for other in (good.replace(at(NOW, 300), at(NOW, -300)), good.replace("cm:bearer", "cm:holder-of-key")):
+        assert verify(signed(text.replace(good, other + good), OURS)).expires_at == NOW + 300
+
+
+def test_it_may_have_so_many_attributes() -> None:
+    attributes = [attribute(f"a{number}", "x") for number in range(MAX_ATTRIBUTES)]
+    assert len(verify(said(attributes="".join(attributes))).claims) == MAX_ATTRIBUTES
+    assert fault(said(attributes="".join([*attributes, attribute("one more", "x")]))) == "malformed"
 
 
 def test_not_signed_or_by_another_or_weakly() -> None:
@@ -246,6 +264,35 @@ WRAPPINGS = [
 ]
 
 
+def good_in_anything() -> Any:
+    outer = etree.Element("anything")
+    outer.append(element(said()))
+    return outer
+
+
+def encrypted_beside_good() -> Any:
+    whole = element(response(NOW, said()))
+    etree.SubElement(whole, f"{{{NS['saml']}}}EncryptedAssertion")
+    return whole
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        beside_in_response,
+        evil_around_good,
+        good_in_extensions,
+        same_id_twice,
+        same_id_on_another_element,
+        good_in_anything,
+        encrypted_beside_good,
+    ],
+)
+def test_where_an_assertion_may_stand(wrap: Any) -> None:
+    """Before any signature is looked at: which of two would be read is nobody's guess."""
+    assert fault(etree.tostring(wrap())) == "malformed"
+
+
 @pytest.mark.parametrize("wrap", WRAPPINGS)
 def test_signature_wrapping(wrap: Any) -> None:
     assert fault(etree.tostring(wrap())) in ("malformed", "signature")
@@ -287,6 +334,20 @@ def test_what_is_no_assertion(text: str) -> None:
     assert fault(text) == "malformed"
 
 
+def room() -> int:
+    """How long an attribute may be."""
+    return MAX_TOKEN_BYTES - len(said(attributes=attribute("a", "x"))) + 1
+
+
+def test_a_document_is_without_a_type_and_not_too_long() -> None:
+    """Signed, and good in all else."""
+    assert fault(f"<!DOCTYPE x>{said()}") == "malformed"
+    fits, longer = (said(attributes=attribute("a", "x" * number)) for number in (room(), room() + 1))
+    assert len(fits) == MAX_TOKEN_BYTES
+    assert verify(fits).subject == "bot@corp.example"
+    assert fault(longer) == "malformed"
+
+
 @given(st.binary(max_size=200) | st.text(alphabet="<>/&;a!-? =\"'[]", max_size=200).map(str.encode))
 @settings(max_examples=150, deadline=None)
 def test_any_bytes_are_refused_and_nothing_else(data: bytes) -> None:
@@ -321,8 +382,16 @@ def answered(outer: dict[str, Any] | None = None, **inner: Any) -> str:
     return signed(response(NOW, said(**given_inner), **given_outer), OURS)
 
 
+def changed(pattern: str, replacement: str = "") -> str:
+    """A response that is changed, then signed."""
+    text, times = re.subn(pattern, replacement, response(NOW, "HERE", request="_q1"))
+    assert times
+    return signed(text.replace("HERE", said(request="_q1")), OURS)
+
+
 def test_a_sign_in() -> None:
     assert sign_in(answered()).subject == "bot@corp.example"
+    assert sign_in(changed("<saml:Issuer>[^<]*</saml:Issuer>")).subject == "bot@corp.example", "it may be left out (core 3.2.2)"
 
 
 @pytest.mark.parametrize(
@@ -338,6 +407,8 @@ def test_a_sign_in() -> None:
         (response(NOW, said(request="_q1"), request="_q1"), "signature"),
         (signed(response(NOW, said(request="_q1"), request="_q1"), STRANGER), "signature"),
         (said(request="_q1"), "malformed"),
+        (changed("<samlp:Status>.*</samlp:Status>"), "claim"),
+        (changed("<samlp:StatusCode [^>]*/>"), "claim"),
     ],
 )
 def test_a_sign_in_that_is_refused(text: str, expected: str) -> None:
