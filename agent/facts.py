@@ -128,6 +128,7 @@ class Facts:
             relay.conversation.set_search_path(catalog.search_path(_texts(effect.rows)))
         else:
             self._keep(place, effect.rows)
+            relay.policy.read()
 
     def _keep(self, place: tuple[str, str], rows: list[tuple[bytes | None, ...]]) -> None:
         """Hand a catalog on, unless nothing has changed: every decision made with the old one would be made anew."""

@@ -81,6 +81,7 @@ class Gate:
             policies=said.policies,
             plan=said.plan,
             ends_portals=said.ends_portals,
+            checks_deferred=said.checks_deferred,
             observed=True,
         )
 

@@ -16,6 +16,7 @@ from .sql.names import DEFAULT_SCHEMA, TEMPORARY, created_in, is_implicit, resol
 
 SETTING_ACTIONS = frozenset(["set", "show", "alter_system"])
 CHANGES_CATALOG = frozenset(["create", "alter", "drop"])
+_UNCOVERS = frozenset(["alter", "drop"])
 CHANGES_SESSION = frozenset(["set", "discard"])
 NAMES_DEPEND_ON = frozenset(["search_path", "role", "session_authorization", "all", "*", ""])
 """Settings by which an unqualified name may come to mean another table: "$user" in a search_path is the role, "*" may be any."""
@@ -36,7 +37,9 @@ class Unresolved(Exception):
 class Resolver:
     """Finds the objects of one session's statements on one resource."""
 
-    def __init__(self, resource: str, session: Session, catalog: Catalog | None) -> None:
+    def __init__(self, resource: str, session: Session, catalog: Catalog | None, *, doubted: bool = False) -> None:
+        """`doubted`: what the catalog holds may be gone."""
+        self._doubted = doubted
         self._resource = resource
         self._session = session
         self._catalog = catalog
@@ -85,7 +88,8 @@ class Resolver:
         if name.schema == TEMPORARY and _makes(access):
             # Other sessions' temporary relations of that name are none of its business.
             return [(temporary_schema(self._session.search_path), name.name)]
-        return [(found.schema or "", found.name) for found in resolve(name, self._session.search_path, self._catalog)]
+        found = resolve(name, self._session.search_path, self._catalog, doubted=self._doubted)
+        return [(one.schema or "", one.name) for one in found]
 
     def _function_schemas(self, name: Name) -> list[str]:
         self._check_database(name)
@@ -121,6 +125,11 @@ def sets_path(analysis: Analysis) -> bool:
 def defines(analysis: Analysis) -> bool:
     """Whether it leaves a definition behind, which may run what it says at another time."""
     return any(access.action in ("create", "alter") and access.kind != "schema" for access in analysis.accesses)
+
+
+def uncovers(analysis: Analysis) -> bool:
+    """Whether relations may be gone after it, or have other names: what they hid is then what a name stands for."""
+    return not _UNCOVERS.isdisjoint(analysis.effects)
 
 
 def _makes(access: Access) -> bool:

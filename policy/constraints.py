@@ -21,6 +21,8 @@ TAKEN = ("primary key", "unique index", "exclusion constraint")
 """What compares a new row with those that are there."""
 COMPUTED = ("check constraint", "generated column", "index of expressions")
 """What computes something of one row, and may fail or refuse it."""
+SKIPS = "trigger that skips what changes nothing"
+"""``suppress_redundant_updates_trigger`` (PostgreSQL 18 docs §9.29)."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -86,13 +88,16 @@ def _checks(
         if check.what in TAKEN + COMPUTED:
             # A row's own hidden value is compared with another's, or computed with: whichever of the columns changes.
             yield check.oid, "update", numbers, tagged, f"its {check.what}"
+        if check.what == SKIPS:
+            yield check.oid, "update", frozenset(n for n in numbers if origins.get((check.oid, n))), tagged, f"its {check.what}"
         if "index" in check.what or check.what in TAKEN:
             yield check.oid, "cluster", None, tagged, "the order of its rows"
     for key in catalog.foreign_keys():
         if tagged := told(key.parent, key.keys):
             yield key.oid, "insert", key.columns, tagged, "its foreign key"
             yield key.oid, "update", key.columns, tagged, "its foreign key"
-        if tagged := told(key.oid, key.columns):
+        # That a row is referred to tells nothing of the value in both, where it is hidden for that reason alone.
+        if tagged := told(key.oid, key.columns) - told(key.parent, key.keys):
             yield key.parent, "delete", None, tagged, "a foreign key to it"
             yield key.parent, "update", key.keys, tagged, "a foreign key to it"
             if len(key.columns) > 1:

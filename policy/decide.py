@@ -223,7 +223,7 @@ class FlowPolicy:
         if approval is None and operation.session is self._session and self._decider.stamp is self._stamp:
             known = self._texts.get(operation.text)
             if known is not None:
-                if operation.statement or known.defines:
+                if operation.statement or known.defines or known.uncovers:
                     self._remember(operation, known)
                 return known
         judgement = self._judge(operation, approval)
@@ -234,6 +234,12 @@ class FlowPolicy:
         """No transaction is open: what the flow made is no more than what the catalog tells."""
         if self._memory.made:
             self._memory.made = ()
+            self._session = None
+
+    def read(self) -> None:
+        """The catalog was read through this flow: what it dropped before is in none."""
+        if self._memory.uncovered:
+            self._memory.uncovered = False
             self._session = None
 
     def may_approve(self, user: str, groups: Sequence[str], actions: Sequence[str], escalation: int = 0) -> Answer:
@@ -252,13 +258,15 @@ class FlowPolicy:
         if scope is None:
             return refused(f"the policy no longer knows agent {self.agent} on {self.resource}", "Ask an operator of hostguard.")
         # The flow may be new, or its session's facts written anew, while the scope is not.
-        known = scope.texts.get(operation.text) if approval is None else None
+        known = self._texts.get(operation.text) if approval is None else None
         return known if known is not None else scope.judge(operation.text, approval, self._memory)
 
     def _look_up(self, session: Session) -> AnyScope | None:
         if session is not self._session or self._decider.stamp is not self._stamp:
             scope = self._decider.scope(self.agent, self.resource, session, self.bearer, self._memory.made)
-            self._scope, self._texts = scope, scope.texts if scope is not None else {}
+            self._scope = scope
+            # Those judgements hold while the catalog does.
+            self._texts = scope.texts if scope is not None and not self._memory.uncovered else {}
             self._session, self._stamp = session, self._decider.stamp
         return self._scope
 
@@ -270,6 +278,9 @@ class FlowPolicy:
             self._memory.prepared(operation.statement, operation.text)
         if judgement.defines:
             self._memory.defined(judgement.makes)
+            self._session = None
+        if judgement.uncovers:
+            self._memory.uncovered = True
             self._session = None
         analysis = judgement.analysis
         if analysis is not None:

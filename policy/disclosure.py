@@ -12,7 +12,7 @@ from .accesses import Resolver, Unresolved
 from .copying import Copied, Undecidable, copied
 from .derive import WRITES, keeps_values
 from .hidden import Column, Hidden, Permits, origins_of, origins_of_samples
-from .inference import Refusal, Stance, asks, copies, guesses, keeps, refers
+from .inference import Refusal, Stance, asks, copies, guesses, keeps, refers, unseen
 from .layout import Layout, nullness_shown
 from .lineage.follow import Flow, follow
 from .lineage.value import UNSURE, Value
@@ -23,10 +23,11 @@ from .nets import Net
 from .outlets import is_stood_in_for, outlet, stand_ins
 from .reads import copies_to_client, only_copies, reads_anything, reads_rows, reads_samples, returns_rows, said, sees_none
 from .sql.analysis import Access, Analysis, Name
+from .sql.catalog import Function
 from .sql.found import Tree
 from .sql.functions import MAY_READ_ANYTHING
 from .sql.parse import Unreadable, parse
-from .unasked import Running
+from .unasked import Judge, Running
 
 COMPUTED = Mask("null")
 """What stands in for values that may be computed from hidden columns."""
@@ -74,6 +75,7 @@ class Disclosure:
         self._net = net
         self._made = made
         self._runs = runs or Running()
+        self._functions: Judge | None = None
         self._layout = layout
         self._place = place
         self._anywhere = anywhere
@@ -151,7 +153,7 @@ class Disclosure:
 
         def outputs(query: Tree) -> tuple[str, ...] | None:
             world = self._world(resolver)
-            flow = follow([query], world.relation, world.bodies)
+            flow = follow([query], world.relation, world.bodies, computes=world.computes)
             clear = flow.outputs is not None and not flow.lost and not any(self.stance.shows(v) for _, v in flow.outputs)
             return tuple(name for name, _ in flow.outputs or ()) if clear else None
 
@@ -199,7 +201,7 @@ class Disclosure:
         except Unreadable:  # read under other lexical settings than its analysis was
             return Flow()
         world = self._world(resolver)
-        return follow(trees, world.relation, world.bodies, self._nullness_shown)
+        return follow(trees, world.relation, world.bodies, self._nullness_shown, world.computes)
 
     def _world(self, resolver: Resolver) -> World:
         def places(name: Name) -> list[tuple[str, str]]:
@@ -208,7 +210,13 @@ class Disclosure:
             except Unresolved:
                 return []
 
-        return World(places, self._layout.catalog if self._layout is not None else None)
+        return World(places, self._layout.catalog if self._layout is not None else None, self._is_harmless)
+
+    def _is_harmless(self, function: Function) -> bool:
+        if self._functions is None:
+            assert self._layout is not None
+            self._functions = Judge(self._layout.catalog)
+        return self._functions.harmless(function, frozenset())
 
     def _plan_for(self, analyses: Sequence[Analysis], flows: Sequence[Flow], *, samples: bool, answers: bool) -> ReplyPlan:
         if not answers:
@@ -278,7 +286,8 @@ class Disclosure:
         if defined:
             what = defined[0].name or defined[0].detail
             return Refusal(f"no policy permits derive: changing the definition of {what} could uncover hidden columns", _HINT)
-        if (refusal := guesses(flow, self.stance) or self._asked(analysis, flow, resolver)) is not None:
+        refusal = guesses(flow, self.stance) or unseen(flow, self.stance) or self._asked(analysis, flow, resolver)
+        if refusal is not None:
             return refusal
         calls = next((f"{name}()" for name, kind in analysis.functions if kind in MAY_READ_ANYTHING), "")
         if flow.lost or (flow.skipped and WRITES & set(analysis.effects)):

@@ -62,6 +62,18 @@ def guesses(flow: Flow, stance: Stance) -> Refusal | None:
     return None
 
 
+def unseen(flow: Flow, stance: Stance) -> Refusal | None:
+    """What functions of unknown body give decides about rows, and may be of any hidden column; None when that is permitted."""
+    left = sorted({(*at, column) for at, columns in stance.hidden.items() for column in columns} - stance.permits["match"])
+    if not flow.called or not left:
+        return None
+    return Refusal(
+        f"no policy permits match on {stance.named(left[0])}, which a function of unknown body may have read: rows are chosen by"
+        " what it gives, so the answer could confirm a guess",
+        "Choose rows by columns, ask for a policy that permits match on all hidden columns, or have the function read no tables.",
+    )
+
+
 def asks(action: str, place: tuple[str, str], flow: Flow, stance: Stance, answers: Answers) -> Refusal | None:
     """A write whose constraints would tell of hidden columns; None when that is permitted. `place`: the relation."""
     written = None if flow.lost or flow.skipped else flow.written.get((action, place[1]))

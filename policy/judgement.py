@@ -57,6 +57,8 @@ class Judgement(msgspec.Struct, frozen=True):
     """It may change the schemas in which an unqualified name is looked for, by itself or by what was prepared before."""
     defines: bool = False
     """It makes or changes what later statements mean."""
+    uncovers: bool = False
+    """Relations may be gone after it, or have other names."""
     makes: Making | None = None
     """The relation that it makes with nothing hidden in it."""
     by_text: bool = False

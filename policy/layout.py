@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from ..protocols.disclosure import Mask
 from .constraints import Answers, answers
 from .hidden import Column, Hidden
 from .lineage.views import FIRST_USER_OID, Sources, settle
-from .sql.catalog import Catalog
+from .sql.catalog import Catalog, ForeignKey
 
 _SAMPLES = frozenset([2613, 2619, 2840, 3429, 3430])
 """pg_largeobject, pg_statistic, pg_statistic_ext_data, the latter two with what is stored out of line (PostgreSQL 18, their
@@ -56,19 +56,18 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
     origins: defaultdict[tuple[int, int], set[Column]] = defaultdict(set)
     # A view that calls a function may show anything.
     views = set(catalog.calls_functions()) if hidden else set()
+    references: defaultdict[int, list[ForeignKey]] = defaultdict(list)
+    for key in catalog.foreign_keys():
+        references[key.parent].append(key)
     for (schema, table), columns in hidden.items():
-        for oid in catalog.oids_of(schema, table):
-            # A parent's rows include its children's, under the parent's number.
-            for relative in {oid} | catalog.descendants(oid) | catalog.ancestors(oid):
-                for column, mask in columns.items():
-                    number = catalog.attnum(relative, column)
-                    if number is not None:
-                        masks[relative, number] = mask
-                        origins[relative, number].add((schema, table, column))
-                        views |= catalog.views_over(relative, number)
-                        for view in catalog.views_over(relative, number):
-                            for place in catalog.columns(view):
-                                origins[view, place].add((schema, table, column))
+        for column, mask in columns.items():
+            for oid, number in _copies(((oid, column) for oid in catalog.oids_of(schema, table)), catalog, references):
+                masks[oid, number] = mask
+                origins[oid, number].add((schema, table, column))
+                views |= catalog.views_over(oid, number)
+                for view in catalog.views_over(oid, number):
+                    for place in catalog.columns(view):
+                        origins[view, place].add((schema, table, column))
     dirty = views | {oid for oid, _ in masks}
     visible = {(oid, n) for oid in {table for table, _ in masks} for n in catalog.columns(oid).keys() - catalog.generated(oid)}
     for masked in {oid for oid, _ in masks}:
@@ -95,6 +94,26 @@ def lay_out(hidden: Hidden, catalog: Catalog) -> Layout:
         {place: frozenset(tagged) for place, tagged in origins.items()},
         catalog,
     )
+
+
+def _copies(
+    columns: Iterable[tuple[int, str]], catalog: Catalog, references: Mapping[int, Sequence[ForeignKey]]
+) -> set[tuple[int, int]]:
+    """Some tables' columns, with all that hold the same values: those of parents and children, whose rows a parent's rows
+    include under its own number, and foreign keys, whose values are those that they refer to. `references`: by OID of what
+    they refer to."""
+    found: set[tuple[int, int]] = set()
+    waiting = list(columns)
+    while waiting:
+        oid, column = waiting.pop()
+        for relative in {oid} | catalog.descendants(oid) | catalog.ancestors(oid):
+            number = catalog.attnum(relative, column)
+            if number is None or (relative, number) in found:
+                continue
+            found.add((relative, number))
+            for key in references.get(relative, ()):
+                waiting += [(key.oid, catalog.columns(key.oid)[n]) for n, referred in key.pairs if referred == number]
+    return found
 
 
 def nullness_shown(layout: Layout) -> frozenset[Column]:

@@ -36,7 +36,7 @@ class Memory:
     Bounded and closed: a name that can't be remembered, or stands for too much, is one that was never seen.
     """
 
-    __slots__ = ("_characters", "_cursors", "_statements", "dropped", "made")
+    __slots__ = ("_characters", "_cursors", "_statements", "dropped", "made", "uncovered")
 
     def __init__(self) -> None:
         self._statements: dict[str, tuple[str, ...] | None] = {}
@@ -46,6 +46,8 @@ class Memory:
         """Relations that the flow made in the transaction that is open, until anything else is defined."""
         self.dropped = 0
         """What had no room."""
+        self.uncovered = False
+        """The flow dropped or renamed something, and the catalog was not read since."""
 
     def prepared(self, name: str, text: str) -> None:
         """From now on the prepared statement `name` may stand for `text` too."""

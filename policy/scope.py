@@ -9,7 +9,7 @@ import msgspec
 
 from ..protocols.events import Decision, Session, Verdict
 from . import making
-from .accesses import Resolver, Unresolved, defines, moves_path, sets_path
+from .accesses import Resolver, Unresolved, defines, moves_path, sets_path, uncovers
 from .asks import Approval, Ask
 from .bearers import UNVERIFIED, Bearer
 from .disclosure import Disclosure
@@ -85,6 +85,7 @@ class Scope:
         self._policy = policy
         self._asker = policy.asker(agent, bearer)
         self._resolver = Resolver(resource, session, catalog)
+        self._doubted = Resolver(resource, session, catalog, doubted=True)
         self._lost = Resolver(resource, msgspec.structs.replace(session, search_path=None), catalog)
         """For a text that moves the search_path: what its other names mean depends on how far it has come."""
         self.disclosure = disclosure
@@ -96,7 +97,7 @@ class Scope:
         refusal = self._unreadable(text)
         if refusal:
             return refused(refusal, "Use client_encoding UTF8.", epoch=self._policy.epoch)
-        form = shape(text) if approval is None else None
+        form = shape(text) if approval is None and not memory.uncovered else None
         known = self._shapes.get(form) if form is not None else None
         if known is not None:
             self._stats.shared += 1
@@ -105,7 +106,11 @@ class Scope:
         self._stats.parsed += 1
         analysis = analyse(text, standard_conforming_strings=self.session.standard_conforming_strings)
         judgement = self._judge(analysis, text, approval, memory)
-        if approval is None and not (analysis.executes or analysis.fetches or analysis.prepares or analysis.declares):
+        if (
+            approval is None
+            and not memory.uncovered
+            and not (analysis.executes or analysis.fetches or analysis.prepares or analysis.declares)
+        ):
             by_text = judgement.by_text or any(each.by_literal for each in judgement.duties)
             if form is not None and not analysis.literal_sensitive and not by_text:
                 judgement = msgspec.structs.replace(judgement, shared=True)
@@ -142,7 +147,8 @@ class Scope:
         depends = tuple(sorted({body for texts in bodies.values() for body in texts}))
         parts = [(text, analysis), *((body, self._analyse_body(body)) for body in depends)]
         moves = any(moves_path(part) for _, part in parts)
-        resolver = self._lost if moves else self._resolver
+        doubted = memory.uncovered or any(part.statements > 1 and uncovers(part) for _, part in parts)
+        resolver = self._lost if moves else self._doubted if doubted else self._resolver
         asks: set[Ask] = set()
         for part_text, part in parts:
             if part.misspelt and part_text is text:
@@ -157,7 +163,7 @@ class Scope:
                 return refused(str(error), self._hint(), part, epoch)
         analyses = [part for _, part in parts]
         flags = tuple(sorted({flag for part in analyses for flag in part.flags}))
-        return self._decide(analysis, analyses, sorted(asks), flags, text, approval, memory, depends, moves)
+        return self._decide(analysis, analyses, sorted(asks), flags, text, approval, memory, depends, moves, resolver)
 
     def _analyse_body(self, body: str) -> Analysis:
         self._stats.parsed += 1
@@ -185,11 +191,12 @@ class Scope:
         memory: Memory,
         depends: tuple[str, ...],
         moves: bool,
+        resolver: Resolver,
     ) -> Judgement:
         self._stats.decided += 1
         finding = find(self._asker, asks, flags, approval, self._helps)
         cursors = [memory.cursor(name) for name in analysis.fetches]
-        exposure = self.disclosure.exposure(analyses, [text, *depends], self._lost if moves else self._resolver, cursors)
+        exposure = self.disclosure.exposure(analyses, [text, *depends], resolver, cursors)
         verdict, reason, hint, policies = finding.verdict, finding.reason, "", finding.policies
         if verdict is Verdict.DENY:
             hint = self._with_where(asks, flags, approval) or self._hint()
@@ -207,6 +214,7 @@ class Scope:
             policies,
             self.disclosure.watched(exposure.plan, analyses) if verdict is not Verdict.DENY else None,
             ends_portals=any(part.ends_transaction for part in analyses),
+            checks_deferred=any(access.detail == "constraints" for part in analyses for access in part.accesses),
         )
         return Judgement(
             decision,
@@ -224,7 +232,8 @@ class Scope:
             asks=tuple(asks) if verdict is Verdict.HOLD else (),
             moves_path=moves,
             defines=defining,
-            makes=self.disclosure.making(text, analysis, self._resolver) if defining and not moves else None,
+            uncovers=verdict is not Verdict.DENY and any(map(uncovers, analyses)),
+            makes=self.disclosure.making(text, analysis, resolver) if defining and not moves else None,
             by_text=exposure.by_text,
         )
 

@@ -167,7 +167,7 @@ def running(
     `hidden`: relations with hidden columns, to their names. `origins`: each column that shows hidden values, by numbers, to the
     tagged ones. `permits`: whether the agent may call the function of a schema and name.
     """
-    judged = _Judge(catalog)
+    judged = Judge(catalog)
     at: defaultdict[int, defaultdict[str, dict[Run, None]]] = defaultdict(lambda: defaultdict(dict))
 
     def run(found: Unasked, what: str, where: str) -> Run:
@@ -215,7 +215,7 @@ def running(
     )
 
 
-class _Judge:
+class Judge:
     """Tells functions that can't bring anything from the others."""
 
     def __init__(self, catalog: Catalog) -> None:

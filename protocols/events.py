@@ -86,6 +86,8 @@ class Decision(msgspec.Struct, frozen=True):
     """None: the reply passes byte for byte."""
     ends_portals: bool = False
     """The statement ends or rolls back a transaction: portals bound before it are gone."""
+    checks_deferred: bool = False
+    """What earlier statements of the transaction put off to its end may be checked, or run, by this one."""
     refusal: bytes = b""
     """Code of the refusal in the protocol's terms (PostgreSQL: SQLSTATE); empty for the protocol's default."""
     position: int = 0

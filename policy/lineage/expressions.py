@@ -271,6 +271,8 @@ def function(body: Tree, scope: Scope, uses: Uses) -> Value:
     uses.unknown_call |= kind == UNKNOWN
     if kind == UNKNOWN and (returned_by := inlined(name, given, uses)) is not None:
         return union([returned_by, beside])
+    if kind == UNKNOWN and uses.computes(name):
+        return union([given, beside])
     if kind not in KNOWN_CONTENT:
         return union([given, beside, UNSURE])
     return union([given, beside])

@@ -55,6 +55,8 @@ class Flow(msgspec.Struct, frozen=True):
     """Something in it can't be followed: everything may go anywhere."""
     unsure: bool = True
     """Something that may depend on any column goes into an expression."""
+    called: bool = True
+    """What a function or operator of unknown body gives decides about rows, or may: it can depend on any column."""
 
 
 def follow(
@@ -62,12 +64,14 @@ def follow(
     relation: Callable[[Name, str], Range],
     bodies: Callable[[Name], Sequence[Body] | None] = lambda _: None,
     nullness_shown: Collection[Column] = frozenset(),
+    computes: Callable[[Name], bool] = lambda _: False,
 ) -> Flow:
-    """What a text's statements do with the values of columns. `relation`, `bodies`, `nullness_shown`: as `Uses` has them.
+    """What a text's statements do with the values of columns. `relation`, `bodies`, `nullness_shown`,
+    `computes`: as `Uses` has them.
 
     Never raises for a tree that the grammar made. O(nodes), up to `MAX_STEPS`.
     """
-    uses = Uses(relation, bodies, nullness_shown)
+    uses = Uses(relation, bodies, nullness_shown, computes)
     answers: list[Rows | None] = []
     defining: list[Tree] = []
     try:
@@ -103,6 +107,7 @@ def follow(
         uses.skipped,
         uses.lost,
         uses.unsure_use,
+        uses.unknown_call and uses.unsure_match,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..catalogs import HOLDS_SAMPLES, SAMPLE_COLUMNS
 from ..sql.analysis import Name
-from ..sql.catalog import Catalog
+from ..sql.catalog import Catalog, Function
 from .bodies import Body
 from .rows import Range, Rows
 from .value import CLEAN, UNSURE, Value, union
@@ -19,8 +19,9 @@ Resolve = Callable[[Name], list[tuple[str, str]]]
 class World:
     """Finds relations for `follow`."""
 
-    def __init__(self, resolve: Resolve, catalog: Catalog | None) -> None:
-        """Without a catalog a relation may have any column."""
+    def __init__(self, resolve: Resolve, catalog: Catalog | None, harmless: Callable[[Function], bool] = lambda _: False) -> None:
+        """Without a catalog a relation may have any column. `harmless`: of a function, that it works with what it is given."""
+        self._harmless = harmless
         self._resolve = resolve
         self._catalog = catalog
 
@@ -39,6 +40,11 @@ class World:
         found = self._catalog.functions_named(name.schema, name.name) if self._catalog is not None else []
         bodies = [Body(one.text, one.parameters) for one in found if one.text is not None]
         return bodies if len(bodies) == len(found) else None
+
+    def computes(self, name: Name) -> bool:
+        """Whether all functions that a call may mean work with nothing but what they are given."""
+        found = self._catalog.functions_named(name.schema, name.name) if self._catalog is not None else []
+        return bool(found) and all(map(self._harmless, found))
 
     def _at(self, place: tuple[str, str], alias: str) -> Range:
         schema, name = place

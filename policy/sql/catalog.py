@@ -62,9 +62,19 @@ class ForeignKey(msgspec.Struct, frozen=True):
     """Columns of one table whose values have to be in columns of another."""
 
     oid: int
-    columns: frozenset[int]
     parent: int
-    keys: frozenset[int]
+    pairs: tuple[tuple[int, int], ...]
+    """Attribute number in the one, that of the column in the other which it refers to."""
+
+    @property
+    def columns(self) -> frozenset[int]:
+        """Of the one."""
+        return frozenset(column for column, _ in self.pairs)
+
+    @property
+    def keys(self) -> frozenset[int]:
+        """Of the other."""
+        return frozenset(key for _, key in self.pairs)
 
 
 class Function(msgspec.Struct):
@@ -174,7 +184,7 @@ class Catalog:
         elif kind == "constraint":
             self._constraints.append(Constraint(oid, _numbers(second), third))
         elif kind == "foreign":
-            self._foreign.append(ForeignKey(oid, _numbers(second), int(third), _numbers(fourth)))
+            self._foreign.append(ForeignKey(oid, int(third), tuple(zip(_listed(second), _listed(fourth), strict=True))))
         elif kind == "function":
             self._functions[oid] = Function(second, third, fourth)
             self._functions_named[third].append(self._functions[oid])
@@ -356,9 +366,13 @@ class Catalog:
         return frozenset(self._calling).union(*(_reachable(view, self._above) for view in self._calling))
 
 
-def _numbers(text: str) -> frozenset[int]:
+def _listed(text: str) -> list[int]:
     """The attribute numbers in ``{1,2}`` or ``1 2``; 0 stands for an expression, negative ones for system columns."""
-    return frozenset(int(number) for number in re.findall(r"(?<![-\d])\d+", text)) - {0}
+    return [int(number) for number in re.findall(r"(?<![-\d])\d+", text)]
+
+
+def _numbers(text: str) -> frozenset[int]:
+    return frozenset(_listed(text)) - {0}
 
 
 def _reachable(start: int, links: dict[int, set[int]]) -> frozenset[int]:

@@ -122,6 +122,14 @@ SELECT 'constraint', a.attrelid::pg_catalog.text,
 
 _UNASKED = rf"""
 UNION ALL
+SELECT 'constraint', t.tgrelid::pg_catalog.text,
+       (SELECT pg_catalog.string_agg(a.attnum::pg_catalog.text, ' ') FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid OPERATOR(pg_catalog.=) t.tgrelid AND a.attnum::pg_catalog.int4 OPERATOR(pg_catalog.>) 0),
+       'trigger that skips what changes nothing', ''
+  FROM pg_catalog.pg_trigger t
+ WHERE t.tgfoid OPERATOR(pg_catalog.=)
+       'pg_catalog.suppress_redundant_updates_trigger'::pg_catalog.regproc::pg_catalog.oid
+UNION ALL
 SELECT 'calls', r.ev_class::pg_catalog.text, '', '', ''
   FROM pg_catalog.pg_rewrite r
   JOIN pg_catalog.pg_proc p

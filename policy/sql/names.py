@@ -5,7 +5,8 @@ RelnameGetRelid): the first schema of the path that holds a relation of this nam
 ``current_schemas(true)`` gives it: with the session's temporary schema in front once it exists, and ``pg_catalog`` where it is
 searched, so no implicit schema has to be guessed here.
 
-Where the path is not certain a name stands for every relation of that name, and policy must permit all of them.
+What may be gone by the time a text runs does not end the search. Where the path is not certain a name stands for every relation
+of that name, and policy must permit all of them.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ DEFAULT_SCHEMA = "public"
 TEMPORARY = "pg_temp"
 
 
-def resolve(name: Name, search_path: tuple[str, ...] | None, catalog: Catalog | None) -> tuple[Name, ...]:
+def resolve(
+    name: Name, search_path: tuple[str, ...] | None, catalog: Catalog | None, *, doubted: bool = False
+) -> tuple[Name, ...]:
     """Every fully qualified relation that `name` may stand for: at least one, in a stable order.
 
-    `search_path`: the effective one, None where it isn't certain. `catalog`: None where the database has not been asked. A name
-    that no schema holds stands for the relation that would be made by it.
+    `search_path`: the effective one, None where it isn't certain. `catalog`: None where the database has not been asked;
+    `doubted`: what it holds may be gone. A name that no schema holds stands for the relation that would be made by it.
     """
     if name.schema == TEMPORARY:
         return _temporary(name, search_path, catalog)
@@ -35,9 +38,15 @@ def resolve(name: Name, search_path: tuple[str, ...] | None, catalog: Catalog | 
     if search_path is None:
         anywhere = tuple(Name(relation.name, relation.schema) for relation in catalog.named(name.name))
         return anywhere or (Name(name.name, DEFAULT_SCHEMA),)
+    found = []
     for schema in search_path:
         if catalog.oids_of(schema, name.name) or (schema == "pg_catalog" and name.name in RELATIONS):
-            return (Name(name.name, schema),)
+            found.append(Name(name.name, schema))
+            # What is temporary goes at any time (DISCARD, ON COMMIT DROP): then it hides what is behind it no more.
+            if not doubted and not schema.startswith(TEMPORARY):
+                break
+    if found:
+        return tuple(found)
     # Of a release newer than the lists, rather than a table yet to be made.
     return (Name(name.name, "pg_catalog" if name.name.startswith("pg_") else created_in(search_path)),)
 

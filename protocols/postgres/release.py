@@ -100,6 +100,7 @@ def _note_effects(link: Link, slot: Slot, asked: Asked, decision: Decision) -> N
         link.doubt_epoch = link.epoch
     if decision.ends_portals:
         link.portals.forget()
+    if decision.ends_portals or decision.checks_deferred:
         slot.scrub_section = link.scrubbing
     if slot.plan is not None and slot.plan.scrub_errors and not slot.observed:
         link.scrubbing = True

@@ -151,9 +151,6 @@ def test_a_certificate_that_is_not_valid_now() -> None:
 
 def test_an_unsigned_assertion_in_a_signed_response() -> None:
     assert fault(signed(response(NOW, assertion(NOW)), OURS)) == "signature"
-    with pytest.raises(NotVerified) as caught:
-        IDENTITY_PROVIDER.sign_in(signed(response(NOW, assertion(NOW, request="_q1"), request="_q1"), OURS).encode(), "_q1", NOW)
-    assert caught.value.fault == "signature"
 
 
 def test_nothing_of_it_can_be_changed() -> None:
@@ -369,49 +366,3 @@ def test_any_change_of_bytes_is_refused_or_changes_nothing(data: st.DataObject) 
 
 
 GOOD = said(attributes=attribute("groups", "shop"))
-
-# Web single sign-on
-
-
-def sign_in(text: str, request: str = "_q1") -> Verified:
-    return IDENTITY_PROVIDER.sign_in(text.encode(), request, NOW)
-
-
-def answered(outer: dict[str, Any] | None = None, **inner: Any) -> str:
-    given_inner, given_outer = {"request": "_q1", **inner}, {"request": "_q1", **(outer or {})}
-    return signed(response(NOW, said(**given_inner), **given_outer), OURS)
-
-
-def changed(pattern: str, replacement: str = "") -> str:
-    """A response that is changed, then signed."""
-    text, times = re.subn(pattern, replacement, response(NOW, "HERE", request="_q1"))
-    assert times
-    return signed(text.replace("HERE", said(request="_q1")), OURS)
-
-
-def test_a_sign_in() -> None:
-    assert sign_in(answered()).subject == "bot@corp.example"
-    assert sign_in(changed("<saml:Issuer>[^<]*</saml:Issuer>")).subject == "bot@corp.example", "it may be left out (core 3.2.2)"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (answered(request="_q2"), "request"),
-        (answered(request=""), "request"),
-        (answered({"request": "_q2"}), "request"),
-        (answered({"request": ""}), "request"),
-        (answered({"destination": "https://other.example/acs"}), "recipient"),
-        (answered({"issuer": "https://evil.example"}), "issuer"),
-        (answered({"status": "Responder"}), "claim"),
-        (response(NOW, said(request="_q1"), request="_q1"), "signature"),
-        (signed(response(NOW, said(request="_q1"), request="_q1"), STRANGER), "signature"),
-        (said(request="_q1"), "malformed"),
-        (changed("<samlp:Status>.*</samlp:Status>"), "claim"),
-        (changed("<samlp:StatusCode [^>]*/>"), "claim"),
-    ],
-)
-def test_a_sign_in_that_is_refused(text: str, expected: str) -> None:
-    with pytest.raises(NotVerified) as caught:
-        sign_in(text)
-    assert caught.value.fault == expected

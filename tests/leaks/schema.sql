@@ -81,6 +81,7 @@ BEGIN
 END $$;
 CREATE FUNCTION everybody() RETURNS SETOF people LANGUAGE sql AS 'SELECT * FROM people';
 CREATE FUNCTION wrapped(OUT x text, OUT y text) LANGUAGE sql AS 'SELECT email, card FROM people WHERE id = 1';
+CREATE FUNCTION tidy(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN upper(trim($1)); END $$;
 CREATE FUNCTION mirror(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT reverse($1)';
 CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
 CREATE FUNCTION says_email(int) RETURNS int LANGUAGE plpgsql AS $$
@@ -230,3 +231,21 @@ CREATE TABLE shorts (id int, word short, CHECK (is_short(word)));
 CREATE TABLE alcoves (id int, code text, floor int);
 ALTER TABLE alcoves ENABLE ROW LEVEL SECURITY;
 CREATE POLICY low ON alcoves USING (floor < 3);
+
+-- No tag is on the foreign key, whose values are those that it refers to.
+CREATE TABLE seals (code text PRIMARY KEY);
+CREATE TABLE imprints (id int PRIMARY KEY, mark text NOT NULL REFERENCES seals, place text NOT NULL);
+
+-- A trigger that speaks when the transaction ends, or is told not to wait for that.
+CREATE TABLE chests (id int PRIMARY KEY, code text NOT NULL, opened int NOT NULL DEFAULT 0);
+CREATE FUNCTION tells_code() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE NOTICE 'it is %', NEW.code;
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER tells AFTER UPDATE ON chests DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION tells_code();
+
+-- The number of rows tells whether a value was another one before.
+CREATE TABLE stills (id int PRIMARY KEY, code text NOT NULL, shelf int NOT NULL);
+CREATE TRIGGER skips BEFORE UPDATE ON stills FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();

@@ -30,7 +30,18 @@ CALL = """
 permit (principal in Role::"clerk", action == Action::"call", resource == Function::"vault/{database}/public/{name}");
 """
 FUNCTIONS = (
-    *("email_of", "email_by_plpgsql", "everybody", "says_email", "fails_with_email", "wrapped", "mirror", "tally", "twice"),
+    *(
+        "email_of",
+        "email_by_plpgsql",
+        "everybody",
+        "says_email",
+        "fails_with_email",
+        "wrapped",
+        "mirror",
+        "tally",
+        "twice",
+        "tidy",
+    ),
     *("atomically", "atomic_rows", "atomic_return", "told_by", "stamper"),
 )
 
@@ -41,7 +52,10 @@ TAGS = {
     "pci.card": ('{ kind = "partial", keep = 4 }', ("people/card", "cards/number", "payments/card")),
     "secret.token": (
         '{ kind = "redact" }',
-        ("people/token", *(f"{table}/code" for table in ("passes", "lockers", "gates", "alcoves", *FILLING))),
+        (
+            "people/token",
+            *(f"{table}/code" for table in ("passes", "lockers", "gates", "alcoves", "seals", "chests", "stills", *FILLING)),
+        ),
     ),
     "pii.notes": ('{ kind = "redact" }', ("people/notes", "people/aliases", "people/doc")),
     "pay": (

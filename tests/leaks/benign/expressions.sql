@@ -62,3 +62,7 @@ SELECT '{1,2}'::int[], '[1,5)'::int4range, '2024-02-29'::date, 'abc'::bytea, 1.5
 SELECT format('%s-%s', id, item) FROM orders ORDER BY id LIMIT 2;
 --=
 SELECT twice(id) FROM orders ORDER BY id LIMIT 2;
+--=
+SELECT tidy(name) FROM people WHERE tidy(city) > 'B' ORDER BY tidy(name);
+--=
+SELECT id, place FROM imprints ORDER BY id;

@@ -115,3 +115,15 @@ SELECT 'much too long'::short;
 SET ROLE pg_read_all_data;
 SELECT id, floor FROM alcoves;
 SELECT count(*) FROM alcoves WHERE floor > 1;
+--=
+CREATE TEMP TABLE orders (id int, item text);
+INSERT INTO orders VALUES (1, 'kettle');
+SELECT upper(item) FROM orders WHERE id = 1;
+DROP TABLE orders;
+SELECT count(*) FROM orders;
+--=
+BEGIN;
+CREATE TABLE draft (id int, word text);
+DROP TABLE draft;
+SELECT upper(item) FROM orders WHERE id = 1;
+ROLLBACK;

@@ -80,3 +80,7 @@ SELECT email FROM people FOR UPDATE;
 SELECT people FROM people JOIN orders ON orders.person_id = people.id LIMIT 1;
 --=
 SELECT email FROM people NATURAL JOIN staff;
+--=
+SELECT mark FROM imprints ORDER BY id;
+--= binary
+SELECT i.mark, i.place FROM imprints i;

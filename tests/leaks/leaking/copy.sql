@@ -22,3 +22,5 @@ COPY (UPDATE people SET score = score RETURNING email) TO STDOUT;
 COPY (SELECT email_of(1)) TO STDOUT;
 --= extended
 COPY (TABLE people) TO STDOUT;
+--=
+COPY imprints TO STDOUT;

@@ -90,3 +90,5 @@ SELECT width_bucket(badge, 0, 1000000000000000000, 1000000000) FROM people;
 SELECT generate_series(badge, badge) FROM people;
 --= inference
 SELECT make_interval(secs => salary::float8) FROM people;
+--=
+SELECT mark || '' FROM imprints ORDER BY id;

@@ -127,3 +127,21 @@ SELECT id FROM people WHERE token > 'tk-M' ORDER BY id;
 --= inference
 PREPARE q (text) AS SELECT id FROM people WHERE card LIKE $1 || '%';
 EXECUTE q ('4929317');
+--= inference
+SELECT id FROM imprints WHERE mark > 'tk-M' ORDER BY id;
+--= inference
+SELECT id FROM orders WHERE email_by_plpgsql(1) > 'qb' ORDER BY id;
+--= inference
+SELECT id FROM orders ORDER BY substr(email_by_plpgsql(id % 4 + 1), 2), id;
+--= inference
+SELECT 1 / (ascii(substr(email_by_plpgsql(1), 2)) - 117);
+--= inference
+SELECT id FROM orders ORDER BY id LIMIT ascii(substr(email_by_plpgsql(1), 2)) - 90;
+--= inference
+SELECT generate_series(1, ascii(substr(email_by_plpgsql(1), 2)) - 90);
+--= inference
+SELECT CASE WHEN email_by_plpgsql(1) > 'qb' THEN 1 / (id - 1) ELSE id END FROM orders ORDER BY id;
+--= inference
+BEGIN;
+UPDATE stills SET code = 'tk-Zeppelin77kWolfram' WHERE id = 1;
+ROLLBACK;

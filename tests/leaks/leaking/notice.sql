@@ -22,3 +22,13 @@ SET client_min_messages = log;
 SET log_statement = 'all';
 PREPARE s AS SELECT token FROM people WHERE id = $1;
 EXECUTE s (1);
+--=
+BEGIN;
+UPDATE chests SET opened = 1 WHERE id = 1;
+SET CONSTRAINTS ALL IMMEDIATE;
+ROLLBACK;
+--= extended
+BEGIN;
+UPDATE chests SET opened = 1 WHERE id = 1;
+SET CONSTRAINTS tells IMMEDIATE;
+ROLLBACK;

@@ -121,3 +121,36 @@ CREATE INDEX by_token ON people ((token || ''));
 ANALYZE people;
 SELECT most_common_vals::text, histogram_bounds::text FROM pg_stats WHERE tablename = 'by_token';
 DROP INDEX by_token;
+--=
+CREATE TEMP TABLE people (id int, token text);
+SELECT token || '' FROM people;
+DISCARD TEMP;
+SELECT token || '' FROM people;
+--=
+CREATE SCHEMA front;
+CREATE TABLE front.people (id int, token text);
+SET search_path = front, public;
+SELECT token || '' FROM people;
+BEGIN;
+DROP TABLE front.people;
+SELECT token || '' FROM people;
+ROLLBACK;
+DROP SCHEMA front CASCADE;
+--=
+CREATE SCHEMA front;
+CREATE TABLE front.people (id int, token text);
+SET search_path = front, public;
+PREPARE q AS SELECT token || '' FROM people;
+EXECUTE q;
+BEGIN;
+ALTER TABLE front.people RENAME TO others;
+EXECUTE q;
+ROLLBACK;
+DROP SCHEMA front CASCADE;
+--=
+CREATE SCHEMA front;
+CREATE TABLE front.people (id int, token text);
+SET search_path = front, public;
+SELECT token || '' FROM people;
+DROP TABLE front.people; SELECT token || '' FROM people;
+DROP SCHEMA front CASCADE;

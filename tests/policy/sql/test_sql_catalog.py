@@ -104,7 +104,7 @@ def test_temporary_relations_are_seen(connection: psycopg.Connection[tuple[str, 
     connection.execute("DROP TABLE pg_temp.customers")
     assert path[0].startswith("pg_temp_")
     assert path[1:] == ("pg_catalog", "public")
-    assert resolve(Name("customers"), path, catalog) == (Name("customers", path[0]),)
+    assert resolve(Name("customers"), path, catalog) == (Name("customers", path[0]), Name("customers", "public"))
     assert resolve(Name("customers", "pg_temp"), path, catalog) == (Name("customers", path[0]),)
 
 
@@ -146,7 +146,7 @@ ROWS = [
         ("t", ("a", "b"), True, ["a.t"]),
         ("t", ("b", "a"), True, ["b.t"]),
         ("u", ("a", "b"), True, ["b.u"]),
-        ("t", ("pg_temp_3", "pg_catalog", "a"), True, ["pg_temp_3.t"]),
+        ("t", ("pg_temp_3", "pg_catalog", "a"), True, ["pg_temp_3.t", "a.t"]),
         ("v", ("pg_catalog", "b", "a"), True, ["b.v"]),
         ("v", ("pg_catalog",), True, ["public.v"]),
         ("pg_class", ("pg_catalog", "a"), True, ["pg_catalog.pg_class"]),
@@ -167,6 +167,13 @@ def test_resolve(name: str, path: tuple[str, ...] | None, known: bool, expected:
     schema, _, bare = name.rpartition(".")
     catalog = Catalog.from_rows(ROWS) if known else None
     assert [str(found) for found in resolve(Name(bare, schema or None), path, catalog)] == expected
+
+
+def test_what_may_be_gone_hides_nothing() -> None:
+    path, catalog = ("pg_catalog", "a", "b"), Catalog.from_rows(ROWS)
+    assert resolve(Name("t"), path, catalog) == (Name("t", "a"),)
+    assert resolve(Name("t"), path, catalog, doubted=True) == (Name("t", "a"), Name("t", "b"))
+    assert resolve(Name("t", "a"), path, catalog, doubted=True) == (Name("t", "a"),)
 
 
 def test_where_a_new_relation_goes() -> None:
