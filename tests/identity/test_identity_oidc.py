@@ -234,6 +234,8 @@ def test_an_id_token() -> None:
     assert id_token(aud=[CLIENT, "x"], azp=CLIENT).subject == "bot"
     token = signed(RSA, claims(aud=CLIENT))
     assert run(provider().id_token(token, CLIENT, None, NOW)).subject == "bot"
+    unasked = signed(RSA, claims(aud=CLIENT, nonce="n3"))
+    assert run(provider().id_token(unasked, CLIENT, None, NOW)).subject == "bot"
 
 
 @pytest.mark.parametrize(
@@ -310,8 +312,12 @@ def test_only_public_keys_for_signatures_are_taken() -> None:
     encryption = {**rsa("enc").as_dict(private=False), "use": "enc"}
     wrapping = {**rsa("wrap").as_dict(private=False), "key_ops": ["wrapKey"]}
     odd = [{"kty": "RSA"}, {"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"}, 5, None, {"kty": ["RSA"]}, {}]
-    listed = [weak.as_dict(private=False), private, secret, encryption, wrapping, *odd, EC.as_dict(private=False)]
+    nameless = {**rsa("5").as_dict(private=False), "kid": 5}
+    listed = [weak.as_dict(private=False), private, secret, encryption, wrapping, nameless, *odd, EC.as_dict(private=False)]
     assert KeySet.of(json.dumps({"keys": listed}).encode()).thumbprints() == {EC.thumbprint()}
+    verifying = {**RSA.as_dict(private=False), "use": "sig", "key_ops": ["verify"]}
+    assert KeySet.of(json.dumps({"keys": [verifying]}).encode()).thumbprints() == {RSA.thumbprint()}
+    assert len(KeySet.of(json.dumps({"keys": [EC.as_dict(private=False)] * 100}).encode())) == 100
     with pytest.raises(FetchFailed, match="no public key"):
         KeySet.of(json.dumps({"keys": listed[:-1]}).encode())
     with pytest.raises(FetchFailed, match="at most 100"):
