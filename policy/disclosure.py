@@ -23,9 +23,9 @@ from .nets import Net
 from .outlets import is_stood_in_for, outlet, stand_ins
 from .reads import copies_to_client, only_copies, reads_anything, reads_rows, reads_samples, returns_rows, said, sees_none
 from .sql.analysis import Access, Analysis, Name
-from .sql.catalog import Function
 from .sql.found import Tree
 from .sql.functions import MAY_READ_ANYTHING
+from .sql.held import Function
 from .sql.parse import Unreadable, parse
 from .unasked import Judge, Running
 

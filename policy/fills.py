@@ -28,8 +28,9 @@ from .lineage.views import FIRST_USER_OID, Sources, written
 from .lineage.world import SYSTEM, World
 from .outlets import stand_ins
 from .sql.analysis import Name
-from .sql.catalog import Catalog, Function, Unasked
+from .sql.catalog import Catalog
 from .sql.functions import CLASSES
+from .sql.held import Function, Unasked
 from .sql.parse import Unreadable, parse
 
 _WORDS = re.compile(r"\w+").findall

@@ -11,7 +11,8 @@ from ..protocols.disclosure import Mask
 from .constraints import Answers, answers
 from .hidden import Column, Hidden
 from .lineage.views import FIRST_USER_OID, Sources, settle
-from .sql.catalog import Catalog, ForeignKey
+from .sql.catalog import Catalog
+from .sql.held import ForeignKey
 
 _SAMPLES = frozenset([2613, 2619, 2840, 3429, 3430])
 """pg_largeobject, pg_statistic, pg_statistic_ext_data, the latter two with what is stored out of line (PostgreSQL 18, their

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .sql.analysis import Analysis, Name
-from .sql.catalog import Function
 from .sql.functions import CLASSES
+from .sql.held import Function
 
 _DEFINES = frozenset(["create", "alter"])
 _READS_FILES = ("file", "program")

@@ -31,8 +31,9 @@ from .inference import Refusal
 from .lineage.views import FIRST_USER_OID
 from .paths import path
 from .sql.analysis import Analysis
-from .sql.catalog import Catalog, Function, Unasked
+from .sql.catalog import Catalog
 from .sql.functions import CLASSES
+from .sql.held import Function, Unasked
 
 _WORDS = re.compile(r"\w+").findall
 _DISTINCT_FROM = re.compile(r"\bdistinct\s+from\b")

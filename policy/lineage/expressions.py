@@ -204,8 +204,11 @@ def operator(body: Tree, scope: Scope, uses: Uses) -> Value:
             parts.append(value(left, scope, uses))
         whole = union(parts)
         if not known:
-            uses.unknown_call = True
             uses.stashed.append((f"the operator {name}", whole))
+            if uses.computes("operator", name):
+                uses.match(whole, "a comparison")
+                return whole
+            uses.unknown_call = True
             return union([whole, UNSURE])
         if not computes:
             uses.match(whole, "a comparison")
@@ -271,7 +274,7 @@ def function(body: Tree, scope: Scope, uses: Uses) -> Value:
     uses.unknown_call |= kind == UNKNOWN
     if kind == UNKNOWN and (returned_by := inlined(name, given, uses)) is not None:
         return union([returned_by, beside])
-    if kind == UNKNOWN and uses.computes(name):
+    if kind == UNKNOWN and uses.computes("function", name):
         return union([given, beside])
     if kind not in KNOWN_CONTENT:
         return union([given, beside, UNSURE])

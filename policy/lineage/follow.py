@@ -64,7 +64,7 @@ def follow(
     relation: Callable[[Name, str], Range],
     bodies: Callable[[Name], Sequence[Body] | None] = lambda _: None,
     nullness_shown: Collection[Column] = frozenset(),
-    computes: Callable[[Name], bool] = lambda _: False,
+    computes: Callable[[str, Name], bool] = lambda *_: False,
 ) -> Flow:
     """What a text's statements do with the values of columns. `relation`, `bodies`, `nullness_shown`,
     `computes`: as `Uses` has them.

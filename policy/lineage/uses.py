@@ -28,11 +28,11 @@ class Uses:
         relation: Callable[[Name, str], Range],
         bodies: Callable[[Name], Sequence[Body] | None],
         nullness_shown: Collection[Column] = frozenset(),
-        computes: Callable[[Name], bool] = lambda _: False,
+        computes: Callable[[str, Name], bool] = lambda *_: False,
     ) -> None:
         """`relation`: the rows of a relation by its name, under an alias. `bodies`: the texts of all functions that a name may
         mean, None where they aren't known. `nullness_shown`: columns of which it is no secret whether they are NULL.
-        `computes`: whether all functions that a name may mean work with nothing but what they are given."""
+        `computes`: whether every ``function``, or ``operator``, that a name may mean works with nothing but what it is given."""
         self.computes = computes
         self.nullness_shown = frozenset(nullness_shown)
         self.relation = relation

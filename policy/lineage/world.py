@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from ..catalogs import HOLDS_SAMPLES, SAMPLE_COLUMNS
 from ..sql.analysis import Name
-from ..sql.catalog import Catalog, Function
+from ..sql.catalog import Catalog
+from ..sql.held import Function
 from .bodies import Body
 from .rows import Range, Rows
 from .value import CLEAN, UNSURE, Value, union
@@ -41,10 +42,14 @@ class World:
         bodies = [Body(one.text, one.parameters) for one in found if one.text is not None]
         return bodies if len(bodies) == len(found) else None
 
-    def computes(self, name: Name) -> bool:
-        """Whether all functions that a call may mean work with nothing but what they are given."""
-        found = self._catalog.functions_named(name.schema, name.name) if self._catalog is not None else []
-        return bool(found) and all(map(self._harmless, found))
+    def computes(self, what: str, name: Name) -> bool:
+        """Whether every ``function``, or ``operator``, that a name may mean works with nothing but what it is given."""
+        if self._catalog is None:
+            return False
+        if what == "operator":
+            return name.name in self._catalog.computing_signs()
+        found = self._catalog.functions_named(name.schema, name.name)
+        return bool(found) and all(function.computes or self._harmless(function) for function in found)
 
     def _at(self, place: tuple[str, str], alias: str) -> Range:
         schema, name = place

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from copy import copy
 
-import msgspec
+from .held import Constraint, ForeignKey, Function, Relation, Unasked
 
 MAX_ROWS = 1_000_000
 """Most rows to keep (a relation, an inheritance link, a view's dependency are a row each, a column is two): some 150 MB."""
@@ -34,76 +34,6 @@ class CatalogTooLarge(Exception):
 
 class CatalogMalformed(Exception):
     """The rows are not what QUERY gives; its message quotes the first that isn't."""
-
-
-class Relation(msgspec.Struct, frozen=True):
-    """One relation of the database."""
-
-    oid: int
-    schema: str
-    name: str
-    kind: str
-    """pg_class.relkind: r table, p partitioned, v view, m materialized view, f foreign table, S sequence."""
-
-
-class Constraint(msgspec.Struct, frozen=True):
-    """What the server checks or computes when a row is written, and may fail."""
-
-    oid: int
-    """The table's."""
-    columns: frozenset[int]
-    """Attribute numbers of the columns that it looks at; of a generated column also its own."""
-    what: str
-    """``primary key``, ``unique index``, ``exclusion constraint``, ``index of expressions``, ``index``, ``check constraint``,
-    ``generated column``."""
-
-
-class ForeignKey(msgspec.Struct, frozen=True):
-    """Columns of one table whose values have to be in columns of another."""
-
-    oid: int
-    parent: int
-    pairs: tuple[tuple[int, int], ...]
-    """Attribute number in the one, that of the column in the other which it refers to."""
-
-    @property
-    def columns(self) -> frozenset[int]:
-        """Of the one."""
-        return frozenset(column for column, _ in self.pairs)
-
-    @property
-    def keys(self) -> frozenset[int]:
-        """Of the other."""
-        return frozenset(key for _, key in self.pairs)
-
-
-class Function(msgspec.Struct):
-    """A function, procedure or aggregate that PostgreSQL did not bring."""
-
-    schema: str
-    name: str
-    language: str
-    text: str | None = None
-    """Its body, where that is SQL and all that it depends on."""
-    parameters: tuple[str, ...] = ()
-    code: str | None = None
-    """What runs, in SQL or PL/pgSQL, where all of it is known."""
-
-
-class Unasked(msgspec.Struct, frozen=True):
-    """A function or rule that a statement runs without naming it."""
-
-    place: int
-    """OID of the relation or the type that it is attached to."""
-    function: Function | None
-    """None for a rule."""
-    actions: frozenset[str]
-    """What a statement does to the relation when it runs: ``select``, ``insert``, ``update``, ``delete``, ``truncate``."""
-    what: str
-    """``trigger``, ``trigger before`` (which may change the row), ``rule``, ``default``, ``generated column``, ``index``,
-    ``check constraint``, ``row-level policy``; of a type ``check constraint`` or ``cast``; of an operator its name."""
-    column: int = 0
-    """Of a default or a generated column its attribute number."""
 
 
 class Catalog:
@@ -134,6 +64,7 @@ class Catalog:
         self._vectors: list[tuple[int, tuple[str, ...]]] = []
         self._traps: list[Unasked] = []
         self._operators: list[Unasked] = []
+        self._computing_signs: set[str] = set()
         self._policies: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
         self._user_types: dict[int, tuple[str, str]] = {}
 
@@ -191,6 +122,10 @@ class Catalog:
         elif kind == "body":
             self._functions[oid].text = second
             self._functions[oid].parameters = tuple(filter(None, third.split(",")))
+        elif kind == "sign":
+            self._computing_signs.add(second)
+        elif kind == "computes":
+            self._functions[oid].computes = True
         elif kind == "code":
             self._functions[oid].code = third
         elif kind == "unasked":
@@ -342,6 +277,10 @@ class Catalog:
     def operators(self) -> list[Unasked]:
         """What runs for operators; each under its name."""
         return self._operators
+
+    def computing_signs(self) -> Set[str]:
+        """Names of operators that PostgreSQL did not bring, all of which work with nothing but what they are given."""
+        return self._computing_signs
 
     def policies(self) -> Mapping[int, set[tuple[int, int]]]:
         """Relations with row-level policies, to the (relation, attribute number) that these look at; 0: whole rows of it, -1: the

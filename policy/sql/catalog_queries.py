@@ -248,7 +248,13 @@ SELECT 'usertype', t.oid::pg_catalog.text, t.typname::pg_catalog.text, t.typtype
    AND (c.oid IS NULL OR c.relkind::pg_catalog.text OPERATOR(pg_catalog.=) 'c')
 """
 
-_FUNCTIONS = r"""
+COMPUTING = (
+    *("citext", "cube", "fuzzystrmatch", "hstore", "intarray", "isn", "ltree", "pg_trgm", "pgcrypto", "seg", "unaccent"),
+    *("uuid-ossp", "vector"),
+)
+"""Extensions whose functions in C work with nothing but what they are given (PostgreSQL 18 docs, appendix F; pgvector)."""
+
+_FUNCTIONS = rf"""
 UNION ALL
 SELECT 'function', p.oid::pg_catalog.text, n.nspname::pg_catalog.text, p.proname::pg_catalog.text, l.lanname::pg_catalog.text
   FROM pg_catalog.pg_proc p
@@ -264,6 +270,32 @@ SELECT 'body', p.oid::pg_catalog.text, p.prosrc, coalesce(pg_catalog.array_to_st
    AND l.lanname::pg_catalog.text OPERATOR(pg_catalog.=) 'sql' AND p.prokind::pg_catalog.text OPERATOR(pg_catalog.=) 'f'
    AND p.prosqlbody IS NULL AND p.proconfig IS NULL AND p.pronargdefaults::pg_catalog.int4 OPERATOR(pg_catalog.=) 0
    AND pg_catalog.length(p.prosrc) OPERATOR(pg_catalog.<) 10000
+UNION ALL
+SELECT 'computes', p.oid::pg_catalog.text, '', '', ''
+  FROM pg_catalog.pg_extension e
+  JOIN pg_catalog.pg_depend d ON d.refobjid OPERATOR(pg_catalog.=) e.oid
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid
+  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+ WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+   AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid
+   AND d.deptype::pg_catalog.text OPERATOR(pg_catalog.=) 'e' AND l.lanname::pg_catalog.text OPERATOR(pg_catalog.=) 'c'
+   AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
+   AND e.extname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{", ".join(map(repr, COMPUTING))}])
+UNION ALL
+SELECT 'sign', '0', o.oprname::pg_catalog.text, '', ''
+  FROM pg_catalog.pg_operator o
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
+  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+  LEFT JOIN pg_catalog.pg_depend d
+    ON d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype::pg_catalog.text OPERATOR(pg_catalog.=) 'e'
+       AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid
+       AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid
+  LEFT JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid
+ WHERE o.oid::pg_catalog.int8 OPERATOR(pg_catalog.>=) 16384
+ GROUP BY o.oprname
+HAVING pg_catalog.bool_and(l.lanname::pg_catalog.text OPERATOR(pg_catalog.=) 'c'
+       AND coalesce(e.extname::pg_catalog.text, '') OPERATOR(pg_catalog.=) ANY (ARRAY[{", ".join(map(repr, COMPUTING))}]))
 """
 
 QUERY = _RELATIONS + _FUNCTIONS + _UNASKED

@@ -81,6 +81,7 @@ BEGIN
 END $$;
 CREATE FUNCTION everybody() RETURNS SETOF people LANGUAGE sql AS 'SELECT * FROM people';
 CREATE FUNCTION wrapped(OUT x text, OUT y text) LANGUAGE sql AS 'SELECT email, card FROM people WHERE id = 1';
+CREATE EXTENSION fuzzystrmatch;
 CREATE FUNCTION tidy(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN upper(trim($1)); END $$;
 CREATE FUNCTION mirror(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT reverse($1)';
 CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';

@@ -41,6 +41,7 @@ FUNCTIONS = (
         "tally",
         "twice",
         "tidy",
+        "levenshtein",
     ),
     *("atomically", "atomic_rows", "atomic_return", "told_by", "stamper"),
 )

@@ -66,3 +66,5 @@ SELECT twice(id) FROM orders ORDER BY id LIMIT 2;
 SELECT tidy(name) FROM people WHERE tidy(city) > 'B' ORDER BY tidy(name);
 --=
 SELECT id, place FROM imprints ORDER BY id;
+--=
+SELECT name FROM people WHERE levenshtein(name, 'Anna') < 9 ORDER BY levenshtein(name, 'Anna'), name;

@@ -108,6 +108,20 @@ def test_temporary_relations_are_seen(connection: psycopg.Connection[tuple[str, 
     assert resolve(Name("customers", "pg_temp"), path, catalog) == (Name("customers", path[0]),)
 
 
+def test_what_extensions_bring_works_with_what_it_is_given(connection: psycopg.Connection[tuple[str, ...]]) -> None:
+    for extension in ("hstore", "fuzzystrmatch", "tablefunc"):
+        connection.execute(f"CREATE EXTENSION {extension}".encode())
+    connection.execute(b"CREATE OPERATOR |+| (LEFTARG = text, RIGHTARG = text, FUNCTION = textcat)")
+    connection.execute(b"CREATE FUNCTION own(hstore, text) RETURNS bool LANGUAGE sql AS 'SELECT true'")
+    connection.execute(b"CREATE OPERATOR ?& (LEFTARG = hstore, RIGHTARG = text, FUNCTION = own)")
+    catalog = Catalog.from_rows(connection.execute(QUERY).fetchall())
+    computing = {function.name for function in catalog.functions() if function.computes}
+    assert {"levenshtein", "akeys"} <= computing
+    assert computing.isdisjoint(["crosstab", "connectby", "own"])
+    assert {"->", "?"} <= catalog.computing_signs()
+    assert catalog.computing_signs().isdisjoint(["|+|", "?&"]), "one that is somebody's own under a name of theirs"
+
+
 def test_a_path_with_any_names(connection: psycopg.Connection[tuple[str, ...]]) -> None:
     connection.execute("""SET search_path = 'we,ird"\\ {x}', shop, no_such_schema, pg_catalog""")
     path = search_path(connection.execute(SESSION_QUERY).fetchall())
