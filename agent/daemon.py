@@ -75,6 +75,7 @@ from .s3 import shipped
 from .sealing import Sealing
 from .secrecy import Secrecy
 from .selftest import EVERY_S, SelfTest
+from .sight import for_anybody
 from .status import Status
 from .strays import Strays
 from .tending import tend
@@ -89,6 +90,8 @@ SWITCH_S = 0.0005
 """How long the log writer's thread keeps the GIL while a connection waits: Python's 5 ms are felt at each connect."""
 GRACE_S = 5.0
 """How long busy flows may go on after the daemon was told to stop."""
+ONLY_OBSERVED = "ONLY OBSERVED"
+"""In capitals, since what is only observed is not guarded."""
 
 
 def run(document: Document, lease: Lease | None = None) -> None:
@@ -325,10 +328,11 @@ class Daemon:
         return cls(paths, log, crew, entrance, reload, status, restart, control, faults)
 
     async def summary(self) -> str:
-        """What the service manager shows: whether the guard holds, and how much passes."""
+        """What the service manager shows to every user of this host: whether the guard holds, and how much passes."""
         facts = await self._status.facts()
         well = f"{len(facts['workloads'])} workloads, {facts['flows']['open']} flows"
-        return f"{facts['state']}{_observed(self._status.document)}: {'; '.join(facts['problems']) or well}"
+        observed = f", {len(facts['observed'])} {ONLY_OBSERVED}" if facts["observed"] else ""
+        return f"{facts['state']}{observed}: {'; '.join(for_anybody(facts['problems'])) or well}"
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
@@ -342,9 +346,8 @@ class Daemon:
 
 
 def _observed(document: Document) -> str:
-    """In capitals, since what is only observed is not guarded."""
     names = modes.observed(document)
-    return f", {len(names)} ONLY OBSERVED ({', '.join(names)})" if names else ""
+    return f", {len(names)} {ONLY_OBSERVED} ({', '.join(names)})" if names else ""
 
 
 def _who(document: Document) -> tuple[Workloads, Users]:

@@ -132,7 +132,7 @@ def _same(exclusion: Exclusion, one: str, other: str) -> bool:
 
 def _found(ledger: Ledger, exclusion: Exclusion, subject: str, duty: str, thing: str, now: float) -> tuple[Any, ...] | None:
     """The latest row by which the subject has exercised the other duty, where that counts."""
-    query = "SELECT object, at, agent, flow, operation FROM exercise WHERE subject = ? AND duty = ?"
+    query = "SELECT object, at, flow, operation FROM exercise WHERE subject = ? AND duty = ?"
     values: list[str | float] = [subject, duty]
     if exclusion.within == "object" and thing != ANY:
         query, values = query + " AND object IN (?, ?)", [*values, thing, ANY]
@@ -143,9 +143,10 @@ def _found(ledger: Ledger, exclusion: Exclusion, subject: str, duty: str, thing:
 
 
 def _told(duty: str, row: Iterable[Any]) -> str:
-    thing, at, agent, flow, operation = row
+    # Not whose: who hears it, be it another agent of the same owner, may not look at every agent.
+    thing, at, flow, operation = row
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
-    return f'has taken part in "{duty}" on {shown(thing)} at {when} (agent {agent}, flow {flow}, operation {operation})'
+    return f'has taken part in "{duty}" on {shown(thing)} at {when} (flow {flow}, operation {operation})'
 
 
 def _refusal(name: str, exclusion: Exclusion, subject: str, duty: str, thing: str, why: str) -> Refusal:

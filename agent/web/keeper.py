@@ -93,7 +93,7 @@ class Keeper(Kept):
         self._listener = listener if document.web.address else None
         self.sessions = Sessions(document.web.session_s, lambda user: user in decider.policy.document.users)
         self.drawing = Drawing(decider)
-        self._answers = Answers(self.sessions, holds, history, self.drawing, rights, decider)
+        self._answers = Answers(self.sessions, holds, history, self.drawing, rights)
         self.figures: messages.Figures | None = None
         """The last that it told."""
         self.failure = ""
