@@ -264,10 +264,7 @@ class Control:
         """The policies by which they may stop or resume the agent; None for all. Raises NotAllowed, NoSuchAgent."""
         if agent is None:
             return caller.insist(None, f"{verb} all agents")
-        policies = caller.insist_by_name(agent, f"{verb} agent {agent}")
-        if not self._halt.knows(agent):
-            raise caller.no_such(agent)
-        return policies
+        return caller.insist_by_name(agent, f"{verb} agent {agent}", left=self._halt.stops.exactly(agent) is not None)
 
     async def _watch(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         """A line of JSON for each request as it is filed or decided; blank lines keep the connection alive."""

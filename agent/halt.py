@@ -116,10 +116,6 @@ class Halt:
             return [whole] if whole is not None else []
         return [stop for agent in self._decider.policy.document.agents if (stop := self.stops.exactly(agent)) is not None]
 
-    def knows(self, agent: str) -> bool:
-        """Whether the configuration has it, or it is stopped."""
-        return agent in self._decider.policy.document.agents or self.stops.exactly(agent) is not None
-
     def _flows(self, agent: str | None) -> list[OpenFlow]:
         return [flow for flow in self._crew.flows if agent is None or flow.agent == agent]
 

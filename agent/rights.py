@@ -63,20 +63,20 @@ class Rights:
         """The policies by which they may. Raises NotAllowed with a sentence; `doing`: what it says that they may not."""
         return self._insist(by, action, agent, "" if agent is None else agent, doing, context)
 
-    def insist_by_name(self, by: By, action: str, agent: str, doing: str, **context: str | bool) -> tuple[str, ...]:
+    def insist_by_name(
+        self, by: By, action: str, agent: str, doing: str, *, left: bool = False, **context: str | bool
+    ) -> tuple[str, ...]:
         """As `insist`, of an agent that they have named themselves. Raises NotAllowed, NoSuchAgent.
 
-        One that they may neither look at nor do this to is answered as one that is not there.
+        One that they may neither look at nor do this to is answered as one that is not there. `left`: something is there of it,
+        though the configuration has no such agent any more.
         """
-        is_shown = self.ask(by, action, agent, **context).allowed or self._knows(by, agent)
+        is_there = left or agent in self._decider.policy.document.agents
+        is_shown = is_there and (self.ask(by, action, agent, **context).allowed or self._knows(by, agent))
         policies = self._insist(by, action, agent if is_shown else NOBODY, agent, doing, context)
         if not is_shown:
-            raise self.no_such(by, agent)
+            raise NoSuchAgent(f'there is no agent "{agent}"{suggest(agent, self.known_to(by))}')
         return policies
-
-    def no_such(self, by: By, agent: str) -> NoSuchAgent:
-        """What they are told of a name that is no agent's."""
-        return NoSuchAgent(f'there is no agent "{agent}"{suggest(agent, self.known_to(by))}')
 
     def known_to(self, by: By) -> list[str]:
         """The agents of the configuration whose names they may be told. A question to policy for each of them."""

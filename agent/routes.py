@@ -11,7 +11,7 @@ from aiohttp import web
 from ..policy.asks import Answer
 from ..policy.requests import NotAllowed
 from .client import LEFT_OUT
-from .rights import NoSuchAgent, Rights, named
+from .rights import Rights, named
 from .sight import within_sight
 from .waiting import By
 
@@ -44,9 +44,9 @@ class Caller:
         """That they may do to the agent, or the host, what this call is for. Raises NotAllowed."""
         return self.rights.insist(self.by, self._right.action, agent, doing, **self._with_word(context))
 
-    def insist_by_name(self, agent: str, doing: str) -> tuple[str, ...]:
+    def insist_by_name(self, agent: str, doing: str, *, left: bool = False) -> tuple[str, ...]:
         """The same of an agent that they have named. Raises NotAllowed, NoSuchAgent; as `Rights.insist_by_name`."""
-        return self.rights.insist_by_name(self.by, self._right.action, agent, doing, **self._with_word({}))
+        return self.rights.insist_by_name(self.by, self._right.action, agent, doing, left=left, **self._with_word({}))
 
     def _with_word(self, context: dict[str, str | bool]) -> dict[str, str | bool]:
         word = {"look": "what", "operate": "verb"}.get(self._right.action)
@@ -65,10 +65,6 @@ class Caller:
     def may_at_all(self) -> bool:
         """Whether there is anything that they could be permitted by this right."""
         return self.rights.could(self.by, self._right.action)
-
-    def no_such(self, agent: str) -> NoSuchAgent:
-        """What they are told of a name that is no agent's."""
-        return self.rights.no_such(self.by, agent)
 
     def known(self) -> list[str]:
         """The agents whose names they may be told."""
