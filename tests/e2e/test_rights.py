@@ -201,6 +201,11 @@ def of(names: dict[str, str], routes: Sequence[tuple[str, str]]) -> list[tuple[s
     ]
 
 
+def naming(names: dict[str, str], agent: str) -> list[tuple[str, str, Any]]:
+    """The calls that say whom they are about, of this agent."""
+    return [(method, where, {**body, "agent": agent}) for method, where, body in of(names, NAMING)]
+
+
 def registered() -> tuple[Routes, web.UrlDispatcher]:
     """All calls as the daemon answers to them. What they would do is not there: none is made here."""
     nothing: Any = SimpleNamespace(granting=None)
@@ -309,32 +314,33 @@ def test_who_asks_again_and_again_fills_no_log(running: guard.Guard) -> None:
     assert len(entries(running, entry.Replayed)) - before <= ALONE
 
 
-@pytest.mark.parametrize("user", [PART, MUTE, BLIND])
-def test_an_agent_out_of_sight_is_named_nowhere_and_is_as_one_that_is_not_there(running: guard.Guard, user: str) -> None:
-    hidden = things(running, HIDDEN)
+def test_an_agent_out_of_sight_is_named_nowhere_and_is_as_one_that_is_not_there(running: guard.Guard) -> None:
+    hidden, absent = things(running, HIDDEN), {"REQUEST": "R-0000", "GRANT": "G-00000", "FLOW": "999999", "PID": "999999999"}
+    routes = [route for route in ROUTES if route != ("POST", "/v1/restart")]
+    tried = [*of(hidden, routes), *of(absent, routes), *naming(hidden, HIDDEN), *naming(hidden, "atlantis")]
     stopped, status = calls(running, FREE, ("POST", "/v1/stop", {**HALT, "agent": HIDDEN}), ("GET", "/v1/status", None))
     facts = json.loads(status[2])
     told = {name: HIDDEN in json.dumps(facts[name]) for name in ("problems", "observed", "workloads", "stops", "budgets")}
     assert (stopped[0], all(told.values())) == (200, True), told
     try:
-        routes = [route for route in ROUTES if route != ("POST", "/v1/restart")]
-        found = dict(zip(routes, calls(running, user, *of(hidden, routes)), strict=True))
-        absent = {"REQUEST": "R-0000", "GRANT": "G-00000", "FLOW": "999999", "PID": "999999999"}
-        missing = dict(zip(routes, calls(running, user, *of(absent, routes)), strict=True))
-        named, unknown = (
-            calls(running, user, *[(method, where, {**body, "agent": agent}) for method, where, body in of(hidden, NAMING)])
-            for agent in (HIDDEN, "atlantis")
-        )
+        answers = {user: calls(running, user, *tried) for user in (PART, MUTE, BLIND)}
     finally:
         calls(running, FREE, ("POST", "/v1/resume", {**HALT, "agent": HIDDEN}))
-    assert [route for route, answer in found.items() if HIDDEN in answer[2]] == []
-    for route in routes:
-        for name in ("REQUEST", "GRANT", "FLOW"):
-            if name in ROUTES[route][0]:
-                assert found[route][2].replace(hidden[name], absent[name]) == missing[route][2], route
-                assert found[route][0] == missing[route][0] in (403, 404), route
-    assert [(status, text.replace(HIDDEN, "atlantis")) for status, _, text in named] == [each[::2] for each in unknown]
-    assert {status for status, _, _ in named} <= {403, 404}
+    for user, found in answers.items():
+        count = len(routes)
+        about, nothing, named, unknown = (
+            found[:count],
+            found[count : 2 * count],
+            found[2 * count :][: -len(NAMING)],
+            found[-len(NAMING) :],
+        )
+        assert [route for route, answer in zip(routes, about, strict=True) if HIDDEN in answer[2]] == [], user
+        for route, (code, _, text), missing in zip(routes, about, nothing, strict=True):
+            for name in re.findall("REQUEST|GRANT|FLOW", ROUTES[route][0]):
+                assert (code, text.replace(hidden[name], absent[name])) == missing[::2], (user, route)
+                assert code in (403, 404), (user, route)
+        assert [(code, text.replace(HIDDEN, "atlantis")) for code, _, text in named] == [each[::2] for each in unknown], user
+        assert {code for code, _, _ in named} <= {403, 404}, user
 
 
 def test_the_command_line_asks_the_daemon(running: guard.Guard) -> None:
