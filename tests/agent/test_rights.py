@@ -64,7 +64,7 @@ def test_a_status_tells_nothing_of_agents_out_of_sight() -> None:
 def test_sentences_about_agents_out_of_sight_are_left_out_or_told_without_them() -> None:
     broken = About("bot fell over", ["bot", "other"], "somebody fell over")
     unread = About("KeyError: 'bot'", ANY, "an error")
-    facts = {
+    facts: dict[str, Any] = {
         "problems": [
             "the disk is full",
             "",
