@@ -244,7 +244,8 @@ class Control:
 
     async def _do_restart(self, request: web.Request, caller: Caller) -> web.Response:
         policies = caller.insist(None, "restart the daemon")
-        return web.json_response(await self._restart(request.query.get("end_flows") == "1", caller.by, policies))
+        told = await self._restart(request.query.get("end_flows") == "1", caller.by, policies)
+        return web.json_response(caller.within_sight(told))
 
     async def _get_duties(self, request: web.Request, caller: Caller) -> web.Response:
         """Who has exercised which duties."""
