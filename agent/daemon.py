@@ -59,6 +59,7 @@ from .names.keeper import Keeper
 from .namespaces import Namespaces
 from .notify import Notifier
 from .open_log import open_log
+from .outbox import Outbox
 from .paths import Paths, attach_point
 from .powers import Powers
 from .predecessor import Predecessor, predecessor
@@ -198,7 +199,8 @@ class Daemon:
         restraint = await Restraint.open(paths, decider, wanted_workers(document), undo)
         faults, records = Faults(), Records(log)
         taken = left is not None
-        holds = open_holds(document, paths, records, users, decider, restraint.history, faults, undo, taken_over=taken)
+        outbox = await Outbox.open(paths.notices, undo) if document.channels else None
+        holds = open_holds(document, paths, records, users, decider, restraint.history, faults, outbox, undo, taken_over=taken)
         test = SelfTest(redirect, attach_point(document))
         record_start(log, document, policy, paths, left.details if left else ())
         journals = left.journals if left else ()
@@ -244,6 +246,7 @@ class Daemon:
         undo.callback(entrance.close)
         if left is not None:
             await left.take_up(workloads, crew, desk, holds, resources, entrance, namespaces)
+        holds.announcer.start()
         begin_names(names, redirect, attributor, vouching.standing, faults, undo)
         await crew.start(desk.handle, desk.closed)
         if left is not None:

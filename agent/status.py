@@ -315,6 +315,8 @@ class Status:
         if self._retention.stuck:
             found.append(f"retention waits for shipping, the disk fills up meanwhile: {self._retention.waiting}")
         found += [f"witness {w['name']} did not take the log's head: {w['failure']}" for w in log["witnesses"] if w["failure"]]
+        if self._holds.announcer.failure:
+            found.append(f"notices to channels are told, but would not outlive this daemon: {self._holds.announcer.failure}")
         found += self._crew.problems()
         found += [About(text, ANY, "something that goes on all the time has ended by an error") for text in self._faults.stopped]
         recent = self._faults.internal_since(time.time() - NEWS_S)
