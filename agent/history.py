@@ -55,6 +55,8 @@ class History:
     def __init__(self, store: Store, decider: Decider) -> None:
         self._store = store
         self._decider = decider
+        self.changes = 0
+        """A number that grows whenever something is exercised."""
 
     async def exercise(self, deed: Deed) -> Refusal | None:
         """Have the deed on record if it is allowed; None when it is there. Never raises for a ledger that can't be written."""
@@ -65,7 +67,9 @@ class History:
                 return Refusal(f'the configuration has no duty "{duty}"{known}', "Try again: the policy has just changed.")
         exclusions = dict(document.exclusions)
         try:
-            return await self._store.do(lambda ledger: _exercise(ledger, exclusions, deed))
+            refusal = await self._store.do(lambda ledger: _exercise(ledger, exclusions, deed))
+            self.changes += refusal is None
+            return refusal
         except LedgerUnavailable as error:
             why = f"the duties that this exercises can't be kept on disk, so it is refused: {error}"
             return Refusal(why, "The disk of hostguard's state_dir must be writable.")
