@@ -20,6 +20,7 @@ from .history import History
 from .holds import Holds
 from .ledger import Ledger, LedgerUnavailable
 from .notices.keeper import Keeper
+from .outbox import Outbox
 from .paths import Paths
 from .records import Records
 from .spool import Spool
@@ -35,13 +36,14 @@ def open_holds(
     decider: Decider,
     history: History,
     faults: Faults,
+    outbox: Outbox | None,
     undo: AsyncExitStack,
     *,
     taken_over: bool,
 ) -> Holds:
-    """Open the store until `undo`, take up its tickets, tell channels. `taken_over`: from another daemon, with requests.
+    """Open the store until `undo`, take up its tickets; channels are told from `Announcer.start` on.
 
-    Raises Failure.
+    `outbox`: None without channels. `taken_over`: from another daemon, with requests. Raises Failure.
     """
     settings = document.approvals
     ledger = Ledger.open(paths.grants, SCHEMA)
@@ -53,17 +55,16 @@ def open_holds(
         ticketing = Ticketing(Tickets(ledger), book, granting, records, decider, faults)
     except LedgerUnavailable as error:
         raise Failure(str(error)) from None
-    announcer = _announcer(document, faults)
+    announcer = _announcer(document, faults, outbox, book)
     undo.push_async_callback(announcer.stop)
-    announcer.start()
     return Holds(book, records, decider, history, granting, ticketing, Spool(paths.held, keep=taken_over), announcer)
 
 
-def _announcer(document: Document, faults: Faults) -> Announcer:
+def _announcer(document: Document, faults: Faults, outbox: Outbox | None, book: RequestBook) -> Announcer:
     channels, ours = document.channels, user_of(document)
     users = {name: _ids(document, name, channel.run_as) if channel.run_as else ours for name, channel in channels.items()}
     posts = any(not channel.command for channel in channels.values())
-    return Announcer(channels, users, Keeper(ours, faults) if posts else None)
+    return Announcer(channels, users, Keeper(ours, faults) if posts else None, outbox, book.waits, faults)
 
 
 def _ids(document: Document, name: str, user: str) -> tuple[int, int]:

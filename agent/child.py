@@ -36,7 +36,11 @@ class Child:
         """
         told = {"LANG": "C.UTF-8", **environment}
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds, env=told, cwd="/")
-        # Its end is waited for here alone.
+        return cls.of(process)
+
+    @classmethod
+    def of(cls, process: subprocess.Popen[bytes]) -> Child:
+        """One that was just started; its end is waited for here alone."""
         process.returncode = 0
         return cls(process.pid, os.pidfd_open(process.pid))
 

@@ -25,14 +25,14 @@ from ..policy.requests import AlreadyDecided, BookFull, NotAllowed, UnknownReque
 from .client import LEFT_OUT
 from .failures import Failure
 from .grant_routes import MAX_REASON, GrantRoutes
-from .halt import Halt, NoSuchAgent, NotDone
+from .halt import Halt, NotDone
 from .history import History
 from .holds import Holds
 from .ledger import LedgerUnavailable
-from .metrics import CONTENT_TYPE
+from .metrics import CONTENT_TYPE, everyone
 from .peer import Peer, unix_name
 from .replaying import NotRead
-from .rights import Rights
+from .rights import NoSuchAgent, Rights
 from .routes import Caller, Right, Routes
 from .waiting import By
 from .web.calls import SignIns, facts_of
@@ -62,12 +62,12 @@ class Control:
         halt: Halt,
         history: History,
         is_guarded: Callable[[int], bool],
-        metrics: Callable[[], Awaitable[bytes]],
+        metrics: Callable[[Callable[[str], bool]], Awaitable[bytes]],
         restart: Callable[[bool, By, tuple[str, ...]], Awaitable[dict[str, Any]]],
         sign_ins: SignIns,
         rights: Rights,
     ) -> None:
-        """`metrics`: the exposition for Prometheus. `restart`: as `Restart.ask`."""
+        """`metrics`: as `Metrics.text`. `restart`: as `Restart.ask`."""
         self._status = status
         self._metrics = metrics
         self._restart = restart
@@ -120,7 +120,7 @@ class Control:
         """Answer ``GET /metrics``, and nothing else, to whoever connects to this address of the loopback. Raises OSError."""
 
         async def answer(_: web.Request) -> web.Response:
-            return exposition(await self._metrics())
+            return exposition(await self._metrics(everyone))
 
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_get("/metrics", answer)
@@ -198,7 +198,7 @@ class Control:
         return web.json_response(caller.within_sight(await self._status()))
 
     async def _get_metrics(self, request: web.Request, caller: Caller) -> web.Response:
-        return exposition(await self._metrics())
+        return exposition(await self._metrics(lambda agent: caller.sees(agent, "status")))
 
     async def _get_requests(self, request: web.Request, caller: Caller) -> web.Response:
         return web.json_response(caller.seen(self._holds.list(everything=request.query.get("all") == "1"), "requests"))
@@ -244,7 +244,8 @@ class Control:
 
     async def _do_restart(self, request: web.Request, caller: Caller) -> web.Response:
         policies = caller.insist(None, "restart the daemon")
-        return web.json_response(await self._restart(request.query.get("end_flows") == "1", caller.by, policies))
+        told = await self._restart(request.query.get("end_flows") == "1", caller.by, policies)
+        return web.json_response(caller.within_sight(told))
 
     async def _get_duties(self, request: web.Request, caller: Caller) -> web.Response:
         """Who has exercised which duties."""
@@ -252,13 +253,19 @@ class Control:
 
     async def _stop_agent(self, request: web.Request, caller: Caller) -> web.Response:
         agent, reason = await _halted(request)
-        policies = caller.insist(agent, "stop all agents" if agent is None else f"stop agent {agent}")
+        policies = self._may_halt("stop", agent, caller)
         return web.json_response(await self._halt.stop(agent, caller.by, policies, reason))
 
     async def _resume_agent(self, request: web.Request, caller: Caller) -> web.Response:
         agent, reason = await _halted(request)
-        policies = caller.insist(agent, "resume all agents" if agent is None else f"resume agent {agent}")
-        return web.json_response(await self._halt.resume(agent, caller.by, policies, reason))
+        policies = self._may_halt("resume", agent, caller)
+        return web.json_response(caller.within_sight(await self._halt.resume(agent, caller.by, policies, reason)))
+
+    def _may_halt(self, verb: str, agent: str | None, caller: Caller) -> tuple[str, ...]:
+        """The policies by which they may stop or resume the agent; None for all. Raises NotAllowed, NoSuchAgent."""
+        if agent is None:
+            return caller.insist(None, f"{verb} all agents")
+        return caller.insist_by_name(agent, f"{verb} agent {agent}", left=self._halt.stops.exactly(agent) is not None)
 
     async def _watch(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         """A line of JSON for each request as it is filed or decided; blank lines keep the connection alive."""

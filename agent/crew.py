@@ -35,6 +35,7 @@ from .flows import OpenFlow
 from .latency import Latency
 from .sandbox import seccomp
 from .sandbox.cage import Cage
+from .sight import ANY, About
 from .wording import Message
 
 PING_S = 1.0
@@ -332,10 +333,11 @@ class Crew:
 
     def problems(self) -> list[str]:
         """What is not fine, a sentence each."""
-        found = []
+        found: list[str] = []
         recent = [reason for at, reason in self.deaths if time.monotonic() - at < DEATHS_S]
         if len(recent) >= MANY_DEATHS:
-            found.append(f"{len(recent)} workers ended within a minute, the last one because {recent[-1]}")
+            ended = f"{len(recent)} workers ended within a minute"
+            found.append(About(f"{ended}, the last one because {recent[-1]}", ANY, ended))
         awake = sum(berth.responsive for berth in self.berths)
         if awake < self.wanted:
             found.append(f"only {awake} of {self.wanted} workers serve")

@@ -59,6 +59,7 @@ from .names.keeper import Keeper
 from .namespaces import Namespaces
 from .notify import Notifier
 from .open_log import open_log
+from .outbox import Outbox
 from .paths import Paths, attach_point
 from .powers import Powers
 from .predecessor import Predecessor, predecessor
@@ -75,6 +76,7 @@ from .s3 import shipped
 from .sealing import Sealing
 from .secrecy import Secrecy
 from .selftest import EVERY_S, SelfTest
+from .sight import for_anybody
 from .status import Status
 from .strays import Strays
 from .tending import tend
@@ -89,6 +91,8 @@ SWITCH_S = 0.0005
 """How long the log writer's thread keeps the GIL while a connection waits: Python's 5 ms are felt at each connect."""
 GRACE_S = 5.0
 """How long busy flows may go on after the daemon was told to stop."""
+ONLY_OBSERVED = "ONLY OBSERVED"
+"""In capitals, since what is only observed is not guarded."""
 
 
 def run(document: Document, lease: Lease | None = None) -> None:
@@ -195,7 +199,8 @@ class Daemon:
         restraint = await Restraint.open(paths, decider, wanted_workers(document), undo)
         faults, records = Faults(), Records(log)
         taken = left is not None
-        holds = open_holds(document, paths, records, users, decider, restraint.history, faults, undo, taken_over=taken)
+        outbox = await Outbox.open(paths.notices, undo) if document.channels else None
+        holds = open_holds(document, paths, records, users, decider, restraint.history, faults, outbox, undo, taken_over=taken)
         test = SelfTest(redirect, attach_point(document))
         record_start(log, document, policy, paths, left.details if left else ())
         journals = left.journals if left else ()
@@ -241,6 +246,7 @@ class Daemon:
         undo.callback(entrance.close)
         if left is not None:
             await left.take_up(workloads, crew, desk, holds, resources, entrance, namespaces)
+        holds.announcer.start()
         begin_names(names, redirect, attributor, vouching.standing, faults, undo)
         await crew.start(desk.handle, desk.closed)
         if left is not None:
@@ -325,10 +331,11 @@ class Daemon:
         return cls(paths, log, crew, entrance, reload, status, restart, control, faults)
 
     async def summary(self) -> str:
-        """What the service manager shows: whether the guard holds, and how much passes."""
+        """What the service manager shows to every user of this host: whether the guard holds, and how much passes."""
         facts = await self._status.facts()
         well = f"{len(facts['workloads'])} workloads, {facts['flows']['open']} flows"
-        return f"{facts['state']}{_observed(self._status.document)}: {'; '.join(facts['problems']) or well}"
+        observed = f", {len(facts['observed'])} {ONLY_OBSERVED}" if facts["observed"] else ""
+        return f"{facts['state']}{observed}: {'; '.join(for_anybody(facts['problems'])) or well}"
 
     async def stop(self, reason: str) -> None:
         """Stop in order: no new flows, held operations withdrawn, busy flows get `GRACE_S`, then the log is closed."""
@@ -342,9 +349,8 @@ class Daemon:
 
 
 def _observed(document: Document) -> str:
-    """In capitals, since what is only observed is not guarded."""
     names = modes.observed(document)
-    return f", {len(names)} ONLY OBSERVED ({', '.join(names)})" if names else ""
+    return f", {len(names)} {ONLY_OBSERVED} ({', '.join(names)})" if names else ""
 
 
 def _who(document: Document) -> tuple[Workloads, Users]:

@@ -60,7 +60,7 @@ class GrantRoutes:
         except msgspec.DecodeError as error:
             raise web.HTTPBadRequest(reason=f"the body is no grant: {error}") from None
         self._name(caller.by)
-        return web.json_response(grant_facts(self._granting.issue(wanted, caller.by), time.time()))
+        return web.json_response(grant_facts(self._granting.issue(wanted, caller.by, caller.known), time.time()))
 
     async def _endorse(self, request: web.Request, caller: Caller) -> web.Response:
         grant = self._grant(request, caller)

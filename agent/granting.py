@@ -7,7 +7,7 @@ the use. Whether the issuers' approval still counts is asked anew at every use, 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -70,15 +70,15 @@ class Granting:
 
     # -- what users do --------------------------------------------------------------------------------------------------------
 
-    def issue(self, wanted: Wanted, by: By) -> Grant:
-        """A grant for a statement that nobody has held yet. Raises NotAllowed, BookFull, LedgerUnavailable."""
-        document, user = self._decider.policy.document, by.user
-        for name, known, what in (
-            (wanted.agent, document.agents, "agent"),
-            (wanted.resource, document.resources, "resource"),
-        ):
-            if name not in known:
-                raise NotAllowed(f"There is no {what} {name}; there is {', '.join(sorted(known)) or 'none'}.")
+    def issue(self, wanted: Wanted, by: By, known: Callable[[], Sequence[str]]) -> Grant:
+        """A grant for a statement that nobody has held yet. Raises NotAllowed, BookFull, LedgerUnavailable.
+
+        `known`: the agents that the user may know of. Another one, if they may not issue this to it, is answered as one that is
+        not there.
+        """
+        resources, user = self._decider.policy.document.resources, by.user
+        if wanted.resource not in resources:
+            raise _nothing("resource", wanted.resource, resources)
         place = (wanted.agent, wanted.resource, wanted.database, wanted.user, wanted.search_path)
         if wanted.shape:
             form = shape(wanted.statement)
@@ -109,8 +109,9 @@ class Granting:
             left=wanted.uses,
         )
         self._check_terms(grant, now)
-        groups = self._groups(user, by.groups)
-        answer = self._approvers.may_issue_any(user, groups, grant.agent, grant.resource, grant.terms)
+        answer = self._may_stand(grant, by)
+        if not answer.allowed and grant.agent not in (agents := known()):
+            raise _nothing("agent", grant.agent, agents)
         self._insist(answer, user, f"issue this grant to {grant.agent} on {grant.resource}")
         return self.put(grant, by)
 
@@ -324,6 +325,10 @@ class Granting:
         )
         if not self._records.note(0, issued):
             raise NotAllowed(f"It can't be put on record: {self._records.failure}")
+
+
+def _nothing(what: str, name: str, known: Iterable[str]) -> NotAllowed:
+    return NotAllowed(f"There is no {what} {name}; there is {', '.join(sorted(known)) or 'none'}.")
 
 
 def _vouched(by: By) -> Vouched:

@@ -62,6 +62,11 @@ class Grants:
         self._ledger = ledger
         self._max_open = max_open
 
+    @property
+    def changes(self) -> int:
+        """A number that grows whenever a grant changes (and when a ticket does, which are in the same store)."""
+        return self._ledger.changes
+
     def new_id(self) -> str:
         """One that no grant has."""
         while True:

@@ -13,7 +13,6 @@ import time
 from typing import Any
 
 from ..policy.decide import Decider
-from ..policy.strict import suggest
 from ..recorder import entry
 from ..recorder.durable import LogUnavailable
 from ..recorder.log import Log
@@ -24,6 +23,7 @@ from .flows import OpenFlow
 from .holds import Holds
 from .ledger import LedgerUnavailable
 from .rights import named
+from .sight import About
 from .stops import ALL, Stop, Stops
 from .waiting import By
 from .wording import cut
@@ -34,10 +34,6 @@ CANCEL_S = 0.3
 END_S = 0.6
 """How long a worker has to end the flows."""
 MAX_REASON = 1000
-
-
-class NoSuchAgent(Exception):
-    """The configuration has none of that name, and none of that name is stopped."""
 
 
 class NotDone(Exception):
@@ -58,10 +54,9 @@ class Halt:
     async def stop(self, agent: str | None, by: By, policies: tuple[str, ...], reason: str) -> dict[str, Any]:
         """Stop an agent; None for all. Returns once nothing of its is open any more.
 
-        `policies`: those that permit it to them. Raises NoSuchAgent, NotDone.
+        `policies`: those that permit it to them. Raises NotDone.
         """
-        user = named(by)
-        name = self._known(agent)
+        user, name = named(by), ALL if agent is None else agent
         ending = self._flows(agent)
         # In force from here on, before anything is awaited.
         writing = asyncio.ensure_future(self.stops.add(Stop(name, user, time.time(), reason[:MAX_REASON])))
@@ -87,9 +82,8 @@ class Halt:
         return {"agent": name, "flows": len(ending), "says": str(kept)}
 
     async def resume(self, agent: str | None, by: By, policies: tuple[str, ...], reason: str) -> dict[str, Any]:
-        """Lift a stop; None for that of all agents. Raises NoSuchAgent, NotDone."""
-        user = named(by)
-        name = self._known(agent)
+        """Lift a stop; None for that of all agents. `still`: the stops that hold beside it. Raises NotDone."""
+        user, name = named(by), ALL if agent is None else agent
         stop = self.stops.exactly(name)
         if stop is None:
             whole = self.stops.exactly(ALL)
@@ -112,7 +106,7 @@ class Halt:
             await self.stops.lift(name)
         except (LogUnavailable, LedgerUnavailable) as error:
             raise NotDone(f"the stop holds, lifting it could not be kept: {error}") from None
-        still = [str(one) for one in self._still(name)]
+        still = [About(str(one), [one.agent]) for one in self._still(name)]
         return {"agent": name, "says": str(stop), "still": still}
 
     def _still(self, name: str) -> list[Stop]:
@@ -121,14 +115,6 @@ class Halt:
             whole = self.stops.exactly(ALL)
             return [whole] if whole is not None else []
         return [stop for agent in self._decider.policy.document.agents if (stop := self.stops.exactly(agent)) is not None]
-
-    def _known(self, agent: str | None) -> str:
-        if agent is None:
-            return ALL
-        agents = self._decider.policy.document.agents
-        if agent not in agents and self.stops.exactly(agent) is None:
-            raise NoSuchAgent(f'there is no agent "{agent}"{suggest(agent, agents)}')
-        return agent
 
     def _flows(self, agent: str | None) -> list[OpenFlow]:
         return [flow for flow in self._crew.flows if agent is None or flow.agent == agent]
@@ -145,7 +131,8 @@ class Halt:
         while (open_flows := [flow for flow in ending if flow.id in flow.berth.flows]) and time.monotonic() < until:
             await asyncio.sleep(0.01)
         for berth in {flow.berth for flow in open_flows}:
-            berth.kill(f"it did not end flows although {reason}")
+            # Not whose: it is told of the other flows that it carries, too.
+            berth.kill("it did not end flows of what was stopped")
         for task in telling:
             task.cancel()  # a server that is not reached by now runs what it runs to its end
         await asyncio.gather(*telling, return_exceptions=True)

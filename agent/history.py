@@ -55,6 +55,8 @@ class History:
     def __init__(self, store: Store, decider: Decider) -> None:
         self._store = store
         self._decider = decider
+        self.changes = 0
+        """A number that grows whenever something is exercised."""
 
     async def exercise(self, deed: Deed) -> Refusal | None:
         """Have the deed on record if it is allowed; None when it is there. Never raises for a ledger that can't be written."""
@@ -65,7 +67,9 @@ class History:
                 return Refusal(f'the configuration has no duty "{duty}"{known}', "Try again: the policy has just changed.")
         exclusions = dict(document.exclusions)
         try:
-            return await self._store.do(lambda ledger: _exercise(ledger, exclusions, deed))
+            refusal = await self._store.do(lambda ledger: _exercise(ledger, exclusions, deed))
+            self.changes += refusal is None
+            return refusal
         except LedgerUnavailable as error:
             why = f"the duties that this exercises can't be kept on disk, so it is refused: {error}"
             return Refusal(why, "The disk of hostguard's state_dir must be writable.")
@@ -132,7 +136,7 @@ def _same(exclusion: Exclusion, one: str, other: str) -> bool:
 
 def _found(ledger: Ledger, exclusion: Exclusion, subject: str, duty: str, thing: str, now: float) -> tuple[Any, ...] | None:
     """The latest row by which the subject has exercised the other duty, where that counts."""
-    query = "SELECT object, at, agent, flow, operation FROM exercise WHERE subject = ? AND duty = ?"
+    query = "SELECT object, at, flow, operation FROM exercise WHERE subject = ? AND duty = ?"
     values: list[str | float] = [subject, duty]
     if exclusion.within == "object" and thing != ANY:
         query, values = query + " AND object IN (?, ?)", [*values, thing, ANY]
@@ -143,9 +147,10 @@ def _found(ledger: Ledger, exclusion: Exclusion, subject: str, duty: str, thing:
 
 
 def _told(duty: str, row: Iterable[Any]) -> str:
-    thing, at, agent, flow, operation = row
+    # Not whose: who hears it, be it another agent of the same owner, may not look at every agent.
+    thing, at, flow, operation = row
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
-    return f'has taken part in "{duty}" on {shown(thing)} at {when} (agent {agent}, flow {flow}, operation {operation})'
+    return f'has taken part in "{duty}" on {shown(thing)} at {when} (flow {flow}, operation {operation})'
 
 
 def _refusal(name: str, exclusion: Exclusion, subject: str, duty: str, thing: str, why: str) -> Refusal:

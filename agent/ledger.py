@@ -36,6 +36,8 @@ class Ledger:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
+        self.changes = 0
+        """How many transactions were written since it was opened."""
         self._connection = connection
 
     @classmethod
@@ -73,6 +75,7 @@ class Ledger:
             try:
                 yield connection
                 connection.execute("COMMIT")
+                self.changes += 1
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")

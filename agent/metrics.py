@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -36,12 +36,16 @@ class Metrics(Collector):
         self._syncs = syncs
         self._facts: dict[str, Any] = {}
         """Of ``hostguard status``, as they are now."""
+        self._sees: Callable[[str], bool] = everyone
+        """Whom whoever asks may look at."""
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
-    async def text(self) -> bytes:
-        """The exposition; `CONTENT_TYPE` is what it is."""
-        self._facts = await self._status.facts()
+    async def text(self, sees: Callable[[str], bool]) -> bytes:
+        """The exposition for somebody who `sees` some agents; `CONTENT_TYPE` is what it is."""
+        facts = await self._status.facts()
+        # Nothing is awaited from here on.
+        self._facts, self._sees = facts, sees
         return generate_latest(self._registry)
 
     def describe(self) -> list[Metric]:
@@ -77,7 +81,8 @@ class Metrics(Collector):
             "hostguard_denied", "What guarded processes tried past the loop.", labels=["workload", "road"]
         )
         for told in facts["denied"]["workloads"]:
-            denied.add_metric([told["workload"], told["road"]], told["times"])
+            if not told["agent"] or self._sees(told["agent"]):
+                denied.add_metric([told["workload"], told["road"]], told["times"])
         yield denied
 
     def _flows(self, facts: dict[str, Any]) -> Iterator[Metric]:
@@ -86,7 +91,8 @@ class Metrics(Collector):
         yield CounterMetricFamily("hostguard_flows_refused", "Connections that did not become flows.", facts["flows"]["refused"])
         only = GaugeMetricFamily("hostguard_workload_observed", "1 for a workload that is only observed.", labels=["workload"])
         for workload in facts["workloads"]:
-            only.add_metric([workload["name"]], workload["mode"] == "observe")
+            if self._sees(workload["agent"]):
+                only.add_metric([workload["name"]], workload["mode"] == "observe")
         yield only
         yield GaugeMetricFamily("hostguard_workers", "Workers that serve.", sum(w["ready"] for w in facts["workers"]["running"]))
         yield CounterMetricFamily("hostguard_workers_ended", "Workers that ended and were replaced.", facts["workers"]["ended"])
@@ -101,6 +107,11 @@ class Metrics(Collector):
         for fault, count in self._faults.counts.items():
             faults.add_metric([fault], count)
         yield faults
+
+
+def everyone(_: str) -> bool:
+    """For who may look at all agents, and for whoever may read it all."""
+    return True
 
 
 def _names(names: dict[str, Any]) -> Iterator[Metric]:

@@ -88,6 +88,11 @@ class Paths:
         return self.state / "grants.sqlite"
 
     @property
+    def notices(self) -> Path:
+        """Notices that no channel has taken yet (`outbox`)."""
+        return self.state / "notices.sqlite"
+
+    @property
     def held(self) -> Path:
         """What is long about requests that wait."""
         return self.state / "held"

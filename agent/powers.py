@@ -48,6 +48,7 @@ class Powers:
             "pid": process.pid,
             "comm": process.comm,
             "workload": rules[process.workload - 1].name if known else "",
+            "agent": rules[process.workload - 1].agent if known else "",
             "root": process.root,
             "capabilities": list(process.capabilities),
             "remedy": remedy(process),

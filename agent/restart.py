@@ -38,6 +38,7 @@ from .preflight import Finding, ask
 from .resources import Resources
 from .rights import named
 from .selftest import SelfTest
+from .sight import ANY, About
 from .speech import speech
 from .strays import Strays
 from .verifier.service import Vouching
@@ -113,7 +114,7 @@ class Restart:
             flows = self._parts.crew.count
             if self.failure:
                 print(f"restart refused: {self.failure}", flush=True)
-                return {"refused": self.failure}
+                return {"refused": About(self.failure, ANY, "it can't be done; the daemon's own output says why")}
             self._end_flows, self._by, self._policies = ends, by, policies
             self.wanted.set()
             # The successor has a broker of its own; what this one's carries ends with it.

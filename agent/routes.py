@@ -12,6 +12,7 @@ from ..policy.asks import Answer
 from ..policy.requests import NotAllowed
 from .client import LEFT_OUT
 from .rights import Rights, named
+from .sight import within_sight
 from .waiting import By
 
 OPEN = "open"
@@ -41,9 +42,15 @@ class Caller:
 
     def insist(self, agent: str | None, doing: str, **context: str | bool) -> tuple[str, ...]:
         """That they may do to the agent, or the host, what this call is for. Raises NotAllowed."""
+        return self.rights.insist(self.by, self._right.action, agent, doing, **self._with_word(context))
+
+    def insist_by_name(self, agent: str, doing: str, *, left: bool = False) -> tuple[str, ...]:
+        """The same of an agent that they have named. Raises NotAllowed, NoSuchAgent; as `Rights.insist_by_name`."""
+        return self.rights.insist_by_name(self.by, self._right.action, agent, doing, left=left, **self._with_word({}))
+
+    def _with_word(self, context: dict[str, str | bool]) -> dict[str, str | bool]:
         word = {"look": "what", "operate": "verb"}.get(self._right.action)
-        more = {word: self._right.word, **context} if word else context
-        return self.rights.insist(self.by, self._right.action, agent, doing, **more)
+        return {word: self._right.word, **context} if word else context
 
     @property
     def name(self) -> str:
@@ -58,6 +65,10 @@ class Caller:
     def may_at_all(self) -> bool:
         """Whether there is anything that they could be permitted by this right."""
         return self.rights.could(self.by, self._right.action)
+
+    def known(self) -> list[str]:
+        """The agents whose names they may be told."""
+        return self.rights.known_to(self.by)
 
     def sees(self, agent: str, what: str) -> bool:
         """Whether they may look at this of the agent's."""
@@ -74,19 +85,27 @@ class Caller:
         return found
 
     def within_sight(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """A status without what it tells of agents that they may not look at."""
+        """A status without what it tells of agents that they may not look at; what is left out of lists is counted."""
         return {name: self._within_sight(value) for name, value in facts.items()}
 
     def _within_sight(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return within_sight(value, self._sees_status) or ""
         if isinstance(value, dict):
             return self.within_sight(value)
         if not isinstance(value, list | tuple):
             return value
-        rows = [
-            each for each in value if not isinstance(each, dict) or not each.get("agent") or self.sees(each["agent"], "status")
-        ]
+        rows = [self._within_sight(row) for row in value if self._is_within_sight(row)]
         self.left_out += len(value) - len(rows)
-        return [self._within_sight(each) for each in rows]
+        return rows
+
+    def _is_within_sight(self, row: Any) -> bool:
+        if isinstance(row, str):
+            return within_sight(row, self._sees_status) is not None
+        return not isinstance(row, dict) or not row.get("agent") or self._sees_status(row["agent"])
+
+    def _sees_status(self, agent: str | None) -> bool:
+        return self.sees(agent, "status") if agent is not None else self.rights.sees_all(self.by, "status")
 
 
 Handler = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]

@@ -15,6 +15,7 @@ from typing import Any
 from ..kernel.enrol import guarded_processes
 from ..kernel.errors import KernelError
 from ..kernel.loader import Redirect
+from ..policy.credentials import agent_of
 from ..policy.decide import Decider
 from ..policy.document import Document
 from ..policy.workloads import workload_text
@@ -39,6 +40,7 @@ from .retention import Retention
 from .sealing import Sealing
 from .secrecy import Secrecy
 from .selftest import SelfTest
+from .sight import ANY, About
 from .strays import Strays
 from .trust import link_facts
 from .verifier.service import Vouching
@@ -138,7 +140,7 @@ class Status:
         return {
             "state": "degraded" if problems else "guarding",
             "problems": problems,
-            "observed": observed(document),
+            "observed": [About(name, [document.workloads[name].agent]) for name in observed(document)],
             "version": version("hostguard"),
             "pid": os.getpid(),
             "config": document.file,
@@ -185,15 +187,17 @@ class Status:
             "log": self._log(),
             "shipped": shipped,
             "kernel": self._redirect.counters(),
-            "faults": list(self._faults.latest),
+            "faults": [_told(fault) for fault in self._faults.latest],
         }
 
     def _identity_problems(self) -> list[str]:
         enrolment = self._enrolment
-        found = [f"a cgroup can't be filed, its processes are refused: {enrolment.failure}"] if enrolment.failure else []
+        unfiled = "a cgroup can't be filed, its processes are refused"
+        found: list[str] = [About(f"{unfiled}: {enrolment.failure}", ANY, unfiled)] if enrolment.failure else []
         if enrolment.pending:
             path, reason = next(iter(enrolment.pending.items()))
-            found.append(f"{len(enrolment.pending)} cgroups wait and are refused: {path}: {reason}")
+            waiting = f"{len(enrolment.pending)} cgroups wait and are refused"
+            found.append(About(f"{waiting}: {path}: {reason}", ANY, waiting))
         return found + [f"network namespace {n['inode']}: {n['problem']}" for n in self._namespaces.facts() if n["problem"]]
 
     def _name_problems(self) -> list[str]:
@@ -211,8 +215,9 @@ class Status:
             return ["the broker is not running: nobody can log in with a credential"]
         told = broker.told
         found = [f"certificates can't be made: {told.failure}"] if told is not None and told.failure else []
-        if told is not None:
-            found += [f"the secret of credential {s.variant} can't be read: {s.failure}" for s in told.secrets if s.failure]
+        for secret in (each for each in told.secrets if each.failure) if told is not None else ():
+            unread = f"the secret of credential {secret.variant} can't be read: {secret.failure}"
+            found.append(About(unread, [agent_of(secret.variant)]))
         return [*found, trust.failure] if trust.failure else found
 
     def _log(self) -> dict[str, Any]:
@@ -274,9 +279,10 @@ class Status:
         ]
 
     def _problems(self, hooks: list[dict[str, Any]], workloads: list[dict[str, Any]]) -> list[str]:
-        found = [f"hook {hook['name']} is not attached: {hook['detail']}" for hook in hooks if not hook["attached"]]
-        found += [f"workload {w['name']} is not guarded: {w['problem']}" for w in workloads if not w["guarded"]]
-        found += [stop["says"] for stop in self._restraint.stops.facts()]
+        found: list[str] = [f"hook {hook['name']} is not attached: {hook['detail']}" for hook in hooks if not hook["attached"]]
+        unguarded = [workload for workload in workloads if not workload["guarded"]]
+        found += [About(f"workload {w['name']} is not guarded: {w['problem']}", [w["agent"]]) for w in unguarded]
+        found += [About(stop["says"], [stop["agent"]]) for stop in self._restraint.stops.facts()]
         found += self._identity_problems()
         if self._test.failure:
             found.append(f"self-test: {self._test.failure}")
@@ -291,7 +297,8 @@ class Status:
         if self._lookout.failure:
             found.append(f"what the hooks refuse can't be read, it is only counted: {self._lookout.failure}")
         if self._reload.failure:
-            found.append(f"the last reload was refused, the configuration before it is in force: {self._reload.failure}")
+            refused = "the last reload was refused, the configuration before it is in force"
+            found.append(About(f"{refused}: {self._reload.failure}", ANY, refused))
         found += self._name_problems()
         found += self._broker_problems()
         found += self._vouching.problems()
@@ -308,9 +315,18 @@ class Status:
         if self._retention.stuck:
             found.append(f"retention waits for shipping, the disk fills up meanwhile: {self._retention.waiting}")
         found += [f"witness {w['name']} did not take the log's head: {w['failure']}" for w in log["witnesses"] if w["failure"]]
+        if self._holds.announcer.failure:
+            found.append(f"notices to channels are told, but would not outlive this daemon: {self._holds.announcer.failure}")
         found += self._crew.problems()
-        found += self._faults.stopped
+        found += [About(text, ANY, "something that goes on all the time has ended by an error") for text in self._faults.stopped]
         recent = self._faults.internal_since(time.time() - NEWS_S)
         if recent:
-            found.append(f"{len(recent)} flows ended by an internal error in the last hour: {recent[-1]['reason']}")
+            ended = f"{len(recent)} flows ended by an internal error in the last hour"
+            last = recent[-1]
+            found.append(About(f"{ended}: {last['reason']}", [last["agent"]] if last["agent"] else ANY, ended))
         return found
+
+
+def _told(fault: dict[str, Any]) -> dict[str, Any]:
+    """A fault as it may be told. One that is no agent's may be about any, as what an exception says."""
+    return fault if fault["agent"] else {**fault, "reason": About(fault["reason"], ANY)}

@@ -14,11 +14,12 @@ from .faults import Faults
 def tend(undo: AsyncExitStack, faults: Faults, *works: Coroutine[Any, Any, None]) -> None:
     """Run these until `undo`. One that an error ends is told by ``status``, which stays red: nothing does it any more."""
     for work in works:
-        task = asyncio.ensure_future(_tended(work, faults))
+        task = asyncio.ensure_future(tended(work, faults))
         undo.callback(task.cancel)
 
 
-async def _tended(work: Coroutine[Any, Any, None], faults: Faults) -> None:
+async def tended(work: Coroutine[Any, Any, None], faults: Faults) -> None:
+    """Run it; as `tend`, for who ends it himself."""
     try:
         await work
     except Exception as error:  # the supervising handler of works that nobody waits for

@@ -308,6 +308,11 @@ class RequestBook:
         """Those that wait for an answer, oldest first."""
         return [r for r in self._live_requests() if r.state is State.PENDING]
 
+    def waits(self, request_id: str) -> bool:
+        """Whether it is there, and waits for an answer."""
+        request = self._requests.get(request_id)
+        return request is not None and request.state is State.PENDING
+
     def _live_requests(self) -> Sequence[Request]:
         return [self._requests[name] for name in self._live]
 

@@ -90,6 +90,11 @@ def variants(name: str, credential: Credential) -> list[Chosen]:
     return found
 
 
+def agent_of(variant: str) -> str:
+    """The agent whose own variant of a credential it is; empty where it is a role's, or nobody's in particular."""
+    return next(iter(variant.split("/agents/", 1)[1:]), "")
+
+
 def login_of(tables: Tables, resource: str, agent: str, roles: Collection[str]) -> Chosen | None:
     """The credential for a connection of this agent; None where its own login passes through."""
     name = tables.resources[resource].credential

@@ -22,7 +22,9 @@ HOST = "this"
 """Id of the one entity of type Host, which stands for all agents."""
 VERBS = frozenset(["stop", "resume", "restart", "revoke_grant", "withdraw", "revoke_identity", "follow_identity"])
 """What ``context.verb`` of `operate` can be."""
-SIGHTS = frozenset(["requests", "grants", "identities", "history", "status", "metrics", "duties"])
+OF_AGENTS = frozenset(["requests", "grants", "identities", "history", "status"])
+"""What of an agent one can `look` at."""
+SIGHTS = OF_AGENTS | {"metrics", "duties"}
 """What ``context.what`` of `look` can be."""
 USERS_OWN = frozenset(["operate", "look", "replay"])
 """The actions that are asked here."""

@@ -182,7 +182,7 @@ class House:
         async def play() -> None:
             history = (await Restraint.open(paths, self.decider, 1, self._undo)).history
             self.holds = open_holds(
-                self.document, paths, self.records, users, self.decider, history, self.faults, self._undo, taken_over=False  # type: ignore[arg-type]
+                self.document, paths, self.records, users, self.decider, history, self.faults, None, self._undo, taken_over=False  # type: ignore[arg-type]
             )  # fmt: skip
 
         self.loop.run_until_complete(play())

@@ -122,7 +122,7 @@ class Races(RuleBasedStateMachine):
             shape=shape,
         )
         try:
-            self.house.holds.granting.issue(wanted, By(user, holding.UIDS[user]))
+            self.house.holds.granting.issue(wanted, By(user, holding.UIDS[user]), lambda: [holding.AGENT])
         except RequestError:
             assert user in ("alice", "carol")
         else:

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from ...policy.credential_sections import ServerTls
-from ...policy.credentials import is_certified, reference, variants
+from ...policy.credentials import agent_of, is_certified, reference, variants
 from ...policy.document import Document
 from ..authority.bundle import BUNDLES
 from ..authority.names import names_of, names_of_web
@@ -145,7 +145,7 @@ class Keeper(Kept):
             "missing": list(self.applied.missing) if self.applied else [],
             "ended": self.ended,
             "failure": told.failure if told else "",
-            "secrets": [msgspec.to_builtins(secret) for secret in told.secrets] if told else [],
+            "secrets": [{**msgspec.to_builtins(s), "agent": agent_of(s.variant)} for s in told.secrets] if told else [],
             "authorities": [{"signs": each.signs, "ends_at": each.ends_at} for each in self.authorities],
             "leaves": {leaf.resource: leaf.until for leaf in self.leaves},
         }

@@ -59,7 +59,7 @@ class Calls:
         """``hostguard exec`` has made a cgroup, for whose processes the token in a file is."""
         match await _body(request):
             case {"agent": str(agent), "issuer": str(issuer), "cgroup": str(cgroup), "token_file": str(file)}:
-                caller.insist(agent, f"have a token's file followed for agent {agent}")
+                caller.insist_by_name(agent, f"have a token's file followed for agent {agent}")
                 try:
                     error = await self._vouching.follow(agent, issuer, Path(cgroup), file)
                 except (KernelError, ValueError) as failure:
@@ -71,7 +71,7 @@ class Calls:
         """What is revoked of an agent's, by all issuers or one."""
         match await _body(request):
             case {"agent": str(agent), "issuer": str() | None as issuer}:
-                policies = caller.insist(agent, f"revoke tokens of agent {agent}")
+                policies = caller.insist_by_name(agent, f"revoke tokens of agent {agent}")
                 chosen = _chosen(list(self._vouching.bindings), agent, issuer)
                 try:
                     self._vouching.revoke(chosen, caller.by, policies)

@@ -24,6 +24,7 @@ from ..child import Child
 from ..ledger import LedgerUnavailable
 from ..records import Records
 from ..rights import named
+from ..sight import About
 from ..waiting import By
 from . import messages
 from .bindings import ALL, Binding, Bindings, How, Standing, binding_facts, not_the_one
@@ -356,7 +357,7 @@ class Vouching:
         found += [f"the keys of issuer {each.issuer} can't be fetched: {each.fault}" for each in told if each.fault]
         for key in self._wanted():
             if self.bindings.get(key) is None:
-                found.append(self.bindings.why_not(key[0], key[1], (key[2],)))
+                found.append(About(self.bindings.why_not(key[0], key[1], (key[2],)), [key[0]]))
         return found
 
     def _work(self, work: Coroutine[None, None, None]) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from ...policy.decide import Decider
 from ...policy.grants import Grant, NotThere, UnknownGrant
 from ...policy.requests import AlreadyDecided, BookFull, NotAllowed, RequestError, UnknownRequest
 from ..drawing import Drawing, NotDrawn
@@ -42,15 +41,12 @@ MAX_HISTORY = 500
 class Answers:
     """To all sessions of one daemon."""
 
-    def __init__(
-        self, sessions: Sessions, holds: Holds, history: History, drawing: Drawing, rights: Rights, decider: Decider
-    ) -> None:
+    def __init__(self, sessions: Sessions, holds: Holds, history: History, drawing: Drawing, rights: Rights) -> None:
         self._sessions = sessions
         self._holds = holds
         self._history = history
         self._drawing = drawing
         self._rights = rights
-        self._decider = decider
 
     async def told(self, asked: Asked) -> messages.Told:
         """What is said to one call."""
@@ -137,7 +133,7 @@ class Answers:
         """The matrix, for who may look at every agent in it: a user's conflict names the agents by which they have it."""
         self._rights.insist(by, "look", None, "look at who could exercise which duties", what="duties")
         table, failure = None, ""
-        if all(self._rights.sees(by, agent, "history") for agent in self._decider.policy.document.agents):
+        if self._rights.sees_all(by, "history"):
             try:
                 table = await self._drawing.get(DRAW_S)
             except NotDrawn as error:

@@ -48,6 +48,8 @@ FIGURES_S = 1.0
 DEVICE_S = 30.0
 NO_SOCKET = -1
 WATCH_PING_S = 60.0
+PAGES_S = 1.0
+"""How often it is told of what other pages list: grants may be used many times a second."""
 
 LookUp = Callable[[str], Awaitable[Sequence[str]]]
 
@@ -80,6 +82,7 @@ class Keeper(Kept):
         self._document = document
         self._decider = decider
         self._holds = holds
+        self._history = history
         self._records = records
         self._leaves = leaves
         self._look_up = look_up
@@ -93,7 +96,7 @@ class Keeper(Kept):
         self._listener = listener if document.web.address else None
         self.sessions = Sessions(document.web.session_s, lambda user: user in decider.policy.document.users)
         self.drawing = Drawing(decider)
-        self._answers = Answers(self.sessions, holds, history, self.drawing, rights, decider)
+        self._answers = Answers(self.sessions, holds, history, self.drawing, rights)
         self.figures: messages.Figures | None = None
         """The last that it told."""
         self.failure = ""
@@ -129,11 +132,12 @@ class Keeper(Kept):
 
     async def run(self) -> None:
         """Have one, another one when it ends; runs until cancelled, and takes it along then."""
-        watching = asyncio.create_task(self._watch_requests())
+        watching = [asyncio.create_task(work) for work in (self._watch_requests(), self._watch_pages())]
         try:
             await super().run()
         finally:
-            watching.cancel()
+            for task in watching:
+                task.cancel()
 
     def _descriptors(self) -> list[int]:
         return [] if self._listener is None else [self._listener.fileno()]
@@ -197,6 +201,20 @@ class Keeper(Kept):
                         if event is not None and self.ready.is_set():
                             self._say(messages.Changed(event["id"], event["state"]))
             await asyncio.sleep(1.0)
+
+    async def _watch_pages(self) -> None:
+        """Tell it which of the other pages list something else than before."""
+        before = self._changes()
+        while True:
+            await asyncio.sleep(PAGES_S)
+            now = self._changes()
+            for page, count in now.items():
+                if count != before[page] and self.ready.is_set():
+                    self._say(messages.Renewed(page))
+            before = now
+
+    def _changes(self) -> dict[str, int]:
+        return {"grants": self._holds.granting.grants.changes, "duties": self._history.changes}
 
     async def facts(self) -> dict[str, Any]:
         """For ``status``: as the process tells now, or told last."""

@@ -91,6 +91,12 @@ class Changed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     state: str
 
 
+class Renewed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
+    """What one of the other pages lists has changed."""
+
+    page: str
+
+
 class Found(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     """The answer to `LookUp`."""
 
@@ -242,7 +248,7 @@ class Crashed(Message, frozen=True, forbid_unknown_fields=True, tag=True):
     error: Text
 
 
-ToWeb = Begin | Certificate | Entered | Told | Changed | Found | BeginDevice | AskDevice | Ping
+ToWeb = Begin | Certificate | Entered | Told | Changed | Renewed | Found | BeginDevice | AskDevice | Ping
 FromWeb = Ready | Enter | Leave | Ask | Answer | OnGrant | DeviceBegun | DeviceAsked | LookUp | Pong | Crashed
 
 _encoder = msgspec.msgpack.Encoder()

@@ -90,7 +90,7 @@ class Serving(Caged):
                 self._work(self._begin(message))
             case messages.Certificate(pem):
                 self._certify(pem)
-            case messages.Changed():
+            case messages.Changed() | messages.Renewed():
                 if self._server is not None:
                     self._server.changed(message)
             case messages.BeginDevice(number, name):

@@ -20,7 +20,7 @@ from .forms import MAX_REASON, TERMS, said_in
 from .limits import Limits, Rate, caller_of
 from .line import Line, Reply
 from .manners import Manners
-from .messages import Changed, Figures
+from .messages import Changed, Figures, Renewed
 from .signing import Begun, Nobody, NotSignedIn, Person, Provider, Signing, csrf, hashed, token
 from .statement import show
 from .views import STATIC, Views
@@ -75,6 +75,8 @@ class Server:
         app.router.add_post("/grants/{id}", self._on_grant)
         app.router.add_get("/duties", self._duties)
         app.router.add_get("/parts/{part:inbox|history}", self._part)
+        app.router.add_get("/parts/grants", self._grants_part)
+        app.router.add_get("/parts/duties", self._duties_part)
         app.router.add_get("/parts/requests/{id}", self._request_part)
         app.router.add_get("/events", self._events)
         app.router.add_get("/sign-in", self._sign_in)
@@ -85,8 +87,8 @@ class Server:
         app.router.add_get("/static/{name}", self._static)
         return app
 
-    def changed(self, changed: Changed) -> None:
-        """A request has changed."""
+    def changed(self, changed: Changed | Renewed) -> None:
+        """A request has changed, or what another page lists."""
         self._watching.tell(changed)
 
     def figures(self) -> Figures:
@@ -147,12 +149,24 @@ class Server:
         )
 
     async def _grants(self, request: web.Request) -> web.Response:
-        reply = await self._line.ask("grants", hashed(_secret(request)))
+        return await self._all(request, "grants", "grants.html")
+
+    async def _grants_part(self, request: web.Request) -> web.Response:
+        return await self._all(request, "grants", "grants-list.html")
+
+    async def _duties_part(self, request: web.Request) -> web.Response:
+        return await self._all(request, "duties", "duties-history.html")
+
+    async def _all(self, request: web.Request, what: str, template: str) -> web.Response:
+        reply = await self._line.ask(what, hashed(_secret(request)))
         if reply.status == 401:
             return self._unknown(request)
         if reply.status != 200:
             return self._refused(reply.status, reply.error)
-        return self._page("grants.html", request, reply, **reply.body)
+        response = self._page(template, request, reply, **reply.body)
+        if template == "duties.html" and reply.body["table"] is None and not reply.body["failure"]:
+            response.headers["Refresh"] = str(AGAIN_S)
+        return response
 
     async def _grant(self, request: web.Request) -> web.Response:
         return await self._one_grant(request)
@@ -166,15 +180,7 @@ class Server:
         return self._page("grant.html", request, reply, status=status, facts=reply.body, error=error)
 
     async def _duties(self, request: web.Request) -> web.Response:
-        reply = await self._line.ask("duties", hashed(_secret(request)))
-        if reply.status == 401:
-            return self._unknown(request)
-        if reply.status != 200:
-            return self._refused(reply.status, reply.error)
-        response = self._page("duties.html", request, reply, **reply.body)
-        if reply.body["table"] is None and not reply.body["failure"]:
-            response.headers["Refresh"] = str(AGAIN_S)
-        return response
+        return await self._all(request, "duties", "duties.html")
 
     def _page(self, template: str, request: web.Request, reply: Reply, status: int = 200, **values: Any) -> web.Response:
         text = self._views.render(

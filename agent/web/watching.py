@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from .messages import Changed
+from .messages import Changed, Renewed
 
 MAX_WATCHING = 256
 MAX_OF_SESSION = 6
@@ -23,14 +23,14 @@ class Watching:
     """All of them, bounded; one that does not keep up is cut off, and comes back by itself."""
 
     def __init__(self) -> None:
-        self._queues: dict[asyncio.Queue[Changed], str] = {}
+        self._queues: dict[asyncio.Queue[Changed | Renewed], str] = {}
         """To the session's key."""
 
     def __len__(self) -> int:
         return len(self._queues)
 
-    def tell(self, changed: Changed) -> None:
-        """A request has changed."""
+    def tell(self, changed: Changed | Renewed) -> None:
+        """A request has changed, or what a page lists."""
         for queue in list(self._queues):
             try:
                 queue.put_nowait(changed)
@@ -41,7 +41,7 @@ class Watching:
         """Tell this browser until it leaves, or its session ends."""
         if len(self._queues) >= MAX_WATCHING or Counter(self._queues.values())[key] >= MAX_OF_SESSION:
             raise web.HTTPTooManyRequests(reason="Too many windows watch.")
-        queue: asyncio.Queue[Changed] = asyncio.Queue(MAX_QUEUED)
+        queue: asyncio.Queue[Changed | Renewed] = asyncio.Queue(MAX_QUEUED)
         self._queues[queue] = key
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         try:
@@ -54,7 +54,7 @@ class Watching:
         return response
 
     async def _tell_all(
-        self, response: web.StreamResponse, queue: asyncio.Queue[Changed], is_open: Callable[[], Awaitable[bool]]
+        self, response: web.StreamResponse, queue: asyncio.Queue[Changed | Renewed], is_open: Callable[[], Awaitable[bool]]
     ) -> None:
         while queue in self._queues:
             try:
@@ -65,5 +65,11 @@ class Watching:
                     return
                 await response.write(b": still here\n\n")
                 continue
-            told = json.dumps({"request": changed.request, "state": changed.state})
-            await response.write(f"event: request\ndata: {told}\n\n".encode())
+            await response.write(_event(changed))
+
+
+def _event(changed: Changed | Renewed) -> bytes:
+    if isinstance(changed, Renewed):
+        return f"event: page\ndata: {json.dumps({'page': changed.page})}\n\n".encode()
+    told = json.dumps({"request": changed.request, "state": changed.state})
+    return f"event: request\ndata: {told}\n\n".encode()

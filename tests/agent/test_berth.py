@@ -111,7 +111,7 @@ class Scene:
         document = msgspec.structs.replace(load(SHOP), limits=Limits(max_held=2))
         paths, self._undo = Paths(folder.parent, folder, folder), AsyncExitStack()
         self.holds = open_holds(
-            document, paths, self.records, Users(()), decider, restraint.history, self.faults, self._undo, taken_over=False
+            document, paths, self.records, Users(()), decider, restraint.history, self.faults, None, self._undo, taken_over=False
         )
         self.broker = Everyone()
         logins = Logins(self.broker, decider, tuple)  # type: ignore[arg-type]

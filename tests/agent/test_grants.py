@@ -65,7 +65,7 @@ def issue(house: holding.House, statement: str = DELETE, user: str = "bob", **te
         agent=holding.AGENT, resource=holding.RESOURCE, database="shop", statement=statement,
         **{"uses": 1, "until": house.now + 100, **terms},
     )  # fmt: skip
-    return house.holds.granting.issue(wanted, By(user, holding.UIDS[user]))
+    return house.holds.granting.issue(wanted, By(user, holding.UIDS[user]), lambda: [holding.AGENT])
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_where_its_users_signed_in_is_on_record(house: holding.House) -> None:
         agent=holding.AGENT, resource=holding.RESOURCE, database="shop", statement=DELETE, uses=1, until=house.now + 100
     )  # fmt: skip
     granting = house.holds.granting
-    grant = granting.issue(wanted, By("bob", -1, "corp"))
+    grant = granting.issue(wanted, By("bob", -1, "corp"), lambda: [holding.AGENT])
     granting.endorse(grant.id, By("bert", -1, "lab"))
     granting.revoke(grant.id, By("bob", -1, "corp"), "")
     kinds = entry.GrantIssued, entry.GrantRevoked

@@ -5,23 +5,31 @@ from __future__ import annotations
 import asyncio
 import json
 import pwd
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import holding
 import pytest
+import uvloop
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hostguard.agent import announcing
 from hostguard.agent.announcing import Announcer
 from hostguard.agent.failures import Failure
 from hostguard.agent.faults import Faults
+from hostguard.agent.ledger import Ledger, LedgerUnavailable
 from hostguard.agent.notices.bodies import body, facts, slack, teams
 from hostguard.agent.notices.keeper import Keeper
 from hostguard.agent.notices.signing import BadSecret, headers, secret_of
+from hostguard.agent.outbox import Notice, Outbox
+from hostguard.agent.store import Store
 from hostguard.policy.channel_sections import Channel
 
 NOBODY = pwd.getpwnam("nobody")
@@ -77,26 +85,39 @@ def request_facts(tmp_path: Path) -> dict[str, Any]:
         return shown
 
 
-def told(channels: dict[str, Channel], request: dict[str, Any], until: Callable[[Announcer], bool], *events: str) -> Announcer:
-    """Tell real channels of these events; returns once `until` holds."""
+def told(
+    channels: dict[str, Channel],
+    request: dict[str, Any],
+    until: Callable[[Announcer], bool],
+    *events: str,
+    store: Path | None = None,
+    waits: Sequence[str] = (),
+) -> Announcer:
+    """Tell real channels of these events; returns once `until` holds. `store`: of notices; `waits`: requests that still do."""
 
-    async def play() -> Announcer:
+    async def play(file: Path) -> Announcer:
         posts = any(not channel.command for channel in channels.values())
-        announcer = Announcer(channels, dict.fromkeys(channels, IDS), Keeper(IDS, Faults()) if posts else None)
-        announcer.start()
-        try:
-            for event in events or ("filed",):
-                announcer.tell(event, request)
-            async with asyncio.timeout(60):
-                while not until(announcer):
-                    await asyncio.sleep(0.02)
-        finally:
-            await announcer.stop()
-            if (left := announcer.leave()) is not None:
-                await left.wait()
+        async with AsyncExitStack() as undo:
+            outbox = await Outbox.open(file, undo)
+            faults = Faults()
+            messenger = Keeper(IDS, faults) if posts else None
+            announcer = Announcer(channels, dict.fromkeys(channels, IDS), messenger, outbox, waits.__contains__, faults)
+            announcer.start()
+            try:
+                for event in events:
+                    announcer.tell(event, request)
+                async with asyncio.timeout(60):
+                    while not until(announcer):
+                        await asyncio.sleep(0.02)
+            finally:
+                await announcer.stop()
+                if (left := announcer.leave()) is not None:
+                    await left.wait()
+            assert faults.stopped == []
         return announcer
 
-    return asyncio.run(play())
+    with tempfile.TemporaryDirectory() as folder:
+        return uvloop.run(play(store or Path(folder) / "notices.sqlite"))
 
 
 def done(count: int) -> Callable[[Announcer], bool]:
@@ -123,7 +144,7 @@ def test_a_web_hook_is_told_again_until_it_takes_it(
     (tmp_path / "url").write_text(hook.url + "\n")
     hook.answers = [500, 302]
     channel = Channel(url_file=str(tmp_path / "url"), secret_file=str(tmp_path / "secret"), link="https://hg.example/{id}")
-    announcer = told({"ops": channel}, request_facts, done(1))
+    announcer = told({"ops": channel}, request_facts, done(1), "filed")
     assert announcer.facts() == [{"name": "ops", "sent": 1, "lost": 0, "waiting": 0, "failure": ""}]
     assert len(hook.heard) == 3
     assert len({told["webhook-id"] for told, _ in hook.heard}) == 1
@@ -149,10 +170,95 @@ def test_one_that_never_takes_it_is_given_up_and_keeps_nobody_waiting(
         "up": Channel(url=hook.url),
         "wrong": Channel(url="https://127.0.0.1:1/", timeout_s=5),
     }
-    announcer = told(channels, request_facts, done(3))
+    announcer = told(channels, request_facts, done(3), "filed")
     found = {line["name"]: line for line in announcer.facts()}
     assert (found["up"]["sent"], found["down"]["lost"], found["wrong"]["lost"]) == (1, 1, 1)
     assert "Connect call failed" in found["down"]["failure"]
+
+
+def test_what_no_channel_took_is_told_by_the_next_daemon(hook: Hook, tmp_path: Path, request_facts: dict[str, Any]) -> None:
+    hook.answers = [500]
+    store, name, channels = tmp_path / "notices.sqlite", request_facts["id"], {"ops": Channel(url=hook.url)}
+    told(channels, request_facts, lambda _: bool(hook.heard), "filed", store=store)
+    announcer = told(channels, request_facts, done(1), store=store, waits=(name,))
+    assert (announcer.facts()[0]["sent"], announcer.failure) == (1, "")
+    (first, data), (second, again) = hook.heard
+    assert (first["webhook-id"], data) == (second["webhook-id"], again)
+    told(channels, request_facts, done(1), "approved", store=store, waits=(name,))
+    assert [json.loads(data)["type"] for _, data in hook.heard[2:]] == ["request.approved"]
+
+
+def test_of_a_request_that_is_over_nobody_hears_afterwards_that_it_waits(
+    hook: Hook, tmp_path: Path, request_facts: dict[str, Any]
+) -> None:
+    store, events = tmp_path / "notices.sqlite", ("filed", "escalated", "denied", "filed")
+    nowhere = {name: Channel(url="http://127.0.0.1:1/") for name in ("ops", "gone")}
+    told(nowhere, request_facts, lambda made: all(line["failure"] for line in made.facts()), *events, store=store)
+    told({"ops": Channel(url=hook.url)}, request_facts, done(1), store=store)
+    assert [json.loads(data)["type"] for _, data in hook.heard] == ["request.denied"]
+    assert left(store) == []
+
+
+def left(store: Path) -> list[Notice]:
+    """What the next daemon would find."""
+
+    async def play() -> list[Notice]:
+        async with AsyncExitStack() as undo:
+            return (await Outbox.open(store, undo)).left
+
+    return asyncio.run(play())
+
+
+def notice(name: str) -> Notice:
+    return Notice(name, "ops", "filed", {"data": {"id": "R-1", "agent": "\u202e"}})
+
+
+STEP = st.tuples(st.sampled_from(["put", "over", "pause", "settle"]), st.sampled_from("abcdef"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(STEP, max_size=30))
+def test_what_is_kept_is_what_was_put_and_is_not_over(steps: list[tuple[str, str]]) -> None:
+    kept: list[str] = []
+    seen: set[str] = set()
+
+    async def play(store: Path) -> None:
+        async with AsyncExitStack() as undo:
+            outbox = await Outbox.open(store, undo)
+            for step, name in steps:
+                if step == "put" and name not in seen:
+                    kept.append(name)
+                    seen.add(name)
+                    outbox.put(notice(name))
+                elif step == "over" and name in kept:
+                    kept.remove(name)
+                    outbox.over(notice(name))
+                elif step == "pause":
+                    await asyncio.sleep(0)
+                elif step == "settle":
+                    await outbox.settle()
+            await outbox.settle()
+            assert outbox.failure == ""
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(play(Path(folder) / "notices.sqlite"))
+        assert left(Path(folder) / "notices.sqlite") == [notice(name) for name in kept]
+
+
+def test_a_disk_that_takes_nothing_keeps_no_channel_waiting(
+    hook: Hook, request_facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(_: Store, _work: Callable[[Ledger], Any]) -> Any:
+        raise LedgerUnavailable("the disk is full")
+
+    def told_twice(announcer: Announcer) -> bool:
+        monkeypatch.setattr(Store, "do", full)
+        if not hook.heard:
+            announcer.tell("approved", request_facts)
+        return done(1)(announcer) and bool(announcer.failure)
+
+    announcer = told({"ops": Channel(url=hook.url, events=("approved",))}, request_facts, told_twice)
+    assert (announcer.facts()[0]["failure"], announcer.failure) == ("", "the disk is full")
 
 
 def test_channels_hear_what_they_asked_for(hook: Hook, request_facts: dict[str, Any]) -> None:
@@ -189,7 +295,7 @@ def test_a_command_gets_the_notice_as_somebody_else(tmp_path: Path, request_fact
     script = tmp_path / "hook"
     script.write_text(f"#!/bin/sh\ncat > {tmp_path}/notice\nid -u >> {tmp_path}/notice\nenv >> {tmp_path}/notice\n")
     script.chmod(0o755)
-    announcer = told({"script": Channel(command=(str(script),))}, request_facts, done(1))
+    announcer = told({"script": Channel(command=(str(script),))}, request_facts, done(1), "filed")
     assert announcer.facts()[0]["failure"] == ""
     notice, uid, *environment = (tmp_path / "notice").read_text().replace("}}", "}}\n", 1).splitlines()
     assert json.loads(notice)["data"]["id"] == request_facts["id"]
@@ -207,7 +313,7 @@ def test_a_command_that_takes_too_long_ends_with_all_that_it_started(tmp_path: P
         "failing": Channel(command=("/bin/false",)),
         "none": Channel(command=("/nowhere",)),
     }
-    announcer = told(channels, request_facts, done(3))
+    announcer = told(channels, request_facts, done(3), "filed")
     found = {line["name"]: line["failure"] for line in announcer.facts()}
     assert found == {
         "slow": "it took longer than 2 s",
@@ -225,4 +331,4 @@ def test_a_file_that_can_not_be_used_stops_the_start(tmp_path: Path, key: str, t
         (tmp_path / "file").write_text(text)
     url = {} if key == "url_file" else {"url": "http://127.0.0.1/"}
     with pytest.raises(Failure, match=rf"channels\.ops\.{key}: "):
-        Announcer({"ops": Channel(**url, **{key: str(tmp_path / "file")})}, {"ops": IDS}, None)  # type: ignore[arg-type]
+        Announcer({"ops": Channel(**url, **{key: str(tmp_path / "file")})}, {"ops": IDS}, None, Outbox(None, []), bool, Faults())  # type: ignore[arg-type]

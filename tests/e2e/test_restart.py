@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ import pytest
 import servers
 from certificates import Authority
 from e2e.talk import guarded
+from identities import wait_for
 from servers import Server
 from zombies import unnoticed
 
@@ -44,8 +46,6 @@ when { context has approval && context.approval.count >= 1 };
 permit (principal in Group::"dba", action == Action::"approve", resource);
 """
 SCRIPT = "CREATE TABLE t (n int); INSERT INTO t VALUES (1), (2); CREATE TABLE copied (n int)"
-
-
 SECURED = """
 [resources.secured]
 protocol = "postgres"
@@ -53,6 +53,11 @@ addresses = ["{server.host}:{server.port}"]
 client_tls = "require"
 server_tls = "verify-full"
 server_roots = "{server.roots}"
+
+[channels.script]
+command = ["/bin/sh", "-c", "until [ -e {server.roots}.go ]; do sleep 0.1; done; cat >> {server.roots}.heard"]
+run_as = "root"
+timeout_s = 300
 """
 
 
@@ -181,23 +186,27 @@ def flows_go_on(
     return found, len(visits) - 1
 
 
-def test_what_is_held_is_approved_after_the_restart(running: guard.Guard, postgres18: Server, database: str) -> None:
+def test_what_is_held_is_approved_and_told_after_the_restart(
+    running: guard.Guard, postgres18: Server, secured: Server, database: str
+) -> None:
     before = len(entries(running))
     with guarded(running, "one", postgres18, database) as talk:
         answer = talk.begin("DELETE FROM t WHERE n = 1")
         (request,) = pending(running, 1)
         restart(running)
         (after,) = pending(running, 1)
-        # How many rows it would touch is counted beside it, and told when it is known: before the restart or after it.
-        assert {**after, "rows": None, "touches": ""} == {**request, "rows": None, "touches": ""}, (
-            "the same request, with its deadline"
-        )
+        # Rows are counted beside it, and told when known, before the restart or after it; else it is the same, with its deadline.
+        assert {**after, "rows": None, "touches": ""} == {**request, "rows": None, "touches": ""}
         assert running.cli("requests", "approve", request["id"]).returncode == 0
         assert answer() == ["DELETE 1"]
         assert talk("SELECT count(*) FROM t") == ["1"]
     found = check_record(running)[before:]
     approvals = [one.verdict for one in found if isinstance(one, entry.Approval)]
     assert approvals == ["approved"]
+    heard, said = Path(f"{secured.roots}.heard"), ["request.filed", "request.approved"]
+    heard.touch()
+    Path(f"{secured.roots}.go").touch()
+    wait_for(lambda: re.findall(r"request\.\w+", heard.read_text()) == said)
 
 
 def pending(running: guard.Guard, count: int) -> list[dict[str, Any]]:

@@ -31,27 +31,47 @@ from hostguard.policy.rules import actions
 from hostguard.recorder import entry
 from hostguard.recorder.reader import Reader
 
-FREE, PART, MUTE, NOBODY = "lp", "news", "games", "man"
-"""System users that every Debian has: may everything; sees agent one alone; may nothing; is no user."""
-POLICY = """
+FREE, PART, MUTE, NOBODY, BLIND = "lp", "news", "games", "man", "uucp"
+"""System users that every Debian has: may everything; sees agent one alone; may nothing; is no user; may all of what it sees."""
+HIDDEN = "zanzibar"
+"""An agent, and what its workloads' names have in them: a word that nothing else has."""
+POLICY = f"""
 @id("reads") permit (principal in Role::"worker", action in Action::"read", resource);
 @id("truncates by ticket") @hold("ticket")
 permit (principal in Role::"worker", action == Action::"truncate", resource)
-when { context has approval && context.approval.count >= 1 };
-@id("free approves") permit (principal == User::"free", action in [Action::"approve", Action::"issue"], resource);
-@id("free operates") permit (principal == User::"free", action in [Action::"operate", Action::"replay"], resource);
+when {{ context has approval && context.approval.count >= 1 }};
+@id("free approves")
+permit (principal in Group::"all", action in [Action::"approve", Action::"issue"], resource);
+@id("free operates") permit (principal in Group::"all", action in [Action::"operate", Action::"replay"], resource);
 @id("part replays one") permit (principal == User::"part", action == Action::"replay", resource == Agent::"one")
-when { context.resource == "pg" && !context.payloads };
-@id("part does not see two") forbid (principal == User::"part", action == Action::"look", resource == Agent::"two");
+when {{ context.resource == "pg" && !context.payloads }};
+@id("part does not see it") forbid (principal == User::"part", action == Action::"look", resource == Agent::"{HIDDEN}");
+@id("blind") forbid (principal == User::"blind", action, resource == Agent::"{HIDDEN}");
+@id("blind says nothing") forbid (principal == User::"blind", action in [Action::"approve", Action::"issue"], resource)
+when {{ resource.agent == Agent::"{HIDDEN}" }};
 @id("mute") forbid (principal == User::"mute", action in [Action::"look", Action::"operate", Action::"replay"], resource);
 """
 USERS = f"""
 [users.free]
 unix = ["{FREE}"]
+groups = ["all"]
+[users.blind]
+unix = ["{BLIND}"]
+groups = ["all"]
 [users.part]
 unix = ["{PART}"]
 [users.mute]
 unix = ["{MUTE}"]
+"""
+TABLES = f"""
+[workloads.{HIDDEN}-watched]
+user = ["65432"]
+agent = "{HIDDEN}"
+mode = "observe"
+[budgets.few]
+agents = ["{HIDDEN}"]
+window_s = 3600
+operations = 1000
 """
 LONG = "SELECT n, 'a long statement lies beside the log' FROM t WHERE n = 1"
 RUN = f"""
@@ -107,6 +127,8 @@ ROUTES: dict[tuple[str, str], tuple[str, Any, int, int]] = {
     ("POST", "/v1/restart"): ("/v1/restart", {}, 200, 403),
 }
 """A call of each, what it is answered to who may, and to who may not."""
+NAMING = [route for route, (_, body, _, _) in ROUTES.items() if body and "agent" in body]
+"""Calls that say whom they are about by name."""
 SIGN_IN = {("GET", "/v1/who"), ("POST", "/v1/sign-in"), ("POST", "/v1/sign-in/{handle}"), ("POST", "/v1/sign-out")}
 
 Answer = tuple[int, int, str]
@@ -117,17 +139,18 @@ Answer = tuple[int, int, str]
 def running(postgres18: Server) -> Iterator[guard.Guard]:
     """A guard with two agents, each of which has done something, and holds a ticket."""
     setup = guard.Setup(
-        agents={"one": guard.Agent(("worker",)), "two": guard.Agent(("worker",))},
+        agents={"one": guard.Agent(("worker",)), HIDDEN: guard.Agent(("worker",))},
         resources={"pg": f"{postgres18.host}:{postgres18.port}"},
         policies=POLICY,
         tags=USERS,
+        tables=TABLES,
         log="payload_above_bytes = 40",
     )
     with (
         guard.guarding(setup) as started,
         postgres18.database("rights", "CREATE TABLE t (n int); INSERT INTO t VALUES (1)") as name,
     ):
-        for agent in ("one", "two"):
+        for agent in ("one", HIDDEN):
             # On its stdin: a command line is on record as well.
             said = started.run(agent, [sys.executable, "-"], postgres18.environment(name), RUN)
             assert "waits for approval" in said.stdout, said
@@ -156,13 +179,13 @@ def entries(running: guard.Guard, kind: type[entry.Entry]) -> list[Any]:
     return [one for _, one in Reader(running.folder / "state" / "log").entries((kind,))]
 
 
-def things(running: guard.Guard) -> dict[str, str]:
-    """What the calls are about, all of it agent one's: a ticket, a grant, a flow, a process."""
+def things(running: guard.Guard, agent: str = "one") -> dict[str, str]:
+    """What the calls are about, all of it this agent's: a ticket, a grant, a flow, a process."""
     api = Client(running.folder / "run" / "control.sock")
-    request = next(each for each in api.get("/v1/requests") if each["agent"] == "one")
-    (issued,) = calls(running, FREE, ("POST", "/v1/grants", WANTED))
-    flow = next(each for each in shown(running, "list") if each["agent"] == "one")
-    process = running.begin("one", ["sleep", "300"], {})
+    request = next(each for each in api.get("/v1/requests") if each["agent"] == agent)
+    (issued,) = calls(running, FREE, ("POST", "/v1/grants", {**WANTED, "agent": agent}))
+    flow = next(each for each in shown(running, "list") if each["agent"] == agent)
+    process = running.begin(agent, ["sleep", "300"], {})
     while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
         assert process.poll() is None
         time.sleep(0.05)
@@ -176,6 +199,11 @@ def of(names: dict[str, str], routes: Sequence[tuple[str, str]]) -> list[tuple[s
         (method, re.sub("REQUEST|GRANT|FLOW|PID", lambda word: names[word[0]], where), body)
         for (method, _), (where, body, _, _) in ((route, ROUTES[route]) for route in routes)
     ]
+
+
+def naming(names: dict[str, str], agent: str) -> list[tuple[str, str, Any]]:
+    """The calls that say whom they are about, of this agent."""
+    return [(method, where, {**body, "agent": agent}) for method, where, body in of(names, NAMING)]
 
 
 def registered() -> tuple[Routes, web.UrlDispatcher]:
@@ -253,7 +281,7 @@ def test_recordings_are_shown_as_far_as_policy_says_and_on_record_first(running:
         ("GET", "/v1/recordings/search?text=TRUNCATE", None),
         ("GET", f"/v1/recordings/{flows['one']}", None),
         ("GET", f"/v1/recordings/{flows['one']}?payloads=1", None),
-        ("GET", f"/v1/recordings/{flows['two']}", None),
+        ("GET", f"/v1/recordings/{flows[HIDDEN]}", None),
         ("GET", "/v1/recordings/999999", None),
     )
     assert ([each["agent"] for each in json.loads(listed[2])], listed[1]) == (["one"], 1)
@@ -262,14 +290,14 @@ def test_recordings_are_shown_as_far_as_policy_says_and_on_record_first(running:
     assert "beside the log" not in one[2]
     assert (whole[0], "--no-payloads" in whole[2]) == (403, True), whole
     assert two[0] == none[0] == 404
-    assert two[2].replace(flows["two"], "999999") == none[2]
+    assert two[2].replace(flows[HIDDEN], "999999") == none[2]
     found = entries(running, entry.Replayed)[before:]
     assert [(each.user, each.recording, each.agents, each.count, each.payloads, bool(each.refused)) for each in found] == [
         ("part", 0, ("one",), 1, False, False),
         ("part", 0, (), 0, True, False),
         ("part", int(flows["one"]), ("one",), 1, False, False),
         ("part", int(flows["one"]), (), 1, True, True),
-        ("part", int(flows["two"]), ("two",), 1, False, True),
+        ("part", int(flows[HIDDEN]), (HIDDEN,), 1, False, True),
     ]
     assert "part may not replay flow" in found[-1].refused
     assert found[0].filters == (("since", "1h"), ("verdict", "hold"))
@@ -284,6 +312,35 @@ def test_who_asks_again_and_again_fills_no_log(running: guard.Guard) -> None:
     answers = calls(running, MUTE, *[("GET", "/v1/recordings", None)] * 30)
     assert {status for status, _, _ in answers} == {403}
     assert len(entries(running, entry.Replayed)) - before <= ALONE
+
+
+def test_an_agent_out_of_sight_is_named_nowhere_and_is_as_one_that_is_not_there(running: guard.Guard) -> None:
+    hidden, absent = things(running, HIDDEN), {"REQUEST": "R-0000", "GRANT": "G-00000", "FLOW": "999999", "PID": "999999999"}
+    routes = [route for route in ROUTES if route != ("POST", "/v1/restart")]
+    tried = [*of(hidden, routes), *of(absent, routes), *naming(hidden, HIDDEN), *naming(hidden, "atlantis")]
+    stopped, status = calls(running, FREE, ("POST", "/v1/stop", {**HALT, "agent": HIDDEN}), ("GET", "/v1/status", None))
+    facts = json.loads(status[2])
+    told = {name: HIDDEN in json.dumps(facts[name]) for name in ("problems", "observed", "workloads", "stops", "budgets")}
+    assert (stopped[0], all(told.values())) == (200, True), told
+    try:
+        answers = {user: calls(running, user, *tried) for user in (PART, MUTE, BLIND)}
+    finally:
+        calls(running, FREE, ("POST", "/v1/resume", {**HALT, "agent": HIDDEN}))
+    for user, found in answers.items():
+        count = len(routes)
+        about, nothing, named, unknown = (
+            found[:count],
+            found[count : 2 * count],
+            found[2 * count :][: -len(NAMING)],
+            found[-len(NAMING) :],
+        )
+        assert [route for route, answer in zip(routes, about, strict=True) if HIDDEN in answer[2]] == [], user
+        for route, (code, _, text), missing in zip(routes, about, nothing, strict=True):
+            for name in re.findall("REQUEST|GRANT|FLOW", ROUTES[route][0]):
+                assert (code, text.replace(hidden[name], absent[name])) == missing[::2], (user, route)
+                assert code in (403, 404), (user, route)
+        assert [(code, text.replace(HIDDEN, "atlantis")) for code, _, text in named] == [each[::2] for each in unknown], user
+        assert {code for code, _, _ in named} <= {403, 404}, user
 
 
 def test_the_command_line_asks_the_daemon(running: guard.Guard) -> None:

@@ -84,6 +84,36 @@ def complaints(window: Chrome, page: Page) -> list[str]:
     return [line["message"] for line in said if page.url in line["message"] and line["level"] in ("SEVERE", "WARNING")]
 
 
+def test_what_was_exercised_and_what_was_granted_comes_by_itself(page: Page, bob: Chrome) -> None:
+    bob.get(f"{page.url}/duties")
+    at(bob, ".matrix")
+    at(bob, "#live.on")
+    says(bob, "Nobody has, of those that are in an exclusion.")
+    bob.execute_script("window.untouched = true")
+    with page.held("DELETE FROM notes WHERE id = 10") as (request, agent):
+        page.client.post(f"/v1/requests/{request}/approve", {"reason": ""})
+        assert "DELETE" in agent.communicate(timeout=WAIT_S)[0]
+    WebDriverWait(bob, WAIT_S, ignored_exceptions=CHANGING).until(lambda _: "delete-notes" in at(bob, "[data-part]").text)
+    assert bob.execute_script("return window.untouched"), "the page was loaded anew"
+    bob.get(f"{page.url}/grants")
+    at(bob, "#live.on")
+    says(bob, "There is no grant.")
+    bob.execute_script("window.untouched = true")
+    place = {"agent": "bot", "resource": "web", "database": "web", "user": "postgres"}
+    statement = "DELETE FROM notes WHERE id = 11"
+    terms = {"uses": 3, "until": time.time() + 600, "statement": statement}
+    grant = page.client.post("/v1/grants", {**place, **terms})["id"]
+    at(bob, f"[id='{grant}'] a")
+    bob.execute_script("arguments[0].focus()", at(bob, f"[id='{grant}'] a"))
+    assert "DELETE" in page.ask(statement).communicate(timeout=WAIT_S)[0]
+    says(bob, "2 of 3")
+    assert bob.switch_to.active_element.text == grant
+    page.client.post(f"/v1/grants/{grant}/revoke", {"reason": ""})
+    says(bob, "There is no grant.")
+    assert bob.execute_script("return window.untouched"), "the page was loaded anew"
+    assert complaints(bob, page) == []
+
+
 def test_a_request_comes_by_itself_is_approved_and_its_statement_runs(page: Page, bob: Chrome) -> None:
     bob.get(page.url)
     says(bob, "Nothing waits.")

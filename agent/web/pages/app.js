@@ -47,9 +47,10 @@ function put(part, html) {
   if (versions[0] === versions[1]) return;
   const count = Number(made.querySelector("[data-count]")?.dataset.count ?? 0);
   const was = Number(part.querySelector("[data-count]")?.dataset.count ?? 0);
-  const at = document.activeElement?.closest("[data-request]")?.dataset.request;
+  const at = part.contains(document.activeElement) && document.activeElement.closest("[data-request], tr[id]");
+  const place = at && (at.id ? `#${CSS.escape(at.id)}` : `[data-request="${CSS.escape(at.dataset.request)}"]`);
   part.replaceChildren(...made.body.childNodes);
-  if (at) part.querySelector(`[data-request="${CSS.escape(at)}"] a`)?.focus();
+  if (place) part.querySelector(`${place} a`)?.focus();
   if (part.dataset.what) {
     document.title = `${count ? `(${count}) ` : ""}Inbox · hostguard`;
     if (news && count > was) news.textContent = `${count - was} more ${count - was === 1 ? "request waits" : "requests wait"}.`;
@@ -64,6 +65,9 @@ function watch() {
   stream.addEventListener("hello", () => { say(true, "live"); refresh(); });
   stream.addEventListener("request", (event) => {
     if (!only || JSON.parse(event.data).request === only) refresh();
+  });
+  stream.addEventListener("page", (event) => {
+    if (JSON.parse(event.data).page === document.querySelector("[data-part]")?.dataset.page) refresh();
   });
   stream.addEventListener("over", () => location.reload());
   stream.addEventListener("error", () => {
