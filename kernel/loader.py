@@ -93,7 +93,7 @@ class Redirect:
 
     @classmethod
     def resume(cls, cgroup: Path, pin_dir: Path, loader: str, remarks: tuple[str, ...]) -> Redirect:
-        """Take over what the same code (`hooks.code`) attached here before: no hook is touched, which saves a second or more.
+        """Take over what the same code (`hooks.code`) attached here before: no hook is touched, which saves half a second.
 
         Raises KernelError, also when a hook that nothing works without is not attached any more.
         """

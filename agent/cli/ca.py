@@ -22,7 +22,8 @@ from ..failures import Failure
 from ..install.place import Step
 from ..paths import Paths
 from .install import show as show_steps
-from .output import config_option, configured, json_option, out, print_json, table
+from .options import config_option, configured, json_option
+from .output import out, print_json, table
 
 Result = TypeVar("Result")
 

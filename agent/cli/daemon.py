@@ -10,7 +10,7 @@ import click
 
 from ..broker.environment import hide, secret_variables
 from ..lease import Lease
-from .output import config_option, configured
+from .options import config_option, configured
 
 
 @click.command("daemon")

@@ -11,7 +11,8 @@ import click
 from ...kernel.features import Feature, features
 from ..checks import checks
 from ..running import running
-from .output import config_option, json_option, out, print_json
+from .options import config_option, json_option
+from .output import out, print_json
 
 
 @click.command("doctor")

@@ -16,7 +16,8 @@ from ...policy.duty_table import Table, Way
 from ...policy.duty_table import table as drawn
 from ...policy.holders import matrix
 from ..client import Client
-from .output import clock, config_option, configured, json_option, out, places, print_json, table, tell_left_out
+from .options import config_option, configured, json_option, places
+from .output import clock, out, print_json, table, tell_left_out
 
 
 @click.command("duties")

@@ -21,7 +21,7 @@ from ..authority.variables import variables
 from ..client import Client, DaemonDown, Refused
 from ..failures import Failure
 from ..paths import Paths, made_cgroup
-from .output import config_option, configured
+from .options import config_option, configured
 
 VERIFY_S = 60.0
 """How long the daemon may take to verify a token: its issuer may have to be asked for keys."""

@@ -13,7 +13,8 @@ from ...recorder.packing import LogCorrupt
 from ..failures import Failure
 from ..forwarding import Forwarder, follow, link
 from ..paths import Paths
-from .output import config_option, configured, err, fail
+from .options import config_option, configured
+from .output import err, fail
 
 EVERY_S = 1.0
 

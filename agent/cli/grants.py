@@ -13,7 +13,8 @@ from rich.markup import escape
 from ..client import Client
 from ..granting import SEARCH_PATH
 from .moments import MOMENT
-from .output import ago, clock, config_option, json_option, out, places, print_json, table, tell_left_out
+from .options import config_option, json_option, places
+from .output import ago, clock, out, print_json, table, tell_left_out
 
 STYLES = {"usable": "green", "waiting": "yellow"}
 

@@ -35,7 +35,8 @@ from ..open_log import open_log
 from ..paths import Paths
 from ..rotation import rotate
 from .identity import decrypt_with, identity_option
-from .output import clock, config_option, configured, err, json_option, out, print_json
+from .options import config_option, configured, json_option
+from .output import clock, err, out, print_json
 
 Command = Callable[..., Any]
 

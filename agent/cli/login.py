@@ -14,7 +14,8 @@ import click
 from .. import session_file
 from ..client import Client, Refused
 from ..failures import Failure
-from .output import clock, config_option, err, json_option, out, places, print_json
+from .options import config_option, json_option, places
+from .output import clock, err, out, print_json
 
 
 @click.command("login")

@@ -11,7 +11,6 @@ import click
 from ...policy.document import ConfigErrors
 from ..client import DaemonDown, Refused
 from ..failures import Failure
-from .output import fail
 
 COMMANDS = {
     "status": ("status", "What is guarded, and whether it holds: hooks, workloads, flows, held requests, log."),
@@ -38,6 +37,13 @@ COMMANDS = {
     "uninstall": ("uninstall", "Take hostguard off this host: hooks, pins, cgroups, installed files."),
 }
 """Name to (module, help). Modules are imported when used: a status must not wait for what a daemon needs."""
+
+
+def fail(message: str) -> None:
+    """One line of what is wrong. Imported when it is: a daemon, an agent's command have no tables to print."""
+    from . import output
+
+    output.fail(message)
 
 
 class Commands(click.Group):

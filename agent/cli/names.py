@@ -13,7 +13,8 @@ from ...recorder.questions import Asked, Wanted, questions
 from ...recorder.reader import Reader
 from ..failures import Failure
 from .flow_filters import wall_ns
-from .output import clock, config_option, configured, fail, json_option, out, places, print_json, table
+from .options import config_option, configured, json_option, places
+from .output import clock, fail, out, print_json, table
 from .timeline import VERDICT_STYLES
 
 

@@ -14,7 +14,8 @@ from rich.markup import escape
 from ...policy.decide import Policy
 from ...policy.document import Document
 from .duties import duties
-from .output import config_option, configured, fail, json_option, out, print_json, table
+from .options import config_option, configured, json_option
+from .output import fail, out, print_json, table
 
 VERDICT_STYLES = {"allow": "green", "deny": "red", "hold": "yellow"}
 

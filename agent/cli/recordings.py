@@ -16,7 +16,8 @@ from ..failures import Failure
 from .asking import daemon_of, daemon_option, payloads_option, rows
 from .flow_filters import asked_for, filter_options, filters_of
 from .identity import identity_option
-from .output import clock, config_option, json_option, out, places, print_json, table
+from .options import config_option, json_option, places
+from .output import clock, out, print_json, table
 from .recordings_export import export
 from .recordings_load import load
 from .recordings_replay import replay

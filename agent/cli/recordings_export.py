@@ -20,7 +20,8 @@ from ...recorder.summaries import summaries
 from ..failures import Failure
 from .flow_filters import filter_options, filters_of
 from .identity import decrypt_with, identity_option, tell_unopened
-from .output import config_option, err, places
+from .options import config_option, places
+from .output import err
 from .written import write
 
 FORMATS = ("jsonl", "ocsf", "pcapng", "asciicast")

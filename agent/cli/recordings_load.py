@@ -13,7 +13,7 @@ from ...recorder.replay import replayed
 from ..failures import Failure
 from .asking import asked, daemon_of
 from .identity import decrypt_with, tell_unopened
-from .output import places
+from .options import places
 
 
 def load(

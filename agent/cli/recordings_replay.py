@@ -16,7 +16,8 @@ import click
 
 from .asking import daemon_option, payloads_option
 from .identity import identity_option
-from .output import config_option, err, fail
+from .options import config_option
+from .output import err, fail
 from .recordings_load import load
 from .timeline import print_end, print_head, print_item
 

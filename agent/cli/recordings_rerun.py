@@ -22,7 +22,8 @@ from ..paths import Paths
 from ..report.in_force import InForce
 from .flow_filters import wall_ns
 from .identity import decrypt_with, identity_option
-from .output import config_option, configured, json_option, out, print_json
+from .options import config_option, configured, json_option
+from .output import out, print_json
 from .recordings_load import load_history
 from .timeline import VERDICT_STYLES, shortened
 

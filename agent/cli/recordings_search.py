@@ -18,7 +18,8 @@ from ..failures import Failure
 from .asking import daemon_of, daemon_option, rows
 from .flow_filters import asked_for, filter_options, filters_of
 from .identity import decrypt_with, identity_option, tell_unopened
-from .output import clock, config_option, err, json_option, out, places, print_json
+from .options import config_option, json_option, places
+from .output import clock, err, out, print_json
 from .timeline import VERDICT_STYLES
 
 BUSY_S = 30.0

@@ -16,7 +16,8 @@ from ..failures import Failure
 from ..paths import Paths
 from .flow_filters import wall_ns
 from .identity import decrypt_with, identity_option, tell_unopened
-from .output import config_option, configured, err
+from .options import config_option, configured
+from .output import err
 from .written import write
 
 FORMATS = ("html", "json", "csv")

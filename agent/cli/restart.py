@@ -12,7 +12,8 @@ import click
 
 from ..client import Client, DaemonDown
 from ..failures import Failure
-from .output import config_option, err, json_option, out, places, print_json
+from .options import config_option, json_option, places
+from .output import err, out, print_json
 
 LIMIT_S = 60.0
 CHECK_S = 90.0

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from ..client import Client
-from .output import config_option, json_option, out, places, print_json
+from .options import config_option, json_option, places
+from .output import out, print_json
 from .stop import named
 
 

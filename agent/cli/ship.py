@@ -15,7 +15,8 @@ from ..failures import Failure
 from ..paths import Paths
 from ..s3 import S3
 from ..shipping import Ledger, Shipped, Shipper
-from .output import config_option, configured, err, fail
+from .options import config_option, configured
+from .output import err, fail
 
 
 @click.command("ship")

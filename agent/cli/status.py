@@ -18,7 +18,8 @@ from ..paths import Paths
 from .budgets import show_budgets
 from .denied import show_denied
 from .link_status import links, show_broker, show_vouched
-from .output import ago, config_option, json_option, out, places, print_json, table, tell_left_out
+from .options import config_option, json_option, places
+from .output import ago, out, print_json, table, tell_left_out
 from .powers import show_powers
 
 FLOWS_SHOWN = 10

@@ -14,7 +14,8 @@ from ..failures import Failure
 from ..paths import Paths
 from ..reloading import reloaded, replace_text
 from .exec import enter
-from .output import config_option, configured, json_option, print_json
+from .options import config_option, configured, json_option
+from .output import print_json
 
 
 @click.group("tags")

@@ -21,7 +21,8 @@ from ..install.place import Step
 from ..install.remove import remove
 from ..paths import Paths, attach_point, made_cgroup
 from .install import show
-from .output import config_option, out, places
+from .options import config_option, places
+from .output import out
 
 
 @click.command("uninstall")

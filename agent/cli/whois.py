@@ -14,7 +14,8 @@ from ..failures import Failure
 from ..verifier.presenter import present
 from ..whois import whois
 from . import login
-from .output import clock, config_option, configured, json_option, out, places, print_json, table, tell_left_out
+from .options import config_option, configured, json_option, places
+from .output import clock, out, print_json, table, tell_left_out
 
 FILED = {
     "": "no cgroup of it is filed: it is not guarded by cgroup",

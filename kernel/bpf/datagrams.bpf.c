@@ -63,8 +63,8 @@ int hg_sendmsg4(struct bpf_sock_addr *ctx)
 	struct wish to = {};
 	int port;
 
-	/* Before the address is read: see find_connecting in redirect.bpf.c. */
-	find_guard(&guard, NULL, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
+	/* Before the address is read: most datagrams are nobody's. */
+	find_guard(&guard, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
 	if (!is_guarded(&guard))
 		return PROCEED;
 	wish4(ctx, &to);
@@ -83,8 +83,8 @@ int hg_sendmsg6(struct bpf_sock_addr *ctx)
 	struct wish to = {};
 	int port;
 
-	/* Before the address is read: see find_connecting in redirect.bpf.c. */
-	find_guard(&guard, NULL, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
+	/* Before the address is read: most datagrams are nobody's. */
+	find_guard(&guard, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
 	if (!is_guarded(&guard))
 		return PROCEED;
 	wish6(ctx, &to);

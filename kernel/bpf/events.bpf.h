@@ -81,10 +81,12 @@ static __always_inline void describe_process(struct hg_event *event)
 }
 
 /* Count and tell what the current process may not do; true when it is to be refused, false when it is only told. */
-static __always_inline bool report(enum hg_counter kind, const struct guard *guard, const struct wish *wish)
+VERIFIED_ONCE int report(enum hg_counter kind, const struct guard *guard, const struct wish *wish)
 {
 	struct hg_event *event;
 
+	if (!guard || !wish)
+		return true;
 	if (guard->pending)
 		kind = HG_COUNT_refused_pending;
 	else if (guard->too_deep)

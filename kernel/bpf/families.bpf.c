@@ -51,7 +51,7 @@ static __always_inline void end_guarded(enum hg_counter kind, int family, int pr
 	struct wish wish = {.family = family, .protocol = protocol};
 	struct guard guard = {};
 
-	find_guard(&guard, NULL, NULL);
+	find_guard(&guard, NULL);
 	if (guard.mode & HG_MODE_FAMILIES)
 		return;
 	/* Only a verdict kills: the cgroup that is not classified yet may be anybody's. */

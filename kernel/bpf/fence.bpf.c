@@ -71,11 +71,13 @@ static __always_inline void read_ports(struct __sk_buff *skb, int offset, struct
 	packet->is_read = true;
 }
 
-static __always_inline void read_packet(struct __sk_buff *skb, struct packet *packet)
+VERIFIED_ONCE int read_packet(struct __sk_buff *skb, struct packet *packet)
 {
 	struct ip4_header ip4;
 	struct ip6_header ip6;
 
+	if (!packet)
+		return 0;
 	if (skb->protocol == bpf_htons(ETH_P_IP) && !bpf_skb_load_bytes(skb, 0, &ip4, sizeof(ip4))) {
 		packet->to.family = AF_INET;
 		packet->to.protocol = ip4.protocol;
@@ -94,12 +96,17 @@ static __always_inline void read_packet(struct __sk_buff *skb, struct packet *pa
 		read_ports(skb, sizeof(ip6), packet);
 	}
 	packet->is_local = packet->is_local && skb->ifindex == LOOPBACK_DEVICE;
+	return 0;
 }
 
 /* The same walk as `walk`, by helpers: a packet's socket is no BTF pointer here. */
-static __always_inline void walk_socket(struct __sk_buff *skb, struct bpf_sock *sk, struct guard *guard)
+VERIFIED_ONCE int walk_socket(struct __sk_buff *skb, struct guard *guard)
 {
+	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
 	int innermost = 0;
+
+	if (!sk || !guard)
+		return 0;
 
 	/* There is an ancestor at each level down to the innermost, and none below it. */
 	for (int step = MAX_DEPTH / 2; step; step /= 2) {
@@ -113,21 +120,22 @@ static __always_inline void walk_socket(struct __sk_buff *skb, struct bpf_sock *
 #endif
 	if (innermost == MAX_DEPTH - 1) {
 		guard->too_deep = true;
-		return;
+		return 0;
 	}
 	for (int depth = 0; depth < MAX_DEPTH; depth++) {
 		if (depth > innermost || judge(guard, bpf_sk_ancestor_cgroup_id(sk, innermost - depth), depth == 0))
-			return;
+			return 0;
 	}
+	return 0;
 }
 
-static __always_inline void find_owner(struct __sk_buff *skb, struct bpf_sock *sk, const struct socket_mark *mark,
+static __always_inline void find_owner(struct __sk_buff *skb, const struct socket_mark *mark,
 				       const struct socket_state *state, struct guard *guard)
 {
 	__u32 uid = bpf_get_socket_uid(skb);
 	__u32 *workload;
 
-	walk_socket(skb, sk, guard);
+	walk_socket(skb, guard);
 	if (is_undecided(guard) && guard->inside && (workload = bpf_map_lookup_elem(&hg_users, &uid))) {
 		guard->workload = *workload;
 		guard->found = true;
@@ -150,7 +158,7 @@ static __always_inline bool find_sender(struct __sk_buff *skb, struct bpf_sock *
 
 	if (!is_sending_now(skb, sk))
 		return false;
-	find_guard(guard, NULL, NULL);
+	find_guard(guard, NULL);
 	if (guard->found && sk->protocol == IPPROTO_TCP) {
 		mark = bpf_sk_storage_get(&hg_marks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 		if (mark)
@@ -222,7 +230,7 @@ int hg_egress(struct __sk_buff *skb)
 		return PASS;
 	mark = bpf_sk_storage_get(&hg_marks, sk, NULL, 0);
 	state = bpf_sk_storage_get(&hg_sockets, sk, NULL, 0);
-	find_owner(skb, sk, mark, state, &guard);
+	find_owner(skb, mark, state, &guard);
 	if (!is_guarded(&guard))
 		by_sender = find_sender(skb, sk, &guard);
 	if (!is_guarded(&guard))

@@ -15,11 +15,19 @@
 #include "maps.bpf.h"
 #include "process.bpf.h"
 
-/*
- * The walk from a cgroup to the root needs an end that the verifier can see; deeper ones are refused, not passed. Each program unrolls
- * it, so this is most of the time that attaching takes.
- */
+/* The walk from a cgroup to the root needs an end that the verifier can see; deeper ones are refused, not passed. */
 #define MAX_DEPTH 32
+
+/*
+ * A function that the verifier goes through once, by itself, knowing nothing of who calls it; the caller then knows nothing of what it
+ * wrote. A walk inlined ends at each depth in a state of its own, from each of which the verifier goes on to the program's end: that was
+ * most of the time that attaching took. Pointers have to be looked at, because to the verifier they may be NULL. bcc must inline all.
+ */
+#ifdef HG_UAPI_ONLY
+#define VERIFIED_ONCE static __always_inline
+#else
+#define VERIFIED_ONCE __noinline
+#endif
 
 const volatile struct hg_settings settings SEC(".rodata.settings") = {.heartbeat_limit_ns = 2000000000ULL, .root_cgroup = 1};
 
@@ -60,12 +68,8 @@ static __always_inline bool judge(struct guard *guard, __u64 id, bool innermost)
 
 #ifdef HG_UAPI_ONLY
 
-static __always_inline void walk_socket_cgroup(struct cgroup *cgroup, struct guard *guard)
-{
-}
-
 /* There is an ancestor at each level down to the innermost, and none below it. */
-static __always_inline void walk_task(struct guard *guard)
+static __always_inline int walk_task(struct guard *guard)
 {
 	int innermost = 0;
 
@@ -76,17 +80,18 @@ static __always_inline void walk_task(struct guard *guard)
 	}
 	if (innermost == MAX_DEPTH - 1) {
 		guard->too_deep = true;
-		return;
+		return 0;
 	}
 	for (int depth = 0; depth < MAX_DEPTH; depth++) {
 		if (depth > innermost || judge(guard, bpf_get_current_ancestor_cgroup_id(innermost - depth), depth == 0))
-			return;
+			return 0;
 	}
+	return 0;
 }
 
 #else
 
-static __always_inline void walk_socket_cgroup(struct cgroup *cgroup, struct guard *guard)
+static __always_inline void walk_cgroup(struct cgroup *cgroup, struct guard *guard)
 {
 	guard->cleared = false;
 	for (int depth = 0; depth < MAX_DEPTH; depth++) {
@@ -102,9 +107,11 @@ static __always_inline void walk_socket_cgroup(struct cgroup *cgroup, struct gua
 	guard->too_deep = true;
 }
 
-static __always_inline void walk_task(struct guard *guard)
+VERIFIED_ONCE int walk_task(struct guard *guard)
 {
-	walk_socket_cgroup(bpf_get_current_task_btf()->cgroups->dfl_cgrp, guard);
+	if (guard)
+		walk_cgroup(bpf_get_current_task_btf()->cgroups->dfl_cgrp, guard);
+	return 0;
 }
 
 #endif
@@ -128,17 +135,18 @@ static __always_inline __u32 *find_by_executable(void)
 }
 
 /* By user, then by executable. */
-static __always_inline void find_by_process(struct guard *guard)
+VERIFIED_ONCE int find_by_process(struct guard *guard)
 {
 	__u32 uid = bpf_get_current_uid_gid();
 	__u32 *workload = bpf_map_lookup_elem(&hg_users, &uid);
 
 	if (!workload)
 		workload = find_by_executable();
-	if (workload) {
+	if (guard && workload) {
 		guard->workload = *workload;
 		guard->found = true;
 	}
+	return 0;
 }
 
 static __always_inline void find_mode(struct guard *guard)
@@ -154,15 +162,9 @@ static __always_inline bool is_undecided(const struct guard *guard)
 	return !guard->found && !guard->pending && !guard->too_deep;
 }
 
-/* The task that makes this call with a socket: `of_socket` is the socket's cgroup, `mark` what the socket is known for, each if known. */
-static __always_inline void find_guard(struct guard *guard, struct cgroup *of_socket, const struct socket_mark *mark)
+/* What is left to ask once no cgroup has decided. inside: of the task's walk. mark: what the socket is known for, if known. */
+static __always_inline void find_otherwise(struct guard *guard, bool inside, const struct socket_mark *mark)
 {
-	bool inside;
-
-	walk_task(guard);
-	inside = guard->inside;
-	if (is_undecided(guard) && of_socket)
-		walk_socket_cgroup(of_socket, guard);
 	if (is_undecided(guard) && inside)
 		find_by_process(guard);
 	if (is_undecided(guard) && mark && mark->workload) {
@@ -170,6 +172,13 @@ static __always_inline void find_guard(struct guard *guard, struct cgroup *of_so
 		guard->found = true;
 	}
 	find_mode(guard);
+}
+
+/* The task that makes this call with a socket, or without one. */
+static __always_inline void find_guard(struct guard *guard, const struct socket_mark *mark)
+{
+	walk_task(guard);
+	find_otherwise(guard, guard->inside, mark);
 }
 
 /* Whether anything is to be refused to it. */

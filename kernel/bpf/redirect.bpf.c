@@ -71,12 +71,33 @@ static __always_inline int remember(struct bpf_sock_addr *ctx, struct cgroup *of
 	return port;
 }
 
-/* Who connects. First of all, and before the address is read: most connects are nobody's, and each branch before the walk doubles it. */
-static __always_inline bool find_connecting(struct bpf_sock_addr *ctx, struct tcp_sock *tcp, struct guard *guard)
+static __always_inline struct tcp_sock *tcp_of(struct bpf_sock_addr *ctx)
 {
-	struct cgroup *of_socket = tcp ? cgroup_of_socket(tcp) : NULL;
+	return ctx->protocol == IPPROTO_TCP ? tcp_sock_of(ctx->sk) : NULL;
+}
 
-	find_guard(guard, of_socket, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
+/* The cgroup in which the socket was made. */
+VERIFIED_ONCE int walk_socket(struct bpf_sock_addr *ctx, struct guard *guard)
+{
+#ifndef HG_UAPI_ONLY
+	struct tcp_sock *tcp = tcp_of(ctx);
+
+	if (guard && tcp)
+		walk_cgroup(cgroup_of_socket(tcp), guard);
+#endif
+	return 0;
+}
+
+/* Who connects. First of all, and before the address is read: most connects are nobody's. */
+static __always_inline bool find_connecting(struct bpf_sock_addr *ctx, struct guard *guard)
+{
+	bool inside;
+
+	walk_task(guard);
+	inside = guard->inside;
+	if (is_undecided(guard))
+		walk_socket(ctx, guard);
+	find_otherwise(guard, inside, bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0));
 	/* A socket can be connected again after connect(AF_UNSPEC): nothing of an earlier redirection may stick. */
 	if (!is_guarded(guard))
 		bpf_sk_storage_delete(&hg_sockets, ctx->sk);
@@ -107,11 +128,6 @@ static __always_inline int redirect(struct bpf_sock_addr *ctx, struct tcp_sock *
 	if (port <= 0)
 		bpf_sk_storage_delete(&hg_sockets, ctx->sk);
 	return port;
-}
-
-static __always_inline struct tcp_sock *tcp_of(struct bpf_sock_addr *ctx)
-{
-	return ctx->protocol == IPPROTO_TCP ? tcp_sock_of(ctx->sk) : NULL;
 }
 
 static __always_inline int finish(const struct wish *to, int port)
@@ -198,7 +214,7 @@ int hg_connect4(struct bpf_sock_addr *ctx)
 	struct wish to = {};
 	int port;
 
-	if (!find_connecting(ctx, tcp, &guard))
+	if (!find_connecting(ctx, &guard))
 		return PROCEED;
 	wish4(ctx, &to);
 	port = redirect(ctx, tcp, &guard, &to);
@@ -215,7 +231,7 @@ int hg_connect6(struct bpf_sock_addr *ctx)
 	struct wish to = {};
 	int port;
 
-	if (!find_connecting(ctx, tcp, &guard))
+	if (!find_connecting(ctx, &guard))
 		return PROCEED;
 	wish6(ctx, &to);
 	port = redirect(ctx, tcp, &guard, &to);

@@ -76,12 +76,15 @@ static __always_inline void walk_task_once(struct guard *guard)
 		kept->epoch_inside = (now + 1) << 1 | guard->inside;
 }
 
-static __always_inline void find_sender(struct guard *guard)
+VERIFIED_ONCE int find_sender(struct guard *guard)
 {
+	if (!guard)
+		return 0;
 	walk_task_once(guard);
 	if (is_undecided(guard) && guard->inside)
 		find_by_process(guard);
 	find_mode(guard);
+	return 0;
 }
 
 /* Make it the sender's, for the fence. What is told: that it came from outside. */
@@ -99,7 +102,7 @@ static __always_inline void mark_sender(struct sock *sk, int protocol)
 	if (!mark || mark->workload == guard.workload)
 		return;
 	mark->workload = guard.workload;
-	walk_socket_cgroup(sk->sk_cgrp_data.cgroup, &maker);
+	walk_cgroup(sk->sk_cgrp_data.cgroup, &maker);
 	if (!mark->passive && !is_guarded(&maker))
 		report(HG_COUNT_tainted, &guard, &wish);
 }

@@ -73,7 +73,7 @@ int hg_sock_create(struct bpf_sock *ctx)
 	struct guard guard = {};
 	int number = refusal(ctx);
 
-	find_guard(&guard, NULL, NULL);
+	find_guard(&guard, NULL);
 	if (!is_guarded(&guard))
 		return PROCEED;
 	if (!is_plain && report(HG_COUNT_denied_socket, &guard, &wish)) {
@@ -110,7 +110,7 @@ int hg_setsockopt(struct bpf_sockopt *ctx)
 
 	if (!leads_elsewhere(ctx->level, ctx->optname))
 		return PROCEED;
-	find_guard(&guard, NULL, ctx->sk ? bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0) : NULL);
+	find_guard(&guard, ctx->sk ? bpf_sk_storage_get(&hg_marks, ctx->sk, NULL, 0) : NULL);
 	if (is_guarded(&guard) && report(HG_COUNT_denied_option, &guard, &wish))
 		return REFUSE;
 	return PROCEED;

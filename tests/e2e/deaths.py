@@ -175,8 +175,7 @@ def die(server: Server, plan: Sequence[str], budget_s: float = float("inf"), see
             hammers = [Hammer(guarded, workload, server) for workload in ("one", "two", "one", "two")]
             died = die_again(Scene(guarded, server, limited, hammers, random.Random(seed)), plan, time.monotonic() + budget_s)
             for hammer in hammers:
-                hammer.process.kill()
-                hammer.process.communicate()
+                hammer.end()
             assert guarded.stop() == 0
             assert 0 < visits(server) - before <= opened(guarded), died
             assert guarded.cli("log", "verify").returncode == 0

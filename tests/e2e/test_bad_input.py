@@ -95,18 +95,24 @@ def test_two_resources_at_one_address_are_refused(idle: guard.Guard) -> None:
     assert_nothing_is_left(idle)
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[guard.Guard]:
+    """Another daemon."""
+    with guard.guarding(SETUP) as started:
+        yield started
+
+
 @pytest.mark.parametrize("taken", ["state_dir", "pin_dir", "run_dir"])
-def test_what_another_daemon_uses_is_refused(idle: guard.Guard, taken: str) -> None:
+def test_what_another_daemon_uses_is_refused(idle: guard.Guard, running: guard.Guard, taken: str) -> None:
     """The log, the hooks and the control socket have one daemon each; the one that runs goes on."""
     folders: dict[str, Callable[[guard.Guard], str]] = {
         "state_dir": lambda one: f"{one.folder}/state",
         "pin_dir": lambda one: str(one.pins),
         "run_dir": lambda one: f"{one.folder}/run",
     }
-    with guard.guarding(SETUP) as running:
-        replace(idle.config, f'"{folders[taken](idle)}"', f'"{folders[taken](running)}"')
-        assert_says(daemon(idle), 1, folders[taken](running))
-        assert running.is_guarding()
+    replace(idle.config, f'"{folders[taken](idle)}"', f'"{folders[taken](running)}"')
+    assert_says(daemon(idle), 1, folders[taken](running))
+    assert running.is_guarding()
     assert_nothing_is_left(idle)
 
 

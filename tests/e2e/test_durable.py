@@ -26,9 +26,9 @@ with psycopg.connect("", autocommit=True) as connection:
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def strict(postgres18: Server) -> Iterator[guard.Guard]:
-    """A guard of the test's own that syncs before each release."""
+    """A guard that syncs before each release."""
     resources = {"pg": f"{postgres18.host}:{postgres18.port}"}
     agents = {"worker": guard.Agent(("worker",))}
     with guard.guarding(guard.Setup(agents=agents, resources=resources, policies=POLICY, durability="strict")) as running:

@@ -21,13 +21,22 @@ permit (principal in Role::"worker", action, resource);
 """
 
 
-@pytest.fixture
-def guarded(postgres18: Server) -> Iterator[guard.Guard]:
-    """A guard of the test's own, which it may kill."""
+@pytest.fixture(scope="module")
+def shared(postgres18: Server) -> Iterator[guard.Guard]:
+    """A guard that the tests kill one after the other."""
     agents = {name: guard.Agent(("worker",)) for name in ("one", "two")}
     resources = {"pg": f"{postgres18.host}:{postgres18.port}"}
     with guard.guarding(guard.Setup(agents=agents, resources=resources, policies=POLICY)) as running:
         yield running
+
+
+@pytest.fixture
+def guarded(shared: guard.Guard) -> guard.Guard:
+    """It runs, whatever an earlier test did to it."""
+    assert shared.process is not None
+    if shared.process.poll() is not None:
+        shared.start()
+    return shared
 
 
 class Hammer:
@@ -59,6 +68,11 @@ class Hammer:
 
     def next(self, count: int) -> list[tuple[float, str]]:
         return [self.line() for _ in range(count)]
+
+    def end(self) -> None:
+        """No more visits."""
+        self.process.kill()
+        self.process.communicate()
 
 
 def visits(server: Server) -> int:
@@ -98,6 +112,7 @@ def test_a_killed_daemon_lets_nobody_through(guarded: guard.Guard, postgres18: S
     for hammer in hammers:
         hammer.until("ok")
         assert {outcome for _, outcome in hammer.next(5)} == {"ok"}
+        hammer.end()
     assert guarded.ask("status")["operations"]["allowed"] >= 15
 
 
@@ -114,6 +129,7 @@ def test_a_hung_daemon_lets_nobody_through(guarded: guard.Guard, postgres18: Ser
     finally:
         guarded.process.send_signal(signal.SIGCONT)
     hammer.until("ok")
+    hammer.end()
 
 
 def test_an_open_transaction_ends_with_the_daemon(guarded: guard.Guard, postgres18: Server) -> None:
@@ -150,8 +166,7 @@ def test_a_stopped_daemon_refuses_and_leaves_the_hooks(guarded: guard.Guard, pos
     seen = visits(postgres18)
     assert {outcome for _, outcome in hammer.next(5)} == {"refused"}
     assert visits(postgres18) == seen
-    hammer.process.kill()
-    hammer.process.communicate()
+    hammer.end()
     assert guarded.cli("uninstall").returncode == 0
     assert not guarded.pins.exists()
     assert [path for path in guarded.cgroup.iterdir() if path.is_dir()] == []

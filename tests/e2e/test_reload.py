@@ -25,8 +25,9 @@ with psycopg.connect("", autocommit=True) as connection:
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def running(postgres18: Server) -> Iterator[guard.Guard]:
+    """What the last test makes of its configuration stays."""
     setup = guard.Setup(
         agents={"one": guard.Agent(("r",))}, resources={"pg": f"{postgres18.host}:{postgres18.port}"}, policies=READS
     )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import guard
 import pytest
+from e2e.asker import ASK, Asker, asking
 from servers import Server
 
 SHOP = Path(__file__).resolve().parent.parent.parent / "examples" / "shop"
-ASK = str(Path(__file__).parent / "agents" / "ask.py")
 TAGS = """
 [tags."pii.email"]
 columns = ["shop/shop/public/customers/email"]
@@ -61,18 +61,36 @@ def shop_role(server: Server) -> Iterator[None]:
         connection.execute("DROP ROLE shop")
 
 
+@dataclass(slots=True)
+class Shelf:
+    """Holds the shop's database."""
+
+    held: ExitStack
+    shared: bool = False
+    """It was made for tests that ask by `askers`, and only they have used it."""
+
+
+@pytest.fixture(scope="module")
+def shelf(postgres18: Server) -> Iterator[Shelf]:
+    with shop_role(postgres18), ExitStack() as stack:
+        yield Shelf(stack)
+
+
 @pytest.fixture(autouse=True)
-def database(postgres18: Server) -> Iterator[str]:
-    """The shop's database, fresh for each test."""
-    with shop_database(postgres18) as name:
-        yield name
+def database(shelf: Shelf, request: pytest.FixtureRequest, postgres18: Server) -> None:
+    """The shop's database, fresh for each test; those by `askers` share one: what they change is nothing that they look at."""
+    shared = "askers" in request.fixturenames
+    if shared and shelf.shared:
+        return
+    shelf.held.close()
+    shelf.held.enter_context(shop_database(postgres18))
+    shelf.shared = shared
 
 
-@pytest.fixture(scope="module", autouse=True)
-def role(postgres18: Server) -> Iterator[None]:
-    """The shop's role, for all tests."""
-    with shop_role(postgres18):
-        yield
+@pytest.fixture(scope="module")
+def askers(shop: guard.Guard, postgres18: Server) -> Iterator[tuple[Asker, Asker]]:
+    with asking(shop, "support-bot", postgres18.environment("shop", "shop")) as both:
+        yield both
 
 
 def ask(shop: guard.Guard, server: Server, workload: str, *statements: str) -> str:
@@ -160,26 +178,28 @@ XML = ("SELECT query_to_xml('SELECT * FROM customers', true, false, '')", "SELEC
 
 
 @pytest.mark.parametrize("statements", [*((text,) for text in LEAKS), *SEVERAL], ids=lambda statements: statements[0][:60])
-def test_no_query_brings_a_raw_value_out(shop: guard.Guard, postgres18: Server, statements: tuple[str, ...]) -> None:
+def test_no_query_brings_a_raw_value_out(askers: tuple[Asker, Asker], postgres18: Server, statements: tuple[str, ...]) -> None:
     with postgres18.connect("shop") as connection:
         connection.execute("ANALYZE customers")
-    assert_masked(shop, postgres18, statements)
+    assert_masked(*askers, statements)
 
 
 def test_no_xml_brings_a_raw_value_out(postgres15: Server) -> None:
     """The wheel's server has no libxml; Debian's has."""
-    with shop_role(postgres15), shop_database(postgres15), shop_guard(postgres15, timeout_s=60) as running:
+    with (
+        shop_role(postgres15),
+        shop_database(postgres15),
+        shop_guard(postgres15, timeout_s=60) as running,
+        asking(running, "support-bot", postgres15.environment("shop", "shop")) as both,
+    ):
         for text in XML:
-            assert_masked(running, postgres15, (text,))
+            assert_masked(*both, (text,))
 
 
-def assert_masked(running: guard.Guard, server: Server, statements: tuple[str, ...]) -> None:
+def assert_masked(direct: Asker, guarded: Asker, statements: tuple[str, ...]) -> None:
     """Directly the statements bring a raw value out, guarded they don't."""
-    environment = {**os.environ, **server.environment("shop", "shop")}
-    command = [sys.executable, ASK, *statements]
-    direct = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    assert leaked(direct) != [], "this row shows nothing: not even a direct connection brings the value out"
-    assert leaked(ask(running, server, "support-bot", *statements)) == []
+    assert leaked(direct(statements)) != [], "this row shows nothing: not even a direct connection brings the value out"
+    assert leaked(guarded(statements)) == []
 
 
 def test_a_refusal_is_the_servers_own_kind_of_error(shop: guard.Guard, postgres18: Server) -> None:

@@ -234,20 +234,18 @@ print(errno.errorcode.get(sock.connect_ex(sys.argv[1])))
 """
 
 
-def test_a_dead_daemon_is_a_refusal_and_its_names_are_worth_nothing(local: Local) -> None:
-    with guard.prepared(setup(local)) as running:
-        running.start()
-        cgroup, names = running.cgroup / "bot", stand_ins_of(running)
-        assert output_of(python_in(cgroup, CONNECT, str(local.path))) == "None"
-        running.kill()
-        assert output_of(python_in(cgroup, CONNECT, str(local.path))) == "ECONNREFUSED"
-        for name in names:
-            with socket.socket(socket.AF_UNIX) as impostor:
-                impostor.bind(name)
-                impostor.listen()
-                assert output_of(python_in(cgroup, CONNECT, str(local.path))) == "ECONNREFUSED"
-        running.start()
-        assert psql(running, local, "-c", "SELECT 1").stdout == "1\n"
+def test_a_dead_daemon_is_a_refusal_and_its_names_are_worth_nothing(running: guard.Guard, local: Local) -> None:
+    cgroup, names = running.cgroup / "bot", stand_ins_of(running)
+    assert output_of(python_in(cgroup, CONNECT, str(local.path))) == "None"
+    running.kill()
+    assert output_of(python_in(cgroup, CONNECT, str(local.path))) == "ECONNREFUSED"
+    for name in names:
+        with socket.socket(socket.AF_UNIX) as impostor:
+            impostor.bind(name)
+            impostor.listen()
+            assert output_of(python_in(cgroup, CONNECT, str(local.path))) == "ECONNREFUSED"
+    running.start()
+    assert psql(running, local, "-c", "SELECT 1").stdout == "1\n"
 
 
 def test_who_is_no_agent_is_refused_by_the_loop(running: guard.Guard) -> None:
@@ -311,12 +309,11 @@ print(session.execute("SELECT 2").fetchone(), visit().execute("SELECT 3").fetcho
 """
 
 
-def test_open_sessions_outlive_a_restart_of_the_daemon(local: Local) -> None:
-    with guard.guarding(setup(local)) as running:
-        agent = running.begin("bot", [sys.executable, "-c", GO_ON], local.environment | {"PGUSER": "root"})
-        assert agent.stdout is not None
-        assert agent.stdout.readline() == "(1,)\n"
-        running.ask("restart")
-        out, errors = agent.communicate("\n", timeout=60)
-        assert out == "(2,) (3,)\n", errors
-        assert f"unix:{local.path}" in running.ask("status")["listeners"]
+def test_open_sessions_outlive_a_restart_of_the_daemon(running: guard.Guard, local: Local) -> None:
+    agent = running.begin("bot", [sys.executable, "-c", GO_ON], local.environment | {"PGUSER": "root"})
+    assert agent.stdout is not None
+    assert agent.stdout.readline() == "(1,)\n"
+    running.ask("restart")
+    out, errors = agent.communicate("\n", timeout=60)
+    assert out == "(2,) (3,)\n", errors
+    assert f"unix:{local.path}" in running.ask("status")["listeners"]
