@@ -91,6 +91,18 @@ class Resolver:
         found = resolve(name, self._session.search_path, self._catalog, doubted=self._doubted)
         return [(one.schema or "", one.name) for one in found]
 
+    def hiding(self, analysis: Analysis) -> set[tuple[str, str]]:
+        """Relations behind which the search_path has others of their names: the text means these as soon as those are gone."""
+        found: set[tuple[str, str]] = set()
+        if self._catalog is None or self._session.search_path is None:
+            return found
+        for access in analysis.accesses:
+            name = access.name
+            if access.kind == "table" and name is not None and name.schema is None and len(self._catalog.named(name.name)) > 1:
+                *hiding, _ = resolve(name, self._session.search_path, self._catalog, doubted=True)
+                found |= {(one.schema or "", one.name) for one in hiding}
+        return found
+
     def _function_schemas(self, name: Name) -> list[str]:
         self._check_database(name)
         if name.schema is not None:

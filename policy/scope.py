@@ -36,6 +36,11 @@ MAX_CACHED_CHARACTERS = 16_384
 
 _UNRESTRICTED = frozenset(["no_where", "tautology"])
 # PostgreSQL 18 docs §23.3.1: every character set whose multi-byte characters never hold an ASCII byte.
+_WAYS = (
+    *("DROP TABLE {0}.{1}", "DROP VIEW {0}.{1}", "ALTER TABLE {0}.{1} RENAME TO x", "ALTER TABLE {0}.{1} SET SCHEMA x"),
+    *("DROP SCHEMA {0} CASCADE", "ALTER SCHEMA {0} RENAME TO x"),
+)
+"""In which a relation stops hiding another: schema, name."""
 _ASCII_SAFE = frozenset(
     str.split(
         """
@@ -86,6 +91,9 @@ class Scope:
         self._asker = policy.asker(agent, bearer)
         self._resolver = Resolver(resource, session, catalog)
         self._doubted = Resolver(resource, session, catalog, doubted=True)
+        """Where what hides a relation may be gone. For masks that is always so: while a text waits for a lock, another session
+        can drop what its names meant, and then they mean what was behind it."""
+        self._removable: dict[tuple[str, str], bool] = {}
         self._lost = Resolver(resource, msgspec.structs.replace(session, search_path=None), catalog)
         """For a text that moves the search_path: what its other names mean depends on how far it has come."""
         self.disclosure = disclosure
@@ -120,7 +128,7 @@ class Scope:
 
     def flow(self, text: str) -> Flow:
         """Where the values of a text go."""
-        return self.disclosure.flow(text, self._resolver)
+        return self.disclosure.flow(text, self._doubted)
 
     def _keep(self, cache: dict[str, Judgement] | dict[str | None, Judgement], key: str, judgement: Judgement) -> None:
         if len(key) > MAX_CACHED_CHARACTERS:
@@ -147,7 +155,7 @@ class Scope:
         depends = tuple(sorted({body for texts in bodies.values() for body in texts}))
         parts = [(text, analysis), *((body, self._analyse_body(body)) for body in depends)]
         moves = any(moves_path(part) for _, part in parts)
-        doubted = memory.uncovered or any(part.statements > 1 and uncovers(part) for _, part in parts)
+        doubted = memory.uncovered or any(self._uncovers(part) for _, part in parts)
         resolver = self._lost if moves else self._doubted if doubted else self._resolver
         asks: set[Ask] = set()
         for part_text, part in parts:
@@ -163,7 +171,23 @@ class Scope:
                 return refused(str(error), self._hint(), part, epoch)
         analyses = [part for _, part in parts]
         flags = tuple(sorted({flag for part in analyses for flag in part.flags}))
-        return self._decide(analysis, analyses, sorted(asks), flags, text, approval, memory, depends, moves, resolver)
+        return self._decide(analysis, analyses, sorted(asks), flags, text, approval, memory, depends, moves)
+
+    def _uncovers(self, part: Analysis) -> bool:
+        """Whether names in it may mean what is behind their first relations by the time that they are looked up."""
+        return (part.statements > 1 and uncovers(part)) or any(map(self._may_remove, self._resolver.hiding(part)))
+
+    def _may_remove(self, place: tuple[str, str]) -> bool:
+        """Whether policy may let the agent take the relation away, in this session or another."""
+        if place not in self._removable:
+            schema, table = ('"{}"'.format(name.replace('"', '""')) for name in place)
+            self._removable[place] = any(self._might(way.format(schema, table)) for way in _WAYS)
+        return self._removable[place]
+
+    def _might(self, text: str) -> bool:
+        analysis = analyse(text)
+        finding = find(self._asker, self._resolver.asks(analysis, text), analysis.flags, None, self._helps)
+        return finding.verdict is not Verdict.DENY
 
     def _analyse_body(self, body: str) -> Analysis:
         self._stats.parsed += 1
@@ -191,12 +215,11 @@ class Scope:
         memory: Memory,
         depends: tuple[str, ...],
         moves: bool,
-        resolver: Resolver,
     ) -> Judgement:
         self._stats.decided += 1
         finding = find(self._asker, asks, flags, approval, self._helps)
         cursors = [memory.cursor(name) for name in analysis.fetches]
-        exposure = self.disclosure.exposure(analyses, [text, *depends], resolver, cursors)
+        exposure = self.disclosure.exposure(analyses, [text, *depends], self._lost if moves else self._doubted, cursors)
         verdict, reason, hint, policies = finding.verdict, finding.reason, "", finding.policies
         if verdict is Verdict.DENY:
             hint = self._with_where(asks, flags, approval) or self._hint()
@@ -233,7 +256,7 @@ class Scope:
             moves_path=moves,
             defines=defining,
             uncovers=verdict is not Verdict.DENY and any(map(uncovers, analyses)),
-            makes=self.disclosure.making(text, analysis, resolver) if defining and not moves else None,
+            makes=self.disclosure.making(text, analysis, self._doubted) if defining and not moves else None,
             by_text=exposure.by_text,
         )
 
