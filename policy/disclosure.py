@@ -108,7 +108,7 @@ class Disclosure:
         answers = any(map(returns_rows, analyses))
         met = [run for part, body in zip(analyses, texts, strict=True) for run in self._runs.met(part, body, resolver)]
         looked_at = {column for part in analyses for column in self._runs.looked_at(part, resolver)}
-        if found := unasked.refusal(met, self._tagged(), self.stance.permits, self.stance.named) or unasked.guessed(
+        if found := unasked.refusal(met, self.stance.tagged, self.stance.permits, self.stance.named) or unasked.guessed(
             looked_at, self.stance.permits, self.stance.named
         ):
             return Exposure(None, found.reason, found.hint, True)
@@ -161,9 +161,6 @@ class Disclosure:
         if len(trees) != 1 or self._runs.traps(analysis, text, resolver):
             return None
         return making(trees[0].tree, outputs, analysis)
-
-    def _tagged(self) -> set[Column]:
-        return {(*place, column) for place, columns in self.hidden.items() for column in columns}
 
     def _copied(self, text: str, flow: Flow) -> tuple[Copied | None, str]:
         """The fields of a COPY that must be looked at, None where they need not; with why they can't be, if so."""

@@ -31,6 +31,11 @@ class Stance(msgspec.Struct, frozen=True):
     """As `Layout` has them."""
     permits: Permits
 
+    @property
+    def tagged(self) -> set[Column]:
+        """All of them that carry tags."""
+        return {(*place, column) for place, columns in self.hidden.items() for column in columns}
+
     def shows(self, value: Value) -> bool:
         """Whether the value may depend on a hidden column."""
         return not value.sure or not self.origins.keys().isdisjoint(value.columns)
@@ -64,8 +69,8 @@ def guesses(flow: Flow, stance: Stance) -> Refusal | None:
 
 def unseen(flow: Flow, stance: Stance) -> Refusal | None:
     """What functions of unknown body give decides about rows, and may be of any hidden column; None when that is permitted."""
-    left = sorted({(*at, column) for at, columns in stance.hidden.items() for column in columns} - stance.permits["match"])
-    if not flow.called or not left:
+    left = sorted(stance.tagged - stance.permits["match"]) if flow.called else []
+    if not left:
         return None
     return Refusal(
         f"no policy permits match on {stance.named(left[0])}, which a function of unknown body may have read: rows are chosen by"

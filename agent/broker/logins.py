@@ -34,7 +34,7 @@ class Logins:
         self._bindings[flow] = binding
 
     def use(self, flow: int, secret: Secret, version: int) -> None:
-        """A link that the broker carries took this."""
+        """The flow's login took this."""
         self._used.setdefault(flow, []).append((secret, version))
 
     async def begin(self, flow: int, variant: str, request: bytes, binding: bytes) -> Answer:

@@ -253,6 +253,7 @@ COMPUTING = (
     *("uuid-ossp", "vector"),
 )
 """Extensions whose functions in C work with nothing but what they are given (PostgreSQL 18 docs, appendix F; pgvector)."""
+_COMPUTING = ", ".join(map(repr, COMPUTING))
 
 _FUNCTIONS = rf"""
 UNION ALL
@@ -281,7 +282,7 @@ SELECT 'computes', p.oid::pg_catalog.text, '', '', ''
    AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass::pg_catalog.oid
    AND d.deptype::pg_catalog.text OPERATOR(pg_catalog.=) 'e' AND l.lanname::pg_catalog.text OPERATOR(pg_catalog.=) 'c'
    AND n.nspname::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema'])
-   AND e.extname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{", ".join(map(repr, COMPUTING))}])
+   AND e.extname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (ARRAY[{_COMPUTING}])
 UNION ALL
 SELECT 'sign', '0', o.oprname::pg_catalog.text, '', ''
   FROM pg_catalog.pg_operator o
@@ -295,7 +296,7 @@ SELECT 'sign', '0', o.oprname::pg_catalog.text, '', ''
  WHERE o.oid::pg_catalog.int8 OPERATOR(pg_catalog.>=) 16384
  GROUP BY o.oprname
 HAVING pg_catalog.bool_and(l.lanname::pg_catalog.text OPERATOR(pg_catalog.=) 'c'
-       AND coalesce(e.extname::pg_catalog.text, '') OPERATOR(pg_catalog.=) ANY (ARRAY[{", ".join(map(repr, COMPUTING))}]))
+       AND coalesce(e.extname::pg_catalog.text, '') OPERATOR(pg_catalog.=) ANY (ARRAY[{_COMPUTING}]))
 """
 
 QUERY = _RELATIONS + _FUNCTIONS + _UNASKED

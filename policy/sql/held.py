@@ -24,7 +24,7 @@ class Constraint(msgspec.Struct, frozen=True):
     """Attribute numbers of the columns that it looks at; of a generated column also its own."""
     what: str
     """``primary key``, ``unique index``, ``exclusion constraint``, ``index of expressions``, ``index``, ``check constraint``,
-    ``generated column``."""
+    ``generated column``, ``trigger that skips what changes nothing``."""
 
 
 class ForeignKey(msgspec.Struct, frozen=True):
