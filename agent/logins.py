@@ -141,7 +141,8 @@ class Logins:
 
     def forget(self, flow: OpenFlow) -> None:
         """The flow has ended."""
-        if self._logins.pop(flow.id, None) is not None:
+        # Of a link that the broker carries it has something to forget whatever its worker asked for.
+        if self._logins.pop(flow.id, None) is not None or flow.carried:
             self._broker.forget(flow.id)
 
 

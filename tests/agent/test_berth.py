@@ -218,6 +218,16 @@ def test_the_broker_forgets_a_flow_that_has_ended(tmp_path: Path) -> None:
     assert asked[-1] == (asked[0][0], "", b"", False)
 
 
+def test_the_broker_forgets_a_flow_whose_login_it_made_alone(tmp_path: Path) -> None:
+    def play(scene: Scene) -> Iterator[Message]:
+        scene.flow.carried = True
+        yield messages.Closed(scene.flow.id)
+
+    ended, asked = asks(tmp_path, play)
+    assert ended == ""
+    assert asked == [(asked[0][0], "", b"", False)]
+
+
 HOSTILE: dict[str, Callable[[Scene], list[Message]]] = {
     "a login of another's flow": lambda scene: [log_in(scene.flow.id + 1)],
     "a login of a flow without a credential": lambda scene: [log_in(_dialled(_another(scene)).id)],
